@@ -1,0 +1,275 @@
+"""What a table is, in one frozen object: the contract.
+
+Belongs here: the vocabulary (Column, RowRule, Contract) and what follows from it alone (schemas, names).
+Does not: any table's actual contract (domains/<domain>/contracts.py), storage, or computing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Literal
+
+import polars as pl
+
+from lakehouse.errors import ContractError
+
+if TYPE_CHECKING:
+    import narwhals.stable.v2 as nw
+    import pyarrow as pa
+
+_NAME = re.compile(r"^[a-z][a-z0-9_]*$")
+_COLUMN = re.compile(r"^_?[a-z][a-z0-9_]*$")
+
+
+class Type(StrEnum):
+    """A column's type, in the words every engine shares. Timestamps are UTC, microseconds."""
+
+    STRING = "string"
+    BOOL = "bool"
+    INT32 = "int32"
+    INT64 = "int64"
+    FLOAT64 = "float64"
+    DATE = "date"
+    TIMESTAMP = "timestamp"
+
+
+POLARS_TYPES: dict[Type, pl.DataType] = {
+    Type.STRING: pl.String(),
+    Type.BOOL: pl.Boolean(),
+    Type.INT32: pl.Int32(),
+    Type.INT64: pl.Int64(),
+    Type.FLOAT64: pl.Float64(),
+    Type.DATE: pl.Date(),
+    Type.TIMESTAMP: pl.Datetime("us", "UTC"),
+}
+
+Layer = Literal["bronze", "silver", "gold", "quarantine"]
+LAYERS: tuple[Layer, ...] = ("bronze", "silver", "gold", "quarantine")
+
+
+class Write(StrEnum):
+    """How a run changes the table."""
+
+    APPEND = "append"  # rows are only ever added (Bronze, quarantine)
+    MERGE = "merge"  # the newest row of each key wins
+    OVERWRITE = "overwrite"  # the table is computed whole, each time its source has changed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column.
+
+    `sources` names the upstream columns it is computed from, for column lineage. A `volatile` column
+    says when or in which batch a row came, not what it says: content hashes leave it out.
+    """
+
+    name: str
+    type: Type
+    description: str
+    nullable: bool = True
+    unit: str | None = None
+    pii: bool = False
+    volatile: bool = False
+    sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowRule:
+    """One rule that each row must keep.
+
+    `passes` builds a boolean expression over what the transform returns (the contract's columns and any
+    helper columns beside them); a null result counts as failed. An `error` sends the row to quarantine,
+    a `warn` is only counted. `values` names the columns shown with the reason.
+    """
+
+    name: str
+    description: str
+    passes: Callable[[], nw.Expr]
+    values: tuple[str, ...] = ()
+    severity: Literal["error", "warn"] = "error"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Groups:
+    """How Gold finds what a change touches: the key columns of a group, computed from source rows.
+
+    A group must be a function of the source row's key, so that a row never moves between groups.
+    """
+
+    by: Callable[[], Sequence[nw.Expr]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chart:
+    """A small bar chart of one number over one label, drawn into the run's metadata."""
+
+    label: str
+    value: str
+    title: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contract:
+    """Everything there is to say about one table. Names double as asset key, path and API segment."""
+
+    layer: Layer
+    name: str
+    domain: str
+    row: str  # one sentence: what one row is
+    columns: tuple[Column, ...]
+    write: Write
+    key: tuple[str, ...] = ()
+    partition_by: tuple[str, ...] = ()
+    rules: tuple[RowRule, ...] = ()
+    sources: tuple[Contract, ...] = ()
+    groups: Groups | None = None
+    version: str = "1.0.0"
+    reject_limit: float = 0.05  # share of a batch that may be quarantined before the check blocks
+    fresh_within: timedelta | None = None
+    owner: str = "team:data-platform"
+    chart: Chart | None = None
+    may_be_empty: bool = False
+    by_name: dict[str, Column] = field(init=False, repr=False, compare=False, hash=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "by_name", {c.name: c for c in self.columns})
+        self._check()
+
+    def _check(self) -> None:
+        def refuse(what: str) -> None:
+            raise ContractError(f"contract {self.layer}/{self.name}: {what}")
+
+        if not _NAME.match(self.name):
+            refuse(f"the name must match {_NAME.pattern}")
+        if len(self.by_name) != len(self.columns):
+            refuse("two columns share one name")
+        for column in self.columns:
+            if not _COLUMN.match(column.name):
+                refuse(f"column {column.name!r} must match {_COLUMN.pattern}")
+        for name in (*self.key, *self.partition_by):
+            if name not in self.by_name:
+                refuse(f"{name!r} is in the key or the partitioning, but is no column")
+        for name in self.key:
+            if self.by_name[name].nullable:
+                refuse(f"key column {name!r} must not be nullable")
+        if self.write is Write.MERGE and not self.key:
+            refuse("write policy merge needs a key")
+        if self.groups is not None and len(self.sources) != 1:
+            refuse("groups need exactly one source")
+        if not 0 <= self.reject_limit <= 1:
+            refuse("reject_limit is a share, between 0 and 1")
+
+    @property
+    def path(self) -> str:
+        """`<layer>/<name>`: the asset key, the storage path and the API segment."""
+        return f"{self.layer}/{self.name}"
+
+    def __str__(self) -> str:
+        return self.path
+
+    @property
+    def column_names(self) -> list[str]:
+        return [c.name for c in self.columns]
+
+    @property
+    def content_columns(self) -> list[str]:
+        """The columns that say what a row is: all but the volatile ones."""
+        return [c.name for c in self.columns if not c.volatile]
+
+    def polars_schema(self) -> pl.Schema:
+        """The exact schema a frame must have before it is written."""
+        return pl.Schema({c.name: POLARS_TYPES[c.type] for c in self.columns})
+
+    def arrow_schema(self) -> pa.Schema:
+        """The same as an Arrow schema, with nullability and comments."""
+        import pyarrow as pa
+
+        types = {
+            Type.STRING: pa.string(),
+            Type.BOOL: pa.bool_(),
+            Type.INT32: pa.int32(),
+            Type.INT64: pa.int64(),
+            Type.FLOAT64: pa.float64(),
+            Type.DATE: pa.date32(),
+            Type.TIMESTAMP: pa.timestamp("us", tz="UTC"),
+        }
+        return pa.schema(
+            [
+                pa.field(c.name, types[c.type], nullable=c.nullable, metadata={"comment": c.description})
+                for c in self.columns
+            ]
+        )
+
+
+def bronze_columns() -> tuple[Column, ...]:
+    """Where a Bronze row came from: the columns every Bronze table ends with."""
+    return (
+        Column(name="_source", type=Type.STRING, nullable=False,
+               description="File the row came from, as <source>/<path> below landing"),
+        Column(name="_fingerprint", type=Type.STRING, nullable=False,
+               description="SHA-256 of that file's bytes"),
+        Column(name="_row", type=Type.INT64, nullable=False,
+               description="Position of the row in that file, from 0"),
+        Column(name="_batch_id", type=Type.INT64, nullable=False, volatile=True,
+               description="Sequence number of the commit that brought the row, from 1"),
+        Column(name="_ingested_at", type=Type.TIMESTAMP, nullable=False, volatile=True,
+               description="When the row was written (UTC)"),
+    )  # fmt: skip
+
+
+POINTER: tuple[str, ...] = ("_source", "_fingerprint", "_row", "_batch_id")
+
+
+def pointer_columns(upstream: str) -> tuple[Column, ...]:
+    """How a Silver row points back to its Bronze row."""
+    return tuple(
+        Column(name=c.name, type=c.type, nullable=False, volatile=c.volatile,
+               description=f"{c.description} ({upstream})", sources=(c.name,))
+        for c in bronze_columns()
+        if c.name in POINTER
+    )  # fmt: skip
+
+
+def quarantine_of(contract: Contract) -> Contract:
+    """The table that keeps every row `contract` refused, with all its reasons."""
+    return Contract(
+        layer="quarantine",
+        name=contract.name,
+        domain=contract.domain,
+        row=f"One row refused by the rules of {contract.path}, as it was in Bronze, with every reason.",
+        columns=(
+            *bronze_columns(),
+            Column(name="record", type=Type.STRING, nullable=False, pii=True,
+                   description="The Bronze row, as JSON"),
+            Column(name="reasons", type=Type.STRING, nullable=False, pii=True,
+                   description='Every failed rule and the values it saw: [{"rule": ..., "values": {...}}]'),
+            Column(name="rules", type=Type.STRING, nullable=False,
+                   description="The failed rules' names, separated by commas"),
+            Column(name="contract_version", type=Type.STRING, nullable=False,
+                   description="Version of the contract that refused it"),
+        ),
+        write=Write.APPEND,
+        sources=contract.sources,
+        may_be_empty=True,
+    )  # fmt: skip
+
+
+LANDING_REJECTS = Contract(
+    layer="quarantine",
+    name="landing_files",
+    domain="landing",
+    row="One landed file that could not be read, or whose shape nobody declared. The file itself stays in landing.",
+    columns=(
+        Column(name="_source", type=Type.STRING, nullable=False, description="The file, as <source>/<path> below landing"),
+        Column(name="_fingerprint", type=Type.STRING, nullable=False, description="SHA-256 of its bytes"),
+        Column(name="size_bytes", type=Type.INT64, nullable=False, unit="byte", description="Its size"),
+        Column(name="reason", type=Type.STRING, nullable=False, description="Why it was refused"),
+        Column(name="_ingested_at", type=Type.TIMESTAMP, nullable=False, volatile=True, description="When it was refused (UTC)"),
+    ),
+    write=Write.APPEND,
+    may_be_empty=True,
+)  # fmt: skip

@@ -1,0 +1,1 @@
+"""Where frames are computed. Transforms import narwhals and xp, nothing else."""

@@ -1,0 +1,89 @@
+"""The few operations that differ from engine to engine, so that transforms need not know which one runs.
+
+Belongs here: per-engine expressions behind one name. Does not: anything narwhals already offers.
+Only Polars is served so far; a frame of another engine is refused by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import narwhals.stable.v2 as nw
+import polars as pl
+
+from lakehouse.errors import Unsupported
+
+
+def _polars(frame: nw.LazyFrame) -> pl.LazyFrame:
+    native = nw.to_native(frame)
+    if not isinstance(native, pl.LazyFrame):
+        raise Unsupported(f"xp serves Polars frames; got {type(native).__module__}. Collect it to Polars first.")
+    return native
+
+
+def json_fields(
+    frame: nw.LazyFrame, column: str, fields: Mapping[str, str], *, is_object: str | None = None
+) -> nw.LazyFrame:
+    """Add one string column per JSON path of `fields` (new column -> JSONPath such as `$.a.b`).
+
+    A missing field, a JSON null and a text that is no JSON all give null. With `is_object`, also add a
+    boolean column of that name: true where the text is a well-formed JSON object.
+    """
+    text = pl.col(column)
+    added = [text.str.json_path_match(path).alias(name) for name, path in fields.items()]
+    if is_object is not None:
+        # json_path_match('$') is null exactly where serde_json refuses the text.
+        opens = text.str.strip_chars_start().str.starts_with("{")
+        readable = opens & text.str.json_path_match("$").is_not_null()
+        added.append(readable.fill_null(False).alias(is_object))
+    return nw.from_native(_polars(frame).with_columns(added))
+
+
+def timestamp(frame: nw.LazyFrame, column: str, *, to: str) -> nw.LazyFrame:
+    """Add `to`: the ISO 8601 or epoch text of `column` as a UTC microsecond timestamp, null if unreadable.
+
+    Accepted: RFC 3339 with `Z` or an offset, `T` or a blank between date and time, up to nanoseconds
+    (cut to microseconds), no offset (taken as UTC), a bare date (midnight), and whole or fractional
+    epoch seconds or milliseconds (10 or 13 digits before the point).
+    """
+    text = pl.col(column).str.strip_chars()
+    normal = (
+        text.str.replace(r"^(\d{4}-\d{2}-\d{2})$", "${1}T00:00:00Z")
+        .str.replace(r"^(\d{4}-\d{2}-\d{2})[ tT](\d{2}:\d{2})([zZ]|[+-]\d{2}:?\d{2})?$", "${1}T${2}:00${3}")
+        .str.replace(r"^(\d{4}-\d{2}-\d{2}) ", "${1}T")
+        .str.replace(r"[zZ]$", "+00:00")
+        .str.replace(r"(\.\d{6})\d+", "${1}")
+        .str.replace(r"([+-]\d{2})(\d{2})$", "${1}:${2}")
+    )
+    has_offset = normal.str.contains(r"T.*[+-]\d{2}:\d{2}$")
+    iso = (
+        pl.when(has_offset)
+        .then(normal)
+        .otherwise(normal + "+00:00")
+        .str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%:z", time_unit="us", time_zone="UTC", strict=False)
+    )
+    is_epoch = text.str.contains(r"^\d{10}(\.\d+)?$|^\d{13}(\.\d+)?$")
+    digits = pl.when(is_epoch).then(text)
+    whole = digits.str.extract(r"^(\d+)").cast(pl.Int64, strict=False)
+    part = digits.str.extract(r"\.(\d+)$").fill_null("0")
+    seconds = text.str.contains(r"^\d{10}(\.|$)")
+    micros = (
+        pl.when(seconds)
+        .then(whole * 1_000_000 + part.str.pad_end(6, "0").str.slice(0, 6).cast(pl.Int64, strict=False))
+        .otherwise(whole * 1_000 + part.str.pad_end(3, "0").str.slice(0, 3).cast(pl.Int64, strict=False))
+    )
+    epoch = micros.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    return nw.from_native(_polars(frame).with_columns(pl.coalesce(iso, epoch).alias(to)))
+
+
+def quantile(frame: nw.LazyFrame, *, by: list[str], column: str, quantiles: Mapping[str, float]) -> nw.LazyFrame:
+    """Return one row per group with linear-interpolation quantiles of `column` (null where all are null)."""
+    return frame.group_by(*by).agg(
+        *[nw.col(column).quantile(q, interpolation="linear").alias(name) for name, q in quantiles.items()]
+    )
+
+
+def round_half_up(expr: nw.Expr, digits: int) -> nw.Expr:
+    """Round non-negative numbers half up. Bare `round` differs per engine: half-even on Polars, half-up on DuckDB."""
+    factor = 10**digits
+    return ((expr * factor) + 0.5).floor() / factor
