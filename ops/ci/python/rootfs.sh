@@ -63,4 +63,4 @@ rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$root"/var/cache/deb
 mkdir -p "$root/var/cache/apt/archives/partial" "$root/var/lib/apt/lists/partial"
 # The official image ships no byte code and no test suite.
 find "$root/usr" -depth -type d -name __pycache__ -exec rm -rf {} +
-rm -rf "$root"/usr/lib/python3*/{test,idlelib,tkinter,turtledemo}
+rm -rf "$root"/usr/lib/python3*/test
