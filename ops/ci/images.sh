@@ -23,11 +23,11 @@ LABEL=odp.ci.key
 CA_BUNDLE=/etc/ssl/certs/ca-certificates.crt
 ARCH=$(dpkg --print-architecture)
 
-# key TEXT FILE…: what the image is made of, in 16 digits.
+# key TEXT FILE…: what the image is made of, in 16 digits. A comment line is no part of it.
 key() {
   local text=$1
   shift
-  { printf '%s\n' "$text" "$ARCH" && cat "$@"; } | sha256sum | cut -c1-16
+  { printf '%s\n' "$text" "$ARCH" && sed '/^ *#/d' "$@"; } | sha256sum | cut -c1-16
 }
 
 in_engine() { [ "$(docker image inspect --format "{{index .Config.Labels \"$LABEL\"}}" "$1" 2>/dev/null)" = "$2" ]; }
@@ -42,15 +42,17 @@ provide() {
     step "load $name" docker load --input "$archive"
   else
     "$builder"
-    step "keep $short in the cache" save "$name" "$archive"
+    step "keep $short in the cache" save "$name" "$archive" "$short"
   fi
   in_engine "$name" "$key" || die "$name has not the key $key after its build: remove $archive and run this again"
 }
 
-# By rename: a save that was cut short must not look like a cached image.
+# save NAME ARCHIVE SHORT: by rename, as a save that was cut short must not look like a cached image. Archives of the
+# same image under older keys go: they are hundreds of megabytes each.
 save() {
   docker save --output "$2.part" "$1"
   mv "$2.part" "$2"
+  find "$CACHE" -maxdepth 1 -name "$3-*.tar" ! -name "${2##*/}" -delete
 }
 
 # import DIRECTORY NAME CHANGE…: a directory as an image of one layer.

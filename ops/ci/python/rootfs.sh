@@ -1,9 +1,20 @@
 #!/usr/bin/env bash
-# The file tree of the Python base image, from Debian packages. One argument: the directory to create it in.
-# What the official python:3.13-slim image has is kept or made; what it strips is stripped. images.sh imports the tree.
+# The file tree of the Python base image, from Debian packages; images.sh imports it.
+# What the official python:3.13-slim image has is kept or made, what it strips is stripped.
 set -euo pipefail
 
-root=${1:?usage: rootfs.sh DIRECTORY}
+usage='usage: ODP_CI_DEBS=DIRECTORY ops/ci/python/rootfs.sh DIRECTORY (as root)'
+case ${1:-} in
+  -h | --help)
+    echo "$usage"
+    exit 0
+    ;;
+  '' | -*)
+    echo "$usage" >&2
+    exit 2
+    ;;
+esac
+root=$1
 suite=trixie
 mirror=http://deb.debian.org
 debs=${ODP_CI_DEBS:?the directory that keeps downloaded packages}
@@ -48,6 +59,7 @@ DPKG
 # Debian forbids pip on its own Python; the official image's Python is pip's to use, so the marker goes and pip comes,
 # from the wheel that python3-venv has brought along.
 rm -f "$root"/usr/lib/python3*/EXTERNALLY-MANAGED
+# shellcheck disable=SC2016 # expanded inside the tree
 chroot "$root" sh -euc '
   wheel=$(ls /usr/share/python-wheels/pip-*.whl)
   python3 "$wheel/pip" install --quiet --no-index --no-compile --root-user-action=ignore "$wheel"
