@@ -154,7 +154,7 @@ build_all() {
 }
 
 case ${1:-} in
-  '' | --list) docker info >/dev/null 2>&1 || die "no container engine answers: run ops/ci/engine.sh up" ;;
+  '' | --list) docker info >/dev/null 2>&1 || die "no container engine answers, or not to this user: as root run ops/ci/engine.sh up" ;;
 esac
 case ${1:-} in
   '') build_all ;;
