@@ -1,0 +1,36 @@
+"""The names of the durable integers that tables carry.
+
+Belongs here: the vocabulary of marks. Does not: reading or writing them (store).
+
+    batch              Bronze: number of the last batch; also its watermark
+    watermark          highest `_batch_id` whose rows are all in
+    rows               rows the table holds after the commit
+    file:<fingerprint> Bronze: a landed file is wholly in; its number of rows
+    part:<fingerprint> Bronze: a file larger than a batch is in so far; rows
+    position:<table>   consumer: how far it has read <table>
+    read, merged, quarantined   consumer: running totals of the conservation equation
+"""
+
+from __future__ import annotations
+
+from lakehouse.contracts import Contract
+
+BATCH = "batch"
+WATERMARK = "watermark"
+ROWS = "rows"
+READ = "read"
+MERGED = "merged"
+QUARANTINED = "quarantined"
+TOTALS = (READ, MERGED, QUARANTINED)
+
+
+def file_mark(fingerprint: str) -> str:
+    return f"file:{fingerprint}"
+
+
+def part_mark(fingerprint: str) -> str:
+    return f"part:{fingerprint}"
+
+
+def position_mark(source: Contract) -> str:
+    return f"position:{source.path}"

@@ -1,0 +1,90 @@
+"""Settings, read once from the environment into one frozen object.
+
+Belongs here: names, defaults and parsing of environment variables. Does not: connecting to anything.
+A variable `X` may also be given as `X_FILE`, the path of a file that holds it (container secrets).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lakehouse.errors import SettingsError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Where the lake and its landing area are, and with which key to reach them."""
+
+    lake_url: str
+    landing_url: str
+    s3_endpoint: str | None = None
+    s3_access_key: str | None = None
+    s3_secret_key: str | None = field(default=None, repr=False)
+    s3_region: str = "us-east-1"
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
+        """Read LAKE_URL, LANDING_URL and S3_*. Raise SettingsError naming what is missing."""
+        values = os.environ if env is None else env
+        lake_url = read(values, "LAKE_URL")
+        landing_url = read(values, "LANDING_URL")
+        if not lake_url or not landing_url:
+            missing = "LAKE_URL" if not lake_url else "LANDING_URL"
+            raise SettingsError(
+                f"{missing} is not set: give `s3://` (one bucket per layer) or an absolute folder. "
+                "`make start` sets it for you."
+            )
+        settings = cls(
+            lake_url=lake_url,
+            landing_url=landing_url,
+            s3_endpoint=read(values, "S3_ENDPOINT"),
+            s3_access_key=read(values, "S3_ACCESS_KEY"),
+            s3_secret_key=read(values, "S3_SECRET_KEY"),
+            s3_region=read(values, "S3_REGION") or "us-east-1",
+        )
+        if settings.on_s3 and not (settings.s3_access_key and settings.s3_secret_key):
+            raise SettingsError(
+                "S3_ACCESS_KEY and S3_SECRET_KEY (or their _FILE forms) are needed with LAKE_URL=s3://"
+            )
+        return settings
+
+    @property
+    def on_s3(self) -> bool:
+        return self.lake_url.startswith("s3://")
+
+    def storage_options(self) -> dict[str, str] | None:
+        """Options for the object store clients of Delta and Polars; None for a local folder.
+
+        Commits are always conditional puts, so nothing is set for safety; the store is probed instead.
+        """
+        if not self.on_s3:
+            return None
+        options = {
+            "AWS_ACCESS_KEY_ID": self.s3_access_key or "",
+            "AWS_SECRET_ACCESS_KEY": self.s3_secret_key or "",
+            "AWS_REGION": self.s3_region,
+            "timeout": "120s",
+            "connect_timeout": "5s",
+        }
+        if self.s3_endpoint:
+            options["AWS_ENDPOINT_URL"] = self.s3_endpoint
+            if self.s3_endpoint.startswith("http://"):
+                options["AWS_ALLOW_HTTP"] = "true"
+        return options
+
+
+def read(env: Mapping[str, str], name: str) -> str | None:
+    """Return variable `name`, from `<name>_FILE` if that is set; None when absent or empty.
+
+    Raises SettingsError when the file cannot be read.
+    """
+    path = env.get(f"{name}_FILE")
+    if not path:
+        return env.get(name) or None
+    try:
+        return Path(path).read_text(encoding="utf-8").strip() or None
+    except OSError as exc:
+        raise SettingsError(f"{name}_FILE={path} cannot be read: {exc.strerror or exc}") from exc

@@ -1,0 +1,10 @@
+"""The one persistence authority. Only this package imports a table-format library.
+
+Belongs here: committing, scanning and describing tables, and the promises about them.
+Does not: what a table means (contracts), or when to write it (flow).
+"""
+
+from lakehouse.store.delta import DeltaStore
+from lakehouse.store.protocol import Commit, CommitResult, Marks, Outcome, Snapshot, TableStore, Token
+
+__all__ = ["Commit", "CommitResult", "DeltaStore", "Marks", "Outcome", "Snapshot", "TableStore", "Token"]

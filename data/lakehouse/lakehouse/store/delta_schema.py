@@ -1,0 +1,65 @@
+"""Between a contract and a Delta schema.
+
+Belongs here: types, comments, table properties. Does not: reading or writing tables.
+"""
+
+from __future__ import annotations
+
+from deltalake import Field, Schema
+from deltalake.schema import PrimitiveType
+
+from lakehouse.contracts import Contract, Type, Write
+
+DELTA_TYPES: dict[Type, str] = {
+    Type.STRING: "string",
+    Type.BOOL: "boolean",
+    Type.INT32: "integer",
+    Type.INT64: "long",
+    Type.FLOAT64: "double",
+    Type.DATE: "date",
+    Type.TIMESTAMP: "timestamp",
+}
+
+
+def delta_schema(table: Contract) -> Schema:
+    """Return the Delta schema of a contract, with nullability and column comments."""
+    return Schema(
+        [
+            Field(
+                c.name,
+                PrimitiveType(DELTA_TYPES[c.type]),
+                nullable=c.nullable,
+                metadata={"comment": c.description},
+            )
+            for c in table.columns
+        ]
+    )
+
+
+def properties(table: Contract) -> dict[str, str | None]:
+    """Return the table properties. They are fixed at creation: changing them conflicts with every append."""
+    values: dict[str, str | None] = {
+        # The default of 100 makes opening a table read up to 100 JSON files, each of them twice.
+        "delta.checkpointInterval": "10",
+        "delta.logRetentionDuration": "interval 30 days",
+        "delta.deletedFileRetentionDuration": "interval 7 days",
+    }
+    if table.write is Write.APPEND:
+        values["delta.appendOnly"] = "true"
+    return values
+
+
+def differences(table: Contract, found: Schema) -> list[str]:
+    """Say how a stored schema differs from the contract; empty when it does not."""
+    stored = {f.name: f for f in found.fields}
+    problems = []
+    for column in table.columns:
+        field = stored.pop(column.name, None)
+        wanted = DELTA_TYPES[column.type]
+        if field is None:
+            problems.append(f"{column.name} is missing")
+        elif getattr(field.type, "type", str(field.type)) != wanted:
+            problems.append(f"{column.name} is {getattr(field.type, 'type', field.type)}, not {wanted}")
+        elif field.nullable != column.nullable:
+            problems.append(f"{column.name} is {'' if field.nullable else 'not '}nullable")
+    return problems + [f"{name} is not in the contract" for name in stored]

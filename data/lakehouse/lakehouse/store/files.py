@@ -1,0 +1,121 @@
+"""The bytes below the tables: what lies in a folder or in the layers' buckets.
+
+Belongs here: listing and sizes of objects. Does not: what a table is, or its log.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from lakehouse.contracts import LAYERS
+from lakehouse.errors import StorageUnavailable, plain
+from lakehouse.settings import Settings
+
+
+class Files(Protocol):
+    """Where tables live: one folder or one bucket per layer."""
+
+    def uri(self, path: str) -> str:
+        """Return the address of table `<layer>/<name>`."""
+        ...
+
+    def names(self) -> list[str]:
+        """Return every `<layer>/<name>` that holds anything, declared or not."""
+        ...
+
+    def sizes(self, path: str) -> dict[str, int]:
+        """Return size in bytes by file name relative to table `path`."""
+        ...
+
+
+class FolderFiles:
+    """Layers as folders below one root."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def uri(self, path: str) -> str:
+        return str(self.root / path)
+
+    def names(self) -> list[str]:
+        return sorted(
+            f"{layer}/{entry.name}"
+            for layer in LAYERS
+            if (self.root / layer).is_dir()
+            for entry in (self.root / layer).iterdir()
+            if entry.is_dir() and any(entry.iterdir())
+        )
+
+    def sizes(self, path: str) -> dict[str, int]:
+        base = self.root / path
+        return {str(f.relative_to(base)): f.stat().st_size for f in base.rglob("*") if f.is_file()}
+
+
+class BucketFiles:
+    """Layers as buckets of an S3-compatible store."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._client: Any = None
+
+    def uri(self, path: str) -> str:
+        return f"s3://{path}"
+
+    def names(self) -> list[str]:
+        found = []
+        for layer in LAYERS:
+            for page in self._pages(Bucket=layer, Delimiter="/"):
+                found += [f"{layer}/{p['Prefix'].rstrip('/')}" for p in page.get("CommonPrefixes", [])]
+        return sorted(found)
+
+    def sizes(self, path: str) -> dict[str, int]:
+        layer, name = path.split("/", 1)
+        return {
+            item["Key"][len(name) + 1 :]: item["Size"]
+            for page in self._pages(Bucket=layer, Prefix=f"{name}/")
+            for item in page.get("Contents", [])
+        }
+
+    def _pages(self, **arguments: str) -> list[dict[str, Any]]:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            return list(self.client.get_paginator("list_objects_v2").paginate(**arguments))
+        except (BotoCoreError, ClientError) as exc:
+            raise StorageUnavailable(
+                f"listing bucket {arguments['Bucket']!r} at {self._settings.s3_endpoint}: {plain(exc)}. "
+                "Is the object store up? `make status` tells."
+            ) from exc
+
+    @property
+    def client(self) -> Any:
+        if self._client is None:
+            self._client = s3_client(self._settings)
+        return self._client
+
+
+def s3_client(settings: Settings) -> Any:
+    """Return a boto3 S3 client: path-style, few retries, short timeouts."""
+    import boto3
+    from botocore.config import Config
+
+    return boto3.client(
+        "s3",
+        endpoint_url=settings.s3_endpoint,
+        aws_access_key_id=settings.s3_access_key,
+        aws_secret_access_key=settings.s3_secret_key,
+        region_name=settings.s3_region,
+        config=Config(
+            s3={"addressing_style": "path"},
+            retries={"max_attempts": 3, "mode": "standard"},
+            connect_timeout=5,
+            read_timeout=60,
+            max_pool_connections=32,
+        ),
+    )
+
+
+def open_files(settings: Settings) -> Files:
+    """Return the files of the configured lake."""
+    return BucketFiles(settings) if settings.on_s3 else FolderFiles(Path(settings.lake_url))

@@ -1,0 +1,64 @@
+"""Checks on a frame before it is written. What a library would silently cast is refused here, by name.
+
+Belongs here: comparing frames with contracts. Does not: writing.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from lakehouse.contracts import Contract
+from lakehouse.errors import DataViolation, SchemaViolation
+
+
+def conform(table: Contract, frame: pl.DataFrame) -> pl.DataFrame:
+    """Return `frame` with the contract's columns in order. Types must match exactly: nothing is cast.
+
+    Raises SchemaViolation (missing, unexpected or differently typed columns) and DataViolation (nulls
+    where the contract has none).
+    """
+    wanted = table.polars_schema()
+    missing = [n for n in wanted if n not in frame.columns]
+    extra = [n for n in frame.columns if n not in wanted]
+    typed = [
+        f"{n} is {frame.schema[n]}, not {t}"
+        for n, t in wanted.items()
+        if n in frame.columns and frame.schema[n] != t
+    ]
+    problems = [
+        *([f"missing: {', '.join(missing)}"] if missing else []),
+        *([f"unexpected: {', '.join(extra)}"] if extra else []),
+        *typed,
+    ]
+    if problems:
+        raise SchemaViolation(
+            f"writing {table}: the frame is not what the contract says ({'; '.join(problems)}). "
+            "Nothing was written; change the transform or the contract."
+        )
+    frame = frame.select(list(wanted))
+    _refuse_nulls(table, frame)
+    return frame
+
+
+def _refuse_nulls(table: Contract, frame: pl.DataFrame) -> None:
+    required = [c.name for c in table.columns if not c.nullable]
+    if not required:
+        return
+    counts = frame.select(pl.col(required).null_count()).row(0, named=True)
+    bad = [f"{name} ({count} rows)" for name, count in counts.items() if count]
+    if bad:
+        raise DataViolation(
+            f"writing {table}: null where the contract allows none: {', '.join(bad)}. "
+            "Nothing was written; add a row rule so that such rows go to quarantine."
+        )
+
+
+def refuse_repeated_keys(table: Contract, frame: pl.DataFrame) -> None:
+    """Raise DataViolation when two rows of `frame` share the contract's key."""
+    keys = frame.select(table.key)
+    repeated = keys.height - keys.n_unique() if keys.height else 0
+    if repeated:
+        raise DataViolation(
+            f"writing {table}: {repeated} rows repeat the key ({', '.join(table.key)}) within one commit. "
+            "Nothing was written; keep one row per key before handing them over."
+        )

@@ -1,0 +1,117 @@
+"""What the persistence authority promises, as types: the Protocol and its results.
+
+Belongs here: shapes shared by every backend. Does not: any backend's code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+import polars as pl
+
+from lakehouse.contracts import Contract
+
+
+@dataclass(frozen=True)
+class Token:
+    """A consumer's position: committed with the rows, so a kill leaves both or neither."""
+
+    name: str
+    value: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a commit is about to do, known before it is made."""
+
+    rows: int  # rows in the frame
+    inserted: int
+    updated: int
+
+
+Marks = Mapping[str, int]
+"""Durable integers of a table (positions, counters), replaced in the same commit as rows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Commit:
+    """What goes with the rows into one commit.
+
+    `token` makes the commit idempotent. `marks` computes further integers from the outcome and the marks
+    as they stood (`reads` names them); it runs again when a conflict makes the commit start over.
+    `info` is text for people: run id, code version. Never put data into it.
+    """
+
+    token: Token | None = None
+    reads: Sequence[str] = ()
+    marks: Callable[[Outcome, Mapping[str, int]], Marks] | None = None
+    info: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommitResult:
+    """What became of a commit.
+
+    `landed` is `now`, `earlier` (the token was there already: nothing written) or `noop` (no rows).
+    """
+
+    table: str
+    version: int
+    outcome: Outcome
+    landed: Literal["now", "earlier", "noop"]
+    attempts: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """A table at one version, from its log alone."""
+
+    table: str
+    uri: str
+    version: int
+    rows: int
+    size_bytes: int
+    files: int
+    columns: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HistoryEntry:
+    """One commit of a table's log."""
+
+    version: int
+    at: datetime
+    operation: str
+    info: Mapping[str, Any]
+
+
+class TableStore(Protocol):
+    """The persistence authority.
+
+    Every write checks the frame's schema exactly, refuses null keys and repeated keys, commits rows and
+    marks atomically, and after any exception reads the log before it says success or failure.
+
+    Raises (all methods): StorageUnavailable. Readers: TableNotFound. Writers: SchemaViolation,
+    DataViolation, Conflict, StaleWriter, Unsupported.
+    """
+
+    def uri(self, table: Contract) -> str: ...
+    def exists(self, table: Contract) -> bool: ...
+    def ensure(self, table: Contract) -> int: ...
+    def snapshot(self, table: Contract, *, version: int | None = None) -> Snapshot: ...
+    def scan(self, table: Contract, *, version: int | None = None) -> pl.LazyFrame: ...
+    def marks(self, table: Contract, names: Sequence[str]) -> dict[str, int]: ...
+    def append(self, table: Contract, frame: pl.DataFrame, commit: Commit = ...) -> CommitResult: ...
+    def merge(self, table: Contract, frame: pl.DataFrame, commit: Commit = ...) -> CommitResult: ...
+    def replace_partitions(
+        self, table: Contract, frame: pl.DataFrame, commit: Commit = ...
+    ) -> CommitResult: ...
+    def overwrite(self, table: Contract, frame: pl.DataFrame, commit: Commit = ...) -> CommitResult: ...
+    def history(self, table: Contract, *, limit: int | None = None) -> list[HistoryEntry]: ...
+    def schema_problems(self, table: Contract) -> list[str]: ...
+    def missing_files(self, table: Contract) -> list[str]: ...
+    def found(self) -> list[str]: ...
+    def probe(self) -> None: ...

@@ -1,0 +1,52 @@
+"""How a verification is told: a table for people, JSON for machines.
+
+Belongs here: formatting. Does not: checking.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from lakehouse.verify.checks import Verification
+
+
+def as_json(result: Verification) -> str:
+    """Return {"ok", "tables": [...], "problems": [...]} as text."""
+    tables = [{k: v for k, v in asdict(t).items() if k != "problems"} for t in result.tables]
+    problems = [asdict(p) for p in result.all_problems]
+    return json.dumps({"ok": result.ok, "tables": tables, "problems": problems}, indent=2)
+
+
+def as_text(result: Verification) -> str:
+    """Return a table with one line per lake table, then each problem with what to do."""
+    broken = {p.table for p in result.all_problems}
+    lines = [f"{'table':<34} {'rows':>10} {'version':>8} {'size':>10}  content"]
+    for t in result.tables:
+        mark = "✗" if t.table in broken else "✓"
+        lines.append(
+            f"{mark} {t.table:<32} {t.rows:>10,} {t.version:>8} {_size(t.size_bytes):>10}  {t.content_hash[:12]}"
+        )
+    for problem in result.all_problems:
+        lines += ["", f"✗ {problem.table}: {problem.check}: {problem.message}", f"  → {problem.fix}"]
+    lines += ["", _verdict(result)]
+    return "\n".join(lines)
+
+
+def _verdict(result: Verification) -> str:
+    count = len(result.all_problems)
+    if result.ok:
+        return f"✓ verified: {len(result.tables)} tables, {sum(t.rows for t in result.tables):,} rows"
+    return (
+        f"✗ not verified: {count} problem{'s' if count != 1 else ''}"
+        if count
+        else "✗ not verified: no tables"
+    )
+
+
+def _size(size: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
