@@ -1,0 +1,198 @@
+"""One checkout: its places, its settings (environment over .env over defaults) and what it remembers of
+itself.
+
+Two checkouts on one machine share nothing: project name, image and, once set, ports come from here.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from . import dotenv
+from .errors import REFUSED, Failure
+
+DEFAULTS = {
+    "BIND_ADDRESS": "127.0.0.1",
+    "DAGSTER_PORT": "18084",
+    "MINIO_PORT": "19000",
+    "MINIO_CONSOLE_PORT": "19001",
+    "POSTGRES_PORT": "15432",
+}
+NAMES = ("COMPOSE_PROJECT_NAME", "ODP_IMAGE")
+IMAGES = ("MINIO_IMAGE", "POSTGRES_IMAGE", "PYTHON_IMAGE")
+PROFILES = ("full", "dev", "minimal", "embedded")
+PORTS = {
+    "full": ("DAGSTER_PORT", "MINIO_PORT", "MINIO_CONSOLE_PORT", "POSTGRES_PORT"),
+    "dev": ("DAGSTER_PORT", "MINIO_PORT", "MINIO_CONSOLE_PORT", "POSTGRES_PORT"),
+    "minimal": ("MINIO_PORT", "MINIO_CONSOLE_PORT", "POSTGRES_PORT"),
+    "embedded": ("DAGSTER_PORT",),
+}
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """The folder everything stays in."""
+
+    root: Path
+    environ: Mapping[str, str]
+
+    @classmethod
+    def here(cls) -> Checkout:
+        """The checkout this file stands in."""
+        return cls(Path(__file__).resolve().parents[3], dict(os.environ))
+
+    @property
+    def data(self) -> Path:
+        """Everything that grows: the embedded lake, logs, remembered state."""
+        return self.root / ".data"
+
+    @property
+    def logs(self) -> Path:
+        """Logs of failed starts and of background processes."""
+        return self.data / "logs"
+
+    @property
+    def env_file(self) -> Path:
+        """Secrets and settings, 0600."""
+        return self.root / ".env"
+
+    @property
+    def landing(self) -> Path:
+        """Where a user drops files."""
+        return self.root / "landing"
+
+    @property
+    def venv(self) -> Path:
+        """The Python environment of the host."""
+        return self.root / ".venv"
+
+    @property
+    def default_project(self) -> str:
+        """A name no other checkout of this machine has."""
+        return f"odp-{hashlib.sha256(str(self.root).encode()).hexdigest()[:8]}"
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Defaults, then .env, then the environment: the order Compose itself uses."""
+        own = dotenv.read(self.env_file)
+        names = {*DEFAULTS, *NAMES, *IMAGES, *dotenv.SECRETS, *own}
+        return {**DEFAULTS, **own, **{key: self.environ[key] for key in names if self.environ.get(key)}}
+
+    @property
+    def secrets(self) -> list[str]:
+        """Values that must never be printed."""
+        return [self.settings[key] for key in dotenv.PASSWORDS if self.settings.get(key)]
+
+    @property
+    def bind(self) -> str:
+        """The address every port is published on."""
+        return self.settings["BIND_ADDRESS"]
+
+    def port(self, name: str) -> int:
+        """A published port by the name of its variable."""
+        value = self.settings[name]
+        if not value.isdigit() or not 1 <= int(value) <= 65535:
+            raise Failure(
+                f"{name}={value} is no port",
+                command=f"set {name} to a number from 1 to 65535 in .env",
+                exit_code=REFUSED,
+            )
+        return int(value)
+
+    def url(self, name: str) -> str:
+        """The address a person on this machine opens for a published port."""
+        host = "127.0.0.1" if self.bind in ("0.0.0.0", "::") else self.bind
+        return f"http://{host}:{self.port(name)}"
+
+    def generated(self) -> dict[str, str]:
+        """What a fresh .env gets: names, secrets, and settings that this start was given in its environment.
+
+        The latter are kept because later verbs, typed without them, must still find the same stack.
+        """
+        project = self.settings.get("COMPOSE_PROJECT_NAME") or self.default_project
+        names = {"COMPOSE_PROJECT_NAME": project, "ODP_IMAGE": f"odp-platform:{project}"}
+        secrets = {key: dotenv.make_secret(key) for key in dotenv.SECRETS}
+        given = (*DEFAULTS, *NAMES, *IMAGES, *dotenv.SECRETS)
+        return {**names, **secrets, **{key: self.environ[key] for key in given if self.environ.get(key)}}
+
+    @cached_property
+    def state(self) -> State:
+        """What this checkout remembers between two commands."""
+        return State(self.data / "state.json")
+
+    def inputs(self) -> str:
+        """A hash of everything the platform's code is made of; equal means nothing to build or install."""
+        digest = hashlib.sha256()
+        singles = ("pyproject.toml", "uv.lock", ".dockerignore", "compose.yml")
+        files = [self.root / name for name in singles]
+        for folder in ("data", "ops/local"):
+            files += [path for path in (self.root / folder).rglob("*") if "__pycache__" not in path.parts]
+        for path in sorted(path for path in files if path.is_file()):
+            digest.update(f"{path.relative_to(self.root)}\0".encode() + path.read_bytes() + b"\0")
+        digest.update(self.settings.get("PYTHON_IMAGE", "").encode())
+        return digest.hexdigest()
+
+    def dropped(self) -> dict[str, list[int]]:
+        """The files in landing/, by name: size and time. Compared to say when new ones wait."""
+        files = (
+            sorted(path for path in self.landing.rglob("*") if path.is_file())
+            if self.landing.is_dir()
+            else []
+        )
+        return {
+            path.relative_to(self.landing).as_posix(): [(stat := path.stat()).st_size, stat.st_mtime_ns]
+            for path in files
+        }
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """One changing verb at a time; a second one is told so instead of mixing its changes in."""
+        self.data.mkdir(exist_ok=True)
+        with open(self.data / "lock", "a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                raise Failure(
+                    f"another command is changing this checkout (pid {file.read().strip() or 'unknown'})",
+                    command="wait for it to end, then run this again",
+                    exit_code=REFUSED,
+                ) from None
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n")
+            file.flush()
+            yield
+
+
+class State:
+    """A small JSON file. Losing it costs time, never truth: everything in it is checked against what runs."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> dict[str, Any]:
+        """All of it; unreadable counts as empty."""
+        try:
+            values = json.loads(self.path.read_text())
+        except (OSError, ValueError):
+            return {}
+        return values if isinstance(values, dict) else {}
+
+    def get(self, key: str) -> Any:
+        """One remembered value, or None."""
+        return self.read().get(key)
+
+    def put(self, **values: Any) -> None:
+        """Remember; None forgets."""
+        merged = {key: value for key, value in {**self.read(), **values}.items() if value is not None}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        dotenv.replace(self.path, json.dumps(merged, indent=1) + "\n")

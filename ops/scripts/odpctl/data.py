@@ -1,0 +1,148 @@
+"""Init, verify and seed: the same words in every profile, run where the lake is. Their exit codes pass
+through.
+"""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import tarfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from .checkout import Checkout
+from .compose import Compose
+from .containers import exec_argv
+from .dev import Dev
+from .embedded import Embedded
+from .errors import NOT_READY, Failure
+from .process import Argv, Done, run
+
+
+class Lake:
+    """The running platform of a checkout, as far as its data is concerned."""
+
+    def __init__(
+        self, checkout: Checkout, compose: Compose, embedded: Embedded, dev: Dev, profile: str
+    ) -> None:
+        self.checkout, self.compose, self.embedded, self.dev, self.profile = (
+            checkout,
+            compose,
+            embedded,
+            dev,
+            profile,
+        )
+
+    @property
+    def in_containers(self) -> bool:
+        """Is the lake in the object store?"""
+        return self.profile != "embedded"
+
+    def init(self, *args: str, quiet: bool = False) -> Done:
+        """Upload what was dropped in landing/, then one run of everything. Records when and how it ended."""
+        if self.profile == "minimal":
+            raise Failure(
+                "profile minimal runs no Dagster, so there is nothing to init",
+                command="make start PROFILE=full",
+                exit_code=NOT_READY,
+            )
+        landed = self.checkout.dropped()
+        if self.in_containers and landed:
+            done = self.upload()
+            if not done.ok:
+                return done
+        done = self._run(self._init_command(*args), quiet=quiet)
+        self.checkout.state.put(
+            init={"at": now(), "exit": done.code}, landing=landed if done.code in (0, 3) else None
+        )
+        return done
+
+    def verify(self, *args: str, quiet: bool = False) -> Done:
+        """Read the lake itself and say whether it is sound. Records when and how it ended."""
+        if self.in_containers:
+            done = self._run(
+                exec_argv(self.compose, "python", "-m", "orchestration.verify", *args), quiet=quiet
+            )
+        else:
+            done = self._run(self.embedded.argv("verify", *args), quiet=quiet)
+        self.checkout.state.put(verify={"at": now(), "exit": done.code})
+        return done
+
+    def seed(self, *args: str) -> Done:
+        """Put the sample files into landing."""
+        wanted = args or ("sample",)
+        if self.in_containers:
+            return self._run(exec_argv(self.compose, "python", "-m", "lakehouse.seed", *wanted), quiet=False)
+        env = {
+            **self.embedded.env,
+            "LAKE_URL": str(self.checkout.data / "lake"),
+            "LANDING_URL": str(self.checkout.landing),
+        }
+        argv: Argv = [self.embedded.venv.python, "-m", "lakehouse.seed", *wanted]
+        return Done(subprocess.call(argv, cwd=self.checkout.root, env=env), "")
+
+    def upload(self) -> Done:
+        """Stream landing/ as one tar into the landing bucket; what is there already stays as it is."""
+        argv = exec_argv(self.compose, "python", "-m", "lakehouse.seed", "upload")
+        with subprocess.Popen(
+            argv,
+            cwd=self.checkout.root,
+            env=self.compose.env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        ) as child:
+            assert child.stdin is not None
+            assert child.stdout is not None
+            try:
+                write_tar(self.checkout.landing, child.stdin)
+                child.stdin.close()
+            except BrokenPipeError:
+                pass  # the other end has failed, and its output says why
+            text = child.stdout.read().decode(errors="replace")
+        if self.compose.journal:
+            self.compose.journal.add(f"upload of landing/ → {child.returncode}", text)
+        return Done(child.returncode, text)
+
+    def waiting(self) -> list[str]:
+        """Files in landing/ that no init has seen."""
+        seen = self.checkout.state.get("landing") or {}
+        return [name for name, mark in self.checkout.dropped().items() if seen.get(name) != mark]
+
+    def _init_command(self, *args: str) -> Argv:
+        if self.profile == "embedded":
+            return self.embedded.argv("init", *args)
+        if self.profile == "dev":
+            return [self.dev.venv.python, "-m", "orchestration.launch", *args]
+        return exec_argv(self.compose, "python", "-m", "orchestration.launch", *args)
+
+    def _run(self, argv: Argv, *, quiet: bool) -> Done:
+        env = {"embedded": lambda: self.embedded.env, "dev": lambda: self.dev.env}.get(
+            self.profile, _compose_env(self.compose)
+        )()
+        if not quiet:
+            return Done(subprocess.call([str(part) for part in argv], cwd=self.checkout.root, env=env), "")
+        done = run(argv, cwd=self.checkout.root, env=env)
+        if self.compose.journal:
+            self.compose.journal.add(f"{' '.join(map(str, argv))} → {done.code}", done.text)
+        return done
+
+
+def _compose_env(compose: Compose) -> Callable[[], dict[str, str]]:
+    return lambda: compose.env
+
+
+def write_tar(folder: Path, out: io.BufferedIOBase | io.RawIOBase | object) -> None:
+    """Every regular file below a folder, by its path inside it. Links are not followed: they may lead
+    outside.
+    """
+    with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as tar:  # type: ignore[call-overload]
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and not path.is_symlink():
+                tar.add(path, arcname=path.relative_to(folder).as_posix(), recursive=False)
+
+
+def now() -> str:
+    """The time as people and JSON read it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")

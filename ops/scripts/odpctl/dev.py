@@ -1,0 +1,112 @@
+"""The dev profile's host side: `dagster dev` from .venv, in the background, on the lake in the containers.
+
+Its runs read the code of the checkout: edit, press "Reload definitions" in the UI, materialise.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+
+from .checkout import Checkout
+from .embedded import LOCAL, dagster_answers
+from .errors import Failure
+from .process import command_line, end_group, read_pid, redact, write_pid
+from .venv import Venv
+
+READY_SECONDS = 90
+
+
+class Dev:
+    """One `dagster dev` per checkout, remembered by pid and start time."""
+
+    def __init__(self, checkout: Checkout, venv: Venv) -> None:
+        self.checkout, self.venv = checkout, venv
+        self.home = checkout.data / "dagster-dev"
+        self.log = checkout.logs / "dagster-dev.log"
+        self.pid_file = self.home / "dagster-dev.pid"
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment the containers have, with addresses as the host sees them."""
+        settings = self.checkout.settings
+        url = self.checkout.url("DAGSTER_PORT")
+        return {
+            **self.venv.env,
+            "LAKE_URL": "s3://",
+            "LANDING_URL": "s3://landing",
+            "S3_ENDPOINT": self.checkout.url("MINIO_PORT"),
+            "S3_ACCESS_KEY": settings.get("S3_PIPELINE_ACCESS_KEY", ""),
+            "S3_SECRET_KEY": settings.get("S3_PIPELINE_SECRET_KEY", ""),
+            "S3_REGION": settings.get("S3_REGION", "us-east-1"),
+            "DAGSTER_HOME": str(self.home),
+            "DAGSTER_URL": url,
+            "DAGSTER_PUBLIC_URL": url,
+            "DAGSTER_DISABLE_TELEMETRY": "1",
+            **LOCAL,
+        }
+
+    @property
+    def running(self) -> int | None:
+        """Its pid while it lives."""
+        return read_pid(self.pid_file)
+
+    def start(self) -> None:
+        """Start it unless it runs, and wait until its UI answers."""
+        port = self.checkout.port("DAGSTER_PORT")
+        if not self.running:
+            self.home.mkdir(parents=True, exist_ok=True)
+            (self.home / "dagster.yaml").write_text(
+                "# SQLite, in this folder.\ntelemetry:\n  enabled: false\n"
+            )
+            self._spawn(port)
+        deadline = time.monotonic() + READY_SECONDS
+        while not dagster_answers("127.0.0.1", port):
+            if not self.running or time.monotonic() > deadline:
+                raise Failure(
+                    "dagster dev did not come up" + ("" if self.running else ": it ended"),
+                    details=[("last lines of dagster dev", self.last_lines())],
+                    command=f"less {self.log}",
+                )
+            time.sleep(0.2)
+        self.checkout.state.put(ui_port=port)
+
+    def _spawn(self, port: int) -> None:
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with open(os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as log:
+            child = subprocess.Popen(
+                [
+                    self.venv.tool("dagster"),
+                    "dev",
+                    "-m",
+                    "orchestration.definitions",
+                    "-h",
+                    "127.0.0.1",
+                    "-p",
+                    str(port),
+                ],
+                cwd=self.checkout.root,
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # it outlives this command, and ends as one group
+            )
+        write_pid(self.pid_file, child.pid)
+
+    def stop(self) -> bool:
+        """End it and all its children. True if it ran."""
+        ended = end_group(self.pid_file)
+        if ended:
+            self.checkout.state.put(ui_port=None)
+        return ended
+
+    def last_lines(self, count: int = 20) -> list[str]:
+        """The end of its log, without secrets."""
+        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        return redact(text, self.checkout.secrets).splitlines()[-count:]
+
+    def describe(self) -> str:
+        """For `status`."""
+        return f"pid {self.running} ({command_line(self.running)})" if self.running else "not running"

@@ -1,0 +1,109 @@
+"""The `.env` of a checkout: read as Compose reads it, completed with generated secrets, never overwritten.
+
+What each variable means stands in `.env.example`; here only which of them are secret and how a secret is
+made.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+LINE = re.compile(r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*$")
+EXAMPLE_KEY = re.compile(r"^#?\s?([A-Z][A-Z0-9_]*)=")
+
+PASSWORDS = (
+    "POSTGRES_PASSWORD",
+    "DAGSTER_PG_PASSWORD",
+    "LAKE_PG_PASSWORD",
+    "READONLY_PG_PASSWORD",
+    "MINIO_ROOT_PASSWORD",
+    "S3_PIPELINE_SECRET_KEY",
+    "S3_INGEST_SECRET_KEY",
+    "S3_SERVING_SECRET_KEY",
+)
+# Names of principals: unlike between two installations, so that a leaked pair fits one lake only.
+PRINCIPALS = {
+    "MINIO_ROOT_USER": "root",
+    "S3_PIPELINE_ACCESS_KEY": "pipeline",
+    "S3_INGEST_ACCESS_KEY": "ingest",
+    "S3_SERVING_ACCESS_KEY": "serving",
+}
+SECRETS = (*PASSWORDS, *PRINCIPALS)
+PLACEHOLDERS = frozenset(
+    {"changeme", "change-me", "change_me", "placeholder", "password", "secret", "generated", "todo"}
+)
+
+
+def read(path: Path) -> dict[str, str]:
+    """Key to value; comments, `export`, quotes and CRLF are understood. A missing file is empty."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return {}
+    return {match[1]: unquote(match[2]) for line in text.splitlines() if (match := LINE.match(line))}
+
+
+def unquote(value: str) -> str:
+    """The value without its quotes, or without a trailing comment."""
+    if len(value) >= 2 and value[0] == value[-1] and value[0] in "'\"":
+        return value[1:-1]
+    return "" if value.startswith("#") else re.sub(r"\s+#.*$", "", value)
+
+
+def missing(values: Mapping[str, str]) -> list[str]:
+    """Secrets that have no value, or one that everybody knows."""
+    return [key for key in SECRETS if values.get(key, "").lower() in PLACEHOLDERS | {""}]
+
+
+def unknown(values: Mapping[str, str], example: Path) -> list[str]:
+    """Keys that `.env.example` does not list: most likely misspelt, and read by nobody."""
+    if not example.exists():
+        return []
+    known = {match[1] for line in example.read_text().splitlines() if (match := EXAMPLE_KEY.match(line))}
+    return sorted(set(values) - known - set(SECRETS))
+
+
+def make_secret(key: str) -> str:
+    """A fresh value. Hex, since it travels through YAML, URLs, SQL and shells; 40 digits is the store's own
+    limit.
+    """
+    return f"{PRINCIPALS[key]}-{secrets.token_hex(4)}" if key in PRINCIPALS else secrets.token_hex(20)
+
+
+def complete(path: Path, wanted: Mapping[str, str]) -> list[str]:
+    """Write the wanted keys that have no value yet, keeping every other byte of the file. Returns the keys
+    written.
+
+    The file is replaced in one step and is 0600 before the first secret is in it.
+    """
+    text = (
+        path.read_text(encoding="utf-8")
+        if path.exists()
+        else "# Written by `make start`. Secrets: keep this file, and keep it private.\n"
+    )
+    have = read(path)
+    added = {key: value for key, value in wanted.items() if not have.get(key) or key in missing(have)}
+    if added:
+        kept = [line for line in text.splitlines() if not ((match := LINE.match(line)) and match[1] in added)]
+        replace(path, "\n".join([*kept, *(f"{key}={value}" for key, value in added.items())]) + "\n")
+    elif path.exists():
+        path.chmod(0o600)
+    return list(added)
+
+
+def replace(path: Path, text: str) -> None:
+    """Write a private file in one step: a reader sees the old one or the new one, never half of one."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with open(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(name, 0o600)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise

@@ -1,0 +1,231 @@
+"""Every check that is made before anything is changed. `start` refuses on an error; `doctor` prints them
+all.
+"""
+
+from __future__ import annotations
+
+import stat
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from . import dotenv, host
+from .checkout import DEFAULTS, PORTS, Checkout
+from .compose import Compose
+from .engine import Engine
+from .errors import REFUSED, Failure
+from .process import run
+
+# What a profile takes at its peak during init, in MB; measured, rounded up.
+MEMORY_MB = {"full": 1500, "dev": 1500, "minimal": 400, "embedded": 700}
+DISK_MB = {"full": 3000, "dev": 3000, "minimal": 2000, "embedded": 1500}
+# Below this a start would fill the disk under a running database.
+DISK_FLOOR_MB = 500
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check: its name, how it went, what was seen, and what to type if it is not well."""
+
+    name: str
+    level: Literal["ok", "warning", "error"]
+    text: str
+    fix: str = ""
+
+
+def check(checkout: Checkout, profile: str, engine: Engine) -> list[Finding]:
+    """All checks of one profile, in the order a person would fix them."""
+    findings = [python()]
+    if profile != "embedded":
+        findings.append(docker(engine))
+    if profile == "embedded" or engine.usable:
+        compose = Compose(checkout) if engine.usable else None
+        findings += ports(checkout, profile, compose)
+        findings += identity(checkout, compose) if compose and profile != "embedded" else []
+    findings += [bind(checkout), memory(profile), *disk(checkout, profile), *env_file(checkout, profile)]
+    return findings
+
+
+def refuse(findings: list[Finding], profile: str) -> None:
+    """Raise on the first error, with all of them in the details."""
+    errors = [finding for finding in findings if finding.level == "error"]
+    if not errors:
+        return
+    first, *others = errors
+    raise Failure(
+        f"preflight of {profile}: {first.text}",
+        command=first.fix,
+        exit_code=REFUSED,
+        details=[("also", [f"{finding.text}   ({finding.fix})" for finding in others])] if others else [],
+    )
+
+
+def python() -> Finding:
+    """The interpreter of these scripts."""
+    return Finding("python", "ok", f"Python {sys.version.split()[0]}")
+
+
+def docker(engine: Engine) -> Finding:
+    """The engine and its Compose."""
+    if engine.usable:
+        return Finding("docker", "ok", f"Engine {engine.version}, Compose {engine.compose}")
+    return Finding("docker", "error", engine.reason, engine.fix)
+
+
+def ports(checkout: Checkout, profile: str, compose: Compose | None) -> Iterator[Finding]:
+    """Each port is free, or held by this very stack."""
+    ours = {port for one in compose.containers() if one.running for port in one.ports} if compose else set()
+    remembered = checkout.state.get("ui_port")
+    seen: dict[int, str] = {}
+    for name in PORTS[profile]:
+        port = checkout.port(name)
+        if port in seen:
+            yield Finding(
+                name, "error", f"{name} and {seen[port]} are both {port}", f"{name}=<another port> make start"
+            )
+            continue
+        seen[port] = name
+        mine = port in ours or (name == "DAGSTER_PORT" and port == remembered)
+        if mine and profile == "embedded" and port in ours:
+            yield Finding(
+                name, "error", f"port {port} ({name}) is held by this checkout's containers", "make stop"
+            )
+        elif mine or not host.port_is_busy(checkout.bind if profile != "embedded" else "127.0.0.1", port):
+            yield Finding(name, "ok", f"{port} ({name}) is {'ours' if mine else 'free'}")
+        else:
+            holder = who_holds(port)
+            yield Finding(
+                name,
+                "error",
+                f"port {port} ({name}) is taken{f' by {holder}' if holder else ''}",
+                f"{name}={suggest(port)} make start",
+            )
+
+
+def suggest(port: int) -> int:
+    """A free port that is easy to remember: the same with a leading digit more, if it can be had."""
+    return next(
+        (
+            other
+            for other in range(port + 20000 if port < 40000 else port + 1, 65535)
+            if not host.port_is_busy("127.0.0.1", other)
+        ),
+        0,
+    )
+
+
+def who_holds(port: int) -> str:
+    """A container by its name, else a process by its pid, else ''."""
+    names = run(["docker", "ps", "--filter", f"publish={port}", "--format", "{{.Names}}"], timeout=10)
+    if names.ok and names.text.strip():
+        return f"container {names.text.split()[0]}"
+    holder = host.port_holder(port)
+    return f"pid {holder[0]} ({holder[1]})" if holder else ""
+
+
+def identity(checkout: Checkout, compose: Compose) -> Iterator[Finding]:
+    """The project's containers and volumes are this checkout's, and its .env is the one they were made
+    with.
+    """
+    others = {one.working_dir for one in compose.containers()} - {"", str(checkout.root)}
+    if others:
+        yield Finding(
+            "project",
+            "error",
+            f"the project name {compose.project} belongs to the checkout in {', '.join(sorted(others))}",
+            f"set COMPOSE_PROJECT_NAME={checkout.default_project} in .env",
+        )
+    lost = dotenv.missing(checkout.settings)
+    if "POSTGRES_PASSWORD" in lost and compose.volumes():
+        yield Finding(
+            "volumes",
+            "error",
+            f"{compose.project} has volumes with data, but .env has not the secrets they were made with",
+            "put the old .env back   (or: make nuke, which deletes the data)",
+        )
+
+
+def bind(checkout: Checkout) -> Finding:
+    """Who can reach the ports."""
+    if checkout.bind in (DEFAULTS["BIND_ADDRESS"], "::1", "localhost"):
+        return Finding("bind", "ok", f"ports are published on {checkout.bind} only")
+    return Finding(
+        "bind",
+        "warning",
+        f"BIND_ADDRESS={checkout.bind}: other machines can reach every port, and Dagster has no login",
+        "set BIND_ADDRESS=127.0.0.1 in .env",
+    )
+
+
+def memory(profile: str) -> Finding:
+    """Free memory; a warning only, since the system may still make room."""
+    free, need = host.free_memory_mb(), MEMORY_MB[profile]
+    if free is None or free >= need:
+        return Finding(
+            "memory", "ok", f"{free if free is not None else 'unknown'} MB free, {profile} takes about {need}"
+        )
+    return Finding(
+        "memory",
+        "warning",
+        f"{free} MB of memory are free, {profile} takes about {need} at its peak",
+        "close something large",
+    )
+
+
+def disk(checkout: Checkout, profile: str) -> Iterator[Finding]:
+    """Free disk under the checkout and under Docker's own folder, where it can be seen."""
+    places = {"the checkout": checkout.root}
+    if profile != "embedded" and (folder := docker_folder()):
+        places["Docker"] = folder
+    for name, place in places.items():
+        free, need = host.free_disk_mb(place), DISK_MB[profile]
+        if free is None or free >= need:
+            yield Finding("disk", "ok", f"{free} MB free for {name}")
+            continue
+        fix = (
+            "docker system df" if name == "Docker" else f"du -sh {checkout.root}/.data {checkout.root}/.venv"
+        )
+        level: Literal["warning", "error"] = "error" if free < DISK_FLOOR_MB else "warning"
+        yield Finding(
+            "disk",
+            level,
+            f"{free} MB are free for {name} ({place}), a first start of {profile} takes about {need}",
+            fix,
+        )
+
+
+def docker_folder() -> Path | None:
+    """Where the engine keeps images and volumes, if it is on this machine's disk."""
+    done = run(["docker", "info", "--format", "{{.DockerRootDir}}"], timeout=10)
+    folder = Path(done.text.strip()) if done.ok and done.text.strip() else None
+    return folder if folder and folder.exists() else None
+
+
+def env_file(checkout: Checkout, profile: str) -> Iterator[Finding]:
+    """The .env: private, complete, without misspelt keys. A fresh one is written by the start itself."""
+    path = checkout.env_file
+    if not path.exists():
+        yield Finding(".env", "ok", "not there yet" if profile != "embedded" else "not needed")
+        return
+    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        yield Finding(
+            ".env", "warning", ".env can be read by others; the start makes it 0600", f"chmod 600 {path}"
+        )
+    values = dotenv.read(path)
+    for key in dotenv.unknown(values, checkout.root / ".env.example"):
+        yield Finding(
+            ".env",
+            "warning",
+            f".env sets {key}, which nothing reads: is it misspelt?",
+            "compare with .env.example",
+        )
+    if profile != "embedded" and (lost := dotenv.missing(values)):
+        yield Finding(".env", "warning", f".env lacks {', '.join(lost)}: the start adds them", "make start")
+    else:
+        yield Finding(
+            ".env",
+            "ok",
+            f"{len(values)} values, all known secrets present" if profile != "embedded" else "present",
+        )
