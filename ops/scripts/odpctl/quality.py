@@ -32,10 +32,15 @@ class Linter:
 
 
 LINTERS = (
-    Linter("ruff check", ("ruff", "check", "--quiet", "--no-cache", ".")),
+    Linter("ruff check", ("ruff", "check", "--quiet", "--no-cache", "--output-format", "concise", ".")),
     Linter("ruff format", ("ruff", "format", "--check", "--quiet", "--no-cache", ".")),
     Linter("mypy", ("mypy", "--no-error-summary")),
-    Linter("shellcheck", ("shellcheck", "--external-sources"), ("*.sh", ".ci/run")),
+    Linter(
+        "mypy ops", ("mypy", "--no-error-summary", "--cache-dir", ".mypy_cache/ops", "ops/scripts/odpctl")
+    ),
+    Linter(
+        "shellcheck", ("shellcheck", "--external-sources", "--source-path=SCRIPTDIR"), ("*.sh", ".ci/run")
+    ),
     Linter("yamllint", ("yamllint", "--strict"), ("*.yml", "*.yaml")),
     Linter("hadolint", ("hadolint", "--config", ".hadolint.yaml"), ("*Dockerfile",)),
     Linter(
