@@ -1,0 +1,5 @@
+"""The orchestrator: adapts the library to Dagster.
+
+Belongs here: assets, checks, metadata, jobs, sensors, and the clients that drive a run.
+Does not: what data means or how it is stored (lakehouse). Importing this package imports nothing.
+"""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import narwhals.stable.v2 as nw
+import orjson
 import polars as pl
 
 from lakehouse.errors import Unsupported
@@ -17,7 +18,9 @@ from lakehouse.errors import Unsupported
 def _polars(frame: nw.LazyFrame) -> pl.LazyFrame:
     native = nw.to_native(frame)
     if not isinstance(native, pl.LazyFrame):
-        raise Unsupported(f"xp serves Polars frames; got {type(native).__module__}. Collect it to Polars first.")
+        raise Unsupported(
+            f"xp serves Polars frames; got {type(native).__module__}. Collect it to Polars first."
+        )
     return native
 
 
@@ -76,7 +79,9 @@ def timestamp(frame: nw.LazyFrame, column: str, *, to: str) -> nw.LazyFrame:
     return nw.from_native(_polars(frame).with_columns(pl.coalesce(iso, epoch).alias(to)))
 
 
-def quantile(frame: nw.LazyFrame, *, by: list[str], column: str, quantiles: Mapping[str, float]) -> nw.LazyFrame:
+def quantile(
+    frame: nw.LazyFrame, *, by: list[str], column: str, quantiles: Mapping[str, float]
+) -> nw.LazyFrame:
     """Return one row per group with linear-interpolation quantiles of `column` (null where all are null)."""
     return frame.group_by(*by).agg(
         *[nw.col(column).quantile(q, interpolation="linear").alias(name) for name, q in quantiles.items()]
@@ -87,3 +92,45 @@ def round_half_up(expr: nw.Expr, digits: int) -> nw.Expr:
     """Round non-negative numbers half up. Bare `round` differs per engine: half-even on Polars, half-up on DuckDB."""
     factor = 10**digits
     return ((expr * factor) + 0.5).floor() / factor
+
+
+def json_length(frame: nw.LazyFrame, column: str, *, to: str) -> nw.LazyFrame:
+    """Add `to`: how many elements the JSON array in `column` has; null where the text is no array.
+
+    Only rows that hold an array are parsed one by one; they are the exception.
+    """
+    text = pl.col(column).str.strip_chars_start()
+    arrays = pl.when(text.str.starts_with("[")).then(text)
+    length = arrays.map_batches(_lengths, return_dtype=pl.Int64(), is_elementwise=True)
+    return nw.from_native(_polars(frame).with_columns(length.alias(to)))
+
+
+def _lengths(texts: pl.Series) -> pl.Series:
+    if texts.null_count() == len(texts):
+        return pl.Series(texts.name, [], pl.Int64).extend_constant(None, len(texts))
+    return pl.Series(texts.name, [None if t is None else _length(t) for t in texts], pl.Int64)
+
+
+def _length(text: str) -> int | None:
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    return len(value) if isinstance(value, list) else None
+
+
+def snake_case(frame: nw.LazyFrame, column: str, *, to: str) -> nw.LazyFrame:
+    """Add `to`: the words of `column` in lower case, joined by `_`. Null and wordless text give null, "".
+
+    A word begins at a capital after a small letter or digit, at the last of several capitals before a
+    small letter (`HTTPError` -> `http_error`), and after anything that is no letter or digit.
+    """
+    words = (
+        pl.col(column)
+        .str.replace_all(r"([\p{Ll}\p{N}])(\p{Lu})", "${1}_${2}")
+        .str.replace_all(r"(\p{Lu})(\p{Lu}\p{Ll})", "${1}_${2}")
+        .str.replace_all(r"[^\p{L}\p{N}]+", "_")
+        .str.strip_chars("_")
+        .str.to_lowercase()
+    )
+    return nw.from_native(_polars(frame).with_columns(words.alias(to)))

@@ -179,6 +179,15 @@ def strays(lake: Lake, declared: Sequence[Source]) -> list[tuple[LandedFile, str
     ]  # fmt: skip
 
 
+def report_strays(
+    lake: Lake, declared: Sequence[Source], *, info: Mapping[str, str] | None = None
+) -> list[Refused]:
+    """Record and return the files that no source is declared for. They stay where they are."""
+    found = strays(lake, declared)
+    keep_refused(lake, found, info or {})
+    return [Refused(file=file.name, reason=reason) for file, reason in found]
+
+
 def keep_refused(lake: Lake, refused: Sequence[tuple[LandedFile, str]], info: Mapping[str, str]) -> int:
     """Record refused files once each (by bytes) in quarantine/landing_files; return how many were new."""
     table = LANDING_REJECTS

@@ -9,6 +9,7 @@ Belongs here: the vocabulary of marks. Does not: reading or writing them (store)
     part:<fingerprint> Bronze: a file larger than a batch is in so far; rows
     position:<table>   consumer: how far it has read <table>
     read, merged, quarantined   consumer: running totals of the conservation equation
+    run_read, run_quarantined   consumer: the same for the last run that read anything
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ READ = "read"
 MERGED = "merged"
 QUARANTINED = "quarantined"
 TOTALS = (READ, MERGED, QUARANTINED)
+RUN_READ = "run_read"
+RUN_QUARANTINED = "run_quarantined"
 
 
 def file_mark(fingerprint: str) -> str:

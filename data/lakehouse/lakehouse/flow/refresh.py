@@ -19,7 +19,17 @@ import polars as pl
 from lakehouse.contracts import POINTER, Contract, Write, quarantine_of
 from lakehouse.errors import ContractError, DataViolation, TableNotFound
 from lakehouse.flow.lake import Lake
-from lakehouse.flow.marks import MERGED, QUARANTINED, READ, ROWS, TOTALS, WATERMARK, position_mark
+from lakehouse.flow.marks import (
+    MERGED,
+    QUARANTINED,
+    READ,
+    ROWS,
+    RUN_QUARANTINED,
+    RUN_READ,
+    TOTALS,
+    WATERMARK,
+    position_mark,
+)
 from lakehouse.flow.rules import Split, split
 from lakehouse.store import Commit, Outcome, Token
 
@@ -29,7 +39,11 @@ Transform = Callable[..., nw.LazyFrame]
 
 @dataclass(kw_only=True)
 class RefreshReport:
-    """What one refresh did. `read == written + merged + quarantined` holds for tables of shape `rows`."""
+    """What one refresh did. `read == written + merged + quarantined` holds for tables of shape `rows`.
+
+    `last_read` and `last_quarantined` are those of the last run that read anything, this one or an earlier
+    one: a batch with too many rejects goes on blocking until a better one comes.
+    """
 
     read: int = 0
     written: int = 0
@@ -40,14 +54,12 @@ class RefreshReport:
     version: int = -1
     failures: dict[str, int] = field(default_factory=dict)
     warnings: dict[str, int] = field(default_factory=dict)
+    last_read: int = 0
+    last_quarantined: int = 0
 
     @property
     def balances(self) -> bool:
         return self.read == self.written + self.merged + self.quarantined
-
-    @property
-    def reject_share(self) -> float:
-        return self.quarantined / self.read if self.read else 0.0
 
 
 def refresh(
@@ -96,6 +108,8 @@ def _rows(
         )
         _batch(lake, table, transform, batch, Token(name, upper), info, report)
         position = upper
+    last = lake.store.marks(table, [RUN_READ, RUN_QUARANTINED])
+    report.last_read, report.last_quarantined = last.get(RUN_READ, 0), last.get(RUN_QUARANTINED, 0)
 
 
 def _bounds(lake: Lake, table: Contract, position: int, version: int) -> list[int]:
@@ -157,6 +171,8 @@ def _batch(
             READ: before.get(READ, 0) + taken.height,
             MERGED: before.get(MERGED, 0) + repeats + outcome.updated,
             QUARANTINED: before.get(QUARANTINED, 0) + refused,
+            RUN_READ: report.read + taken.height,
+            RUN_QUARANTINED: report.quarantined + refused,
         }
 
     commit = Commit(token=token, reads=(ROWS, *TOTALS), marks=marks, info=info)

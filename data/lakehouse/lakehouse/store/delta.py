@@ -240,18 +240,18 @@ class DeltaStore:
         mode: str,
         predicate: str | None = None,
     ) -> None:
-        arguments: dict[str, Any] = {"predicate": predicate} if predicate else {}
-        write_deltalake(
+        write: Any = write_deltalake  # its overloads do not know a mode held in a variable
+        write(
             delta,
             _arrow(frame),
-            mode=mode,  # type: ignore[arg-type]
+            mode=mode,
             target_file_size=_TARGET_FILE_BYTES,
             writer_properties=_writer(),
             commit_properties=properties,
             post_commithook_properties=PostCommitHookProperties(
                 create_checkpoint=True, cleanup_expired_logs=False
             ),
-            **arguments,
+            **({"predicate": predicate} if predicate else {}),
         )
 
     def _known_keys(self, table: Contract, delta: DeltaTable, frame: pl.DataFrame) -> int:

@@ -3,7 +3,22 @@
 Belongs here: the checks and their report. Does not: mending anything.
 """
 
-from lakehouse.verify.checks import Problem, TableReport, Verification, verify
+from lakehouse.verify.checks import (
+    Problem,
+    TableReport,
+    Verification,
+    conservation_problems,
+    key_problems,
+    verify,
+)
 from lakehouse.verify.content import content_hash
 
-__all__ = ["Problem", "TableReport", "Verification", "content_hash", "verify"]
+__all__ = [
+    "Problem",
+    "TableReport",
+    "Verification",
+    "conservation_problems",
+    "content_hash",
+    "key_problems",
+    "verify",
+]

@@ -5,7 +5,7 @@ Belongs here: what must hold of a table and across tables. Does not: printing (v
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -13,7 +13,7 @@ import polars as pl
 from lakehouse.contracts import LANDING_REJECTS, Contract, Write, quarantine_of
 from lakehouse.errors import LakeError, StorageUnavailable, TableNotFound, plain
 from lakehouse.flow import Lake
-from lakehouse.flow.marks import MERGED, QUARANTINED, READ, ROWS, TOTALS, WATERMARK, position_mark
+from lakehouse.flow.marks import MERGED, QUARANTINED, READ, ROWS, WATERMARK, position_mark
 from lakehouse.store import Snapshot
 from lakehouse.verify.content import content_hash
 
@@ -61,10 +61,11 @@ class Verification:
 
 def side_tables(tables: Sequence[Contract]) -> list[Contract]:
     """Return the quarantine tables that the declared ones bring along."""
-    return [*(quarantine_of(t) for t in tables if _row_wise(t)), LANDING_REJECTS]
+    return [*(quarantine_of(t) for t in tables if row_wise(t)), LANDING_REJECTS]
 
 
-def _row_wise(table: Contract) -> bool:
+def row_wise(table: Contract) -> bool:
+    """Return whether each source row becomes one row, one duplicate or one reject."""
     return table.write is Write.MERGE and table.groups is None and len(table.sources) == 1
 
 
@@ -108,116 +109,124 @@ def _table(lake: Lake, table: Contract, materialised: Mapping[str, int]) -> Tabl
     return report
 
 
-Found = Iterator[tuple[str, str, str]]
+Check = tuple[str, Callable[[], list[str]], str]
 
 
 def _first_failing_stage(
     lake: Lake, table: Contract, snapshot: Snapshot, materialised: Mapping[str, int]
-) -> Iterable[tuple[str, str, str]]:
-    """Run the checks in stages: a table with lost files cannot be read for its keys."""
-    for stage in (_files, _schema, _content):
-        try:
-            problems = list(stage(lake, table, snapshot, materialised))
-        except StorageUnavailable:
-            raise
-        except (LakeError, pl.exceptions.PolarsError, OSError) as exc:
-            problems = [("readable", f"it cannot be read: {plain(exc)}", REBUILD)]
+) -> list[tuple[str, str, str]]:
+    """Run the checks in stages: a table that has lost files cannot be read for its keys."""
+    stages: list[list[Check]] = [
+        [("files", lambda: file_problems(lake, table, snapshot), REBUILD)],
+        [("schema", lambda: lake.store.schema_problems(table), "migrate the table, or restore the contract")],
+        [
+            ("rows", lambda: _no_rows(table, snapshot), f"put files into landing (`make seed`), then {INIT}"),
+            ("rows", lambda: row_problems(lake, table, snapshot), REBUILD),
+            ("version", lambda: version_problems(lake, table, snapshot, materialised), REBUILD),
+            ("key", lambda: key_problems(lake, table), REBUILD),
+            ("position", lambda: position_problems(lake, table), INIT),
+            ("conservation", lambda: conservation_problems(lake, table), REBUILD),
+        ],
+    ]
+    for stage in stages:
+        problems = [(name, message, fix) for name, check, fix in stage for message in _run(check)]
         if problems:
             return problems
     return []
 
 
-def _files(lake: Lake, table: Contract, snapshot: Snapshot, materialised: Mapping[str, int]) -> Found:
+def _run(check: Callable[[], list[str]]) -> list[str]:
+    try:
+        return check()
+    except StorageUnavailable:
+        raise
+    except (LakeError, pl.exceptions.PolarsError, OSError) as exc:
+        return [f"it cannot be read: {plain(exc)}"]
+
+
+def file_problems(lake: Lake, table: Contract, snapshot: Snapshot) -> list[str]:
+    """Say which data files of the log the store lacks."""
     missing = lake.store.missing_files(table)
-    if missing:
-        yield (
-            "files",
-            f"{len(missing)} of {snapshot.files} data files are missing or cut short, as {missing[0]}",
-            REBUILD,
-        )
+    if not missing:
+        return []
+    return [f"{len(missing)} of {snapshot.files} data files are missing or cut short, as {missing[0]}"]
 
 
-def _schema(lake: Lake, table: Contract, snapshot: Snapshot, materialised: Mapping[str, int]) -> Found:
-    for difference in lake.store.schema_problems(table):
-        yield "schema", difference, "migrate the table, or restore the contract"
+def _no_rows(table: Contract, snapshot: Snapshot) -> list[str]:
+    return ["the table is empty"] if not snapshot.rows and not table.may_be_empty else []
 
 
-def _content(lake: Lake, table: Contract, snapshot: Snapshot, materialised: Mapping[str, int]) -> Found:
-    yield from _rows(lake, table, snapshot)
-    yield from _written_by_us(lake, table, snapshot, materialised)
-    yield from _keys(lake, table, snapshot)
-    yield from _caught_up(lake, table)
-    if _row_wise(table):
-        yield from _conservation(lake, table, snapshot)
-
-
-def _rows(lake: Lake, table: Contract, snapshot: Snapshot) -> Found:
-    if not snapshot.rows and not table.may_be_empty:
-        yield "rows", "the table is empty", f"put files into landing (`make seed`), then {INIT}"
+def row_problems(lake: Lake, table: Contract, snapshot: Snapshot) -> list[str]:
+    """Say when the table does not hold as many rows as its commits account for."""
     expected = lake.store.marks(table, [ROWS]).get(ROWS, 0)
-    if snapshot.rows != expected:
-        yield "rows", f"{snapshot.rows} rows, but its commits account for {expected}", REBUILD
+    return (
+        [] if snapshot.rows == expected else [f"{snapshot.rows} rows, but its commits account for {expected}"]
+    )
 
 
-def _written_by_us(lake: Lake, table: Contract, snapshot: Snapshot, materialised: Mapping[str, int]) -> Found:
+def version_problems(
+    lake: Lake, table: Contract, snapshot: Snapshot, materialised: Mapping[str, int]
+) -> list[str]:
+    """Say when the last commit is not one of ours, or not the one the orchestrator knows."""
     last = lake.store.history(table, limit=1)[0]
+    problems = []
     if last.version and "odp.commit" not in last.info:
-        yield "version", f"version {last.version} ({last.operation}) was written by something else", REBUILD
+        problems.append(f"version {last.version} ({last.operation}) was written by something else")
     known = materialised.get(table.path)
     if known is not None and known != snapshot.version:
-        yield "version", f"at version {snapshot.version}, but last materialised at {known}", INIT
+        problems.append(f"at version {snapshot.version}, but last materialised at {known}")
+    return problems
 
 
-def _keys(lake: Lake, table: Contract, snapshot: Snapshot) -> Found:
+def key_problems(lake: Lake, table: Contract) -> list[str]:
+    """Say how many rows have a null in the key or repeat one."""
     if not table.key:
-        return
+        return []
     keys = lake.store.scan(table).select(table.key)
-    nulls = keys.select(pl.any_horizontal(pl.all().is_null()).sum()).collect(engine="streaming").item()
+    rows, nulls = keys.select(
+        pl.len(), pl.any_horizontal(pl.all().is_null()).sum().alias("nulls")
+    ).collect(engine="streaming").row(0)  # fmt: skip
     distinct = keys.unique().select(pl.len()).collect(engine="streaming").item()
-    if nulls:
-        yield "key", f"{nulls} rows have a null in the key ({', '.join(table.key)})", REBUILD
-    if distinct != snapshot.rows:
-        yield "key", f"{snapshot.rows - distinct} rows repeat a key ({', '.join(table.key)})", REBUILD
+    named = ", ".join(table.key)
+    problems = [f"{nulls} rows have a null in the key ({named})"] if nulls else []
+    return problems + ([f"{rows - distinct} rows repeat a key ({named})"] if distinct != rows else [])
 
 
-def _caught_up(lake: Lake, table: Contract) -> Found:
+def position_problems(lake: Lake, table: Contract) -> list[str]:
+    """Say when rows of a source have not come in yet."""
+    if table.write is not Write.MERGE or not table.sources:
+        return []
+    problems = []
     for source in table.sources:
-        if table.write is Write.OVERWRITE or table.layer == "quarantine" or not lake.store.exists(source):
-            continue
-        name = position_mark(source)
-        at = lake.store.marks(table, [name]).get(name, 0)
-        end = lake.store.marks(source, [WATERMARK]).get(WATERMARK, 0)
+        at = _mark(lake, table, position_mark(source))
+        end = _mark(lake, source, WATERMARK)
         if at < end:
-            yield "position", f"{end - at} batches of {source} are not in yet", INIT
+            problems.append(f"{end - at} batches of {source} are not in yet")
+    return problems
 
 
-def _conservation(lake: Lake, table: Contract, snapshot: Snapshot) -> Found:
-    """rows read = rows written + rows merged away + rows quarantined, each counted where it lies."""
+def conservation_problems(lake: Lake, table: Contract) -> list[str]:
+    """Check rows read = written + merged + quarantined, each counted where it lies."""
+    if not row_wise(table):
+        return []
     source = table.sources[0]
-    totals = dict.fromkeys(TOTALS, 0) | lake.store.marks(table, TOTALS)
-    name = position_mark(source)
-    at = lake.store.marks(table, [name]).get(name, 0)
+    at = _mark(lake, table, position_mark(source))
+    read, merged, quarantined = (_mark(lake, table, name) for name in (READ, MERGED, QUARANTINED))
     came = (
-        lake.store.scan(source)
-        .filter(pl.col("_batch_id") <= at)
-        .select(pl.len())
-        .collect(engine="streaming")
-        .item()
+        lake.store.scan(source).filter(pl.col("_batch_id") <= at).select(pl.len()).collect(engine="streaming")
     )
     quarantine = quarantine_of(table)
     kept = lake.store.snapshot(quarantine).rows if lake.store.exists(quarantine) else 0
-    if totals[READ] != came:
-        yield "conservation", f"it read {totals[READ]} rows, but {source} holds {came}", REBUILD
-    if totals[QUARANTINED] != kept:
-        yield (
-            "conservation",
-            f"it quarantined {totals[QUARANTINED]} rows, but {quarantine} holds {kept}",
-            REBUILD,
-        )
-    if totals[READ] != snapshot.rows + totals[MERGED] + totals[QUARANTINED]:
-        yield (
-            "conservation",
-            f"{totals[READ]} rows read, but {snapshot.rows} here + {totals[MERGED]} merged + "
-            f"{totals[QUARANTINED]} quarantined",
-            REBUILD,
-        )
+    rows = lake.store.snapshot(table).rows
+    problems = []
+    if read != came.item():
+        problems.append(f"it read {read} rows, but {source} holds {came.item()}")
+    if quarantined != kept:
+        problems.append(f"it quarantined {quarantined} rows, but {quarantine} holds {kept}")
+    if read != rows + merged + quarantined:
+        problems.append(f"{read} rows read, but {rows} here + {merged} merged + {quarantined} quarantined")
+    return problems
+
+
+def _mark(lake: Lake, table: Contract, name: str) -> int:
+    return lake.store.marks(table, [name]).get(name, 0)

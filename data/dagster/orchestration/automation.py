@@ -1,0 +1,121 @@
+"""What happens by itself: landing is watched, orphaned runs are ended, failures are told.
+
+Belongs here: sensors. Does not: jobs, or what a run does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.request import Request, urlopen
+
+import dagster as dg
+
+from orchestration.jobs import BOOT_ID, BOOT_TAG, materialize_all
+from orchestration.resources import LakeResource
+
+if TYPE_CHECKING:
+    from lakehouse.landing import LandedFile
+
+GOING = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
+
+
+@dg.sensor(
+    job=materialize_all,
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="A file came into landing, or changed: bring the lake up to it.",
+)
+def on_landed_file(
+    context: dg.SensorEvaluationContext, lake: LakeResource
+) -> dg.SensorResult | dg.SkipReason:
+    """Compare landing with what it was at the last run that this sensor saw or asked for."""
+    listing = fingerprint(lake.open().landing.list())
+    if listing == context.cursor:
+        return dg.SkipReason("landing is as it was")
+    if context.instance.get_runs_count(dg.RunsFilter(job_name=materialize_all.name, statuses=GOING)):
+        return dg.SkipReason("a run is going on; looking again after it")
+    if context.cursor is None and _covered(context.instance, lake.open().landing.list()):
+        context.update_cursor(listing)
+        return dg.SkipReason("a finished run has seen these files")
+    return dg.SensorResult(run_requests=[dg.RunRequest(run_key=f"landing-{listing}")], cursor=listing)
+
+
+def _covered(instance: dg.DagsterInstance, files: list[LandedFile]) -> bool:
+    done = instance.get_run_records(
+        dg.RunsFilter(job_name=materialize_all.name, statuses=[dg.DagsterRunStatus.SUCCESS]), limit=1
+    )
+    newest = max((file.modified.timestamp() for file in files), default=0.0)
+    return bool(done) and (done[0].start_time or 0.0) > newest
+
+
+def fingerprint(files: list[LandedFile]) -> str:
+    """Return a short hash of names, sizes and times: equal as long as nothing was put in or changed."""
+    text = "\n".join(f"{f.name}\t{f.size}\t{f.modified.isoformat()}" for f in files)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dg.sensor(
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="A run whose code server is gone can never end: mark it failed, so that the next can start.",
+)
+def on_orphaned_run(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    """Runs are children of the code server here; with another launcher this sensor leaves them alone."""
+    if type(context.instance.run_launcher).__name__ != "DefaultRunLauncher":
+        return dg.SkipReason("runs do not die with the code server under this launcher")
+    started = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+    orphans = [
+        run
+        for run in context.instance.get_runs(dg.RunsFilter(statuses=started))
+        if run.tags.get(BOOT_TAG, BOOT_ID) != BOOT_ID
+    ]
+    for run in orphans:
+        context.instance.report_run_failed(run, "Its code server is gone. Nothing is lost: run it again.")
+    return dg.SkipReason(f"{len(orphans)} orphaned runs marked failed")
+
+
+@dg.run_failure_sensor(
+    name="on_run_failure",
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    minimum_interval_seconds=30,
+    description="A run failed: write an alert line, and post it to ALERT_WEBHOOK_URL when that is set.",
+)
+def on_run_failure(context: dg.RunFailureSensorContext) -> None:
+    """The line names job, run, steps and error class; never an error's text, which may quote data."""
+    steps = [e for e in context.get_step_failure_events() if e.step_key]
+    errors = [e.event_specific_data for e in steps]
+    line: dict[str, object] = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "event": "run_failed",
+        "job": context.dagster_run.job_name,
+        "run_id": context.dagster_run.run_id,
+        "steps": [e.step_key for e in steps],
+        "errors": sorted({getattr(getattr(d, "error", None), "cls_name", None) or "?" for d in errors}),
+        "link": f"{os.environ.get('DAGSTER_PUBLIC_URL', '')}/runs/{context.dagster_run.run_id}",
+    }
+    alert(line)
+
+
+def alert(line: dict[str, object]) -> None:
+    """Append the alert to ALERT_LOG (default $DAGSTER_HOME/alerts.log) and post it to the webhook."""
+    log = Path(os.environ.get("ALERT_LOG") or Path(os.environ.get("DAGSTER_HOME", ".")) / "alerts.log")
+    with log.open("a", encoding="utf-8") as out:
+        out.write(json.dumps(line) + "\n")
+    webhook = os.environ.get("ALERT_WEBHOOK_URL")
+    if webhook:
+        body = json.dumps({"text": f"ODP: {line['job']} failed: {line['link']}", **line}).encode()
+        request = Request(webhook, data=body, headers={"Content-Type": "application/json"})  # noqa: S310
+        urlopen(request, timeout=10).close()  # noqa: S310
+
+
+SENSORS = [on_landed_file, on_orphaned_run, on_run_failure]

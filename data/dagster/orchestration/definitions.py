@@ -1,0 +1,22 @@
+"""The code location: a table of contents. Nothing is computed, read or connected to here."""
+
+from __future__ import annotations
+
+import warnings
+
+import dagster as dg
+
+warnings.filterwarnings("ignore", category=dg.BetaWarning)
+
+from orchestration.automation import SENSORS  # noqa: E402
+from orchestration.domains import assets  # noqa: E402
+from orchestration.jobs import JOBS  # noqa: E402
+from orchestration.resources import LakeResource  # noqa: E402
+
+defs = dg.Definitions(
+    assets=assets(),
+    jobs=JOBS,
+    sensors=SENSORS,
+    resources={"lake": LakeResource()},
+    executor=dg.in_process_executor,
+)

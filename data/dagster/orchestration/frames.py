@@ -1,0 +1,118 @@
+"""Frames at the edge: an asset gets and gives the kind of frame its annotations name.
+
+Belongs here: conversion between narwhals, Polars, pandas and Arrow. Does not: schema checks (store).
+Inside the platform everything is a lazy Polars frame. An unannotated parameter gets a narwhals frame.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import narwhals.stable.v2 as nw
+    import polars as pl
+    from lakehouse.contracts import Contract
+
+_KINDS = {
+    ("narwhals", "LazyFrame"): "narwhals",
+    ("polars", "LazyFrame"): "polars_lazy",
+    ("polars", "DataFrame"): "polars",
+    ("pandas", "DataFrame"): "pandas",
+    ("pyarrow", "Table"): "arrow",
+}
+NAMES = "narwhals.LazyFrame, polars.LazyFrame, polars.DataFrame, pandas.DataFrame, pyarrow.Table"
+
+
+def kinds(function: Callable[..., Any]) -> list[str]:
+    """Return the kind of frame each parameter of `function` asks for.
+
+    Raises TypeError for an annotation that is no frame.
+    """
+    hints = typing.get_type_hints(function)
+    return [_kind(function, name, hints.get(name)) for name in inspect.signature(function).parameters]
+
+
+def _kind(function: Callable[..., Any], name: str, hint: Any) -> str:
+    if hint is None:
+        return "narwhals"
+    found = _KINDS.get((hint.__module__.split(".")[0], hint.__name__)) if isinstance(hint, type) else None
+    if found is None:
+        raise TypeError(f"{function.__name__}({name}: {hint}): not a frame. Use one of {NAMES}.")
+    return found
+
+
+def adapt(function: Callable[..., Any], table: Contract) -> Callable[..., nw.LazyFrame]:
+    """Return `function` as the library calls it: narwhals frames in, a narwhals frame out."""
+    wanted = kinds(function)
+
+    def transform(*sources: nw.LazyFrame) -> nw.LazyFrame:
+        import narwhals.stable.v2 as nw
+
+        given = [give(nw.to_native(frame), kind) for frame, kind in zip(sources, wanted, strict=True)]
+        return nw.from_native(take(function(*given), table).lazy())
+
+    return transform
+
+
+def give(frame: pl.LazyFrame, kind: str) -> Any:
+    """Convert a lazy Polars frame to `kind`. pandas gets Arrow-backed columns: nulls and integers stay."""
+    if kind == "narwhals":
+        import narwhals.stable.v2 as nw
+
+        return nw.from_native(frame)
+    if kind == "polars_lazy":
+        return frame
+    collected = frame.collect()
+    if kind == "pandas":
+        return collected.to_pandas(use_pyarrow_extension_array=True)
+    return collected.to_arrow() if kind == "arrow" else collected
+
+
+def take(made: Any, table: Contract) -> pl.LazyFrame | pl.DataFrame:
+    """Convert what an asset returned to Polars. Raises TypeError for what is no frame."""
+    import narwhals.stable.v2 as nw
+    import polars as pl
+
+    if isinstance(made, nw.LazyFrame | nw.DataFrame):
+        made = nw.to_native(made)
+    if isinstance(made, pl.LazyFrame | pl.DataFrame):
+        return made
+    module = type(made).__module__.split(".")[0]
+    if module == "pandas":
+        return _from_pandas(made, table)
+    if module == "pyarrow":
+        return _same_types(pl.DataFrame(made), table)
+    raise TypeError(f"asset of {table} returned {type(made).__name__}; return one of {NAMES}.")
+
+
+def _from_pandas(made: Any, table: Contract) -> pl.DataFrame:
+    import polars as pl
+
+    if made.index.names != [None]:
+        raise TypeError(
+            f"asset of {table} returned a pandas frame with a named index ({made.index.names}), which would "
+            "be lost. Call reset_index() first."
+        )
+    return _same_types(pl.from_pandas(made), table)
+
+
+def _same_types(frame: pl.DataFrame, table: Contract) -> pl.DataFrame:
+    """Undo what pandas cannot say (a null among integers makes them floats, times are nanoseconds).
+
+    Only lossless casts: a value that would change raises SchemaViolation later, in the store.
+    """
+    import polars as pl
+
+    for name, wanted in table.polars_schema().items():
+        if name not in frame.columns or frame.schema[name] == wanted:
+            continue
+        try:
+            cast = frame[name].cast(wanted, strict=True)
+            if cast.cast(frame.schema[name]).equals(frame[name], null_equal=True):
+                frame = frame.with_columns(cast)
+        except pl.exceptions.PolarsError:
+            continue
+    return frame

@@ -1,0 +1,40 @@
+"""Jobs: verbs over assets.
+
+Belongs here: selections, executor, retries. Does not: when they run (automation.py).
+Steps run one after another in the run's own process: Polars and delta-rs use every core by themselves, and a
+process per step costs over twenty times the CPU.
+"""
+
+from __future__ import annotations
+
+import uuid
+
+import dagster as dg
+
+# Runs are children of the code server. A run that carries another boot id than the code location's jobs do
+# belongs to a server that is gone, and so is the run.
+BOOT_TAG = "odp/boot"
+BOOT_ID = uuid.uuid4().hex[:12]
+
+_RETRY = dg.RetryPolicy(max_retries=3, delay=1, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+
+
+def _job(name: str, selection: dg.AssetSelection, says: str) -> dg.UnresolvedAssetJobDefinition:
+    return dg.define_asset_job(
+        name,
+        selection=selection,
+        executor_def=dg.in_process_executor,
+        op_retry_policy=_RETRY,
+        description=says,
+        tags={BOOT_TAG: BOOT_ID},
+    )
+
+
+materialize_all = _job(
+    "materialize_all", dg.AssetSelection.all(), "Bring every layer up to what has landed. Does nothing twice."
+)
+LAYER_JOBS = [
+    _job(f"materialize_{layer}", dg.AssetSelection.groups(layer), f"Bring the {layer} tables up to date.")
+    for layer in ("bronze", "silver", "gold")
+]
+JOBS = [materialize_all, *LAYER_JOBS]
