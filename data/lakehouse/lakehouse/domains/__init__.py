@@ -1,0 +1,62 @@
+"""The domains: one subpackage each, found by being there.
+
+Belongs here: discovery of what the subpackages declare. Does not: any domain's content.
+A domain is a folder with `contracts.TABLES`, and where it has them `sources.SOURCES` and
+`sample.sample_files()`. Adding the folder is all it takes.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, Any
+
+from lakehouse.errors import ContractError
+
+if TYPE_CHECKING:
+    from lakehouse.contracts.model import Contract
+    from lakehouse.landing import Source
+
+
+@cache
+def contracts() -> tuple[Contract, ...]:
+    """Return the tables of every domain, each domain's in dependency order; no two share a path."""
+    tables: tuple[Contract, ...] = tuple(t for found in _declared("contracts", "TABLES") for t in found)
+    _no_two("tables", [t.path for t in tables])
+    return tables
+
+
+@cache
+def sources() -> tuple[Source, ...]:
+    """Return the landing sources of every domain; no two share a folder."""
+    found: tuple[Source, ...] = tuple(s for each in _declared("sources", "SOURCES") for s in each)
+    _no_two("sources", [s.folder for s in found])
+    return found
+
+
+def sample_files() -> dict[str, bytes]:
+    """Return the sample data of every domain: landing name -> bytes, equal on every machine."""
+    files: dict[str, bytes] = {}
+    for make in _declared("sample", "sample_files"):
+        made = make()
+        _no_two("sample files", [*files, *made])
+        files |= made
+    return files
+
+
+def _declared(module: str, name: str) -> list[Any]:
+    """Return what each domain's `module` declares as `name`; a domain without that module has none."""
+    found = []
+    for domain in sorted(m.name for m in iter_modules(__path__) if m.ispkg):
+        path = f"{__name__}.{domain}.{module}"
+        if find_spec(path) is not None:
+            found.append(getattr(import_module(path), name, ()))
+    return [each for each in found if each != ()]
+
+
+def _no_two(what: str, names: list[str]) -> None:
+    twice = sorted({n for n in names if names.count(n) > 1})
+    if twice:
+        raise ContractError(f"two {what} of the domains share a name: {', '.join(twice)}; rename one")

@@ -1,0 +1,144 @@
+"""JSON and NDJSON text to Python values, and back, without harm to numbers.
+
+Belongs here: strict parsing (RFC 8259), line handling, exact numbers. Does not: what a record means.
+Numbers that Python or orjson would change (fractions, exponents, beyond 64 bit) are carried as
+`orjson.Fragment`, their own text, which `dumps` writes back as it stood.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, BinaryIO, NoReturn
+
+import orjson
+
+from lakehouse.errors import SourceError
+from lakehouse.landing import readers
+from lakehouse.landing.readers import Format
+
+_INEXACT = re.compile(rb"[:\[,][ \t\r\n]*-?(?:\d+[.eE]|\d{19})|^\s*-?(?:\d+[.eE]|\d{19})")
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """One line of NDJSON that is no JSON: its text, byte for byte but for the line end."""
+
+    text: str
+
+
+def loads(text: bytes) -> Any:
+    """Parse one JSON text strictly; ValueError if it is none. Of a repeated key, the last value stays."""
+    value = orjson.loads(text)
+    if _INEXACT.search(text) is None:
+        return value
+    try:
+        return json.loads(
+            text, parse_float=orjson.Fragment, parse_int=orjson.Fragment, parse_constant=_refuse
+        )
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def dumps(value: Any) -> str:
+    """Write a parsed value as compact JSON. Raise SourceError past 250 levels of nesting."""
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:
+        raise SourceError("JSON nested deeper than 250 levels") from None
+
+
+def text_of(value: Any) -> str | None:
+    """Return a JSON value as text: a string as itself, null as None, anything else as compact JSON."""
+    if value is None or type(value) is str:
+        return value
+    return dumps(value)
+
+
+def values(raw: BinaryIO, fmt: Format, *, name: str) -> Iterator[Any]:
+    """Yield the records of a JSON or NDJSON file, in file order; a line that is no JSON as Malformed.
+
+    A document that is an array gives its elements. A `.json` file of one record per line is read as
+    NDJSON, and one document over many lines in an `.ndjson` file as a document.
+    """
+    lines = fmt is Format.NDJSON
+    too_large = _size(raw) > readers.MAX_DOCUMENT
+    if (lines or too_large) and _first_line_is_json(raw):
+        yield from _lines(raw, name=name)
+    elif not too_large and (document := _document(raw)) is not None:
+        yield from document
+    elif lines or (_first_line_is_json(raw) and _has_second_line(raw)):
+        yield from _lines(raw, name=name)
+    elif too_large:
+        raise SourceError(f"{name}: a JSON document of over {readers.MAX_DOCUMENT} bytes; land it as NDJSON")
+    else:
+        raise SourceError(f"{name}: not readable as JSON; check it with a JSON parser")
+
+
+def _document(raw: BinaryIO) -> list[Any] | None:
+    """Return the records of one JSON document, or None where the file is not one."""
+    readers.skip_bom(raw)
+    try:
+        value = loads(raw.read())
+    except ValueError:
+        return None
+    return value if isinstance(value, list) else [value]
+
+
+def _lines(raw: BinaryIO, *, name: str) -> Iterator[Any]:
+    """Yield one value per non-blank line; of a line that holds an array, its elements."""
+    readers.skip_bom(raw)
+    for number, line in enumerate(_bounded(raw), start=1):
+        if len(line) > readers.MAX_LINE:
+            raise SourceError(f"{name}: line {number} is longer than {readers.MAX_LINE} bytes")
+        if line.isspace():
+            continue
+        try:
+            value = loads(line)
+        except ValueError:
+            yield Malformed(line.rstrip(b"\r\n").decode())
+            continue
+        if type(value) is list:
+            yield from value
+        else:
+            yield value
+
+
+def _bounded(raw: BinaryIO) -> Iterator[bytes]:
+    while line := raw.readline(readers.MAX_LINE + 1):
+        yield line
+
+
+def _first_line_is_json(raw: BinaryIO) -> bool:
+    readers.skip_bom(raw)
+    for line in _bounded(raw):
+        if not line.isspace():
+            return _is_json(line)
+    return False
+
+
+def _has_second_line(raw: BinaryIO) -> bool:
+    readers.skip_bom(raw)
+    filled = (line for line in _bounded(raw) if not line.isspace())
+    return next(filled, None) is not None and next(filled, None) is not None
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        orjson.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _size(raw: BinaryIO) -> int:
+    raw.seek(0, 2)
+    size = raw.tell()
+    raw.seek(0)
+    return size
+
+
+def _refuse(_: str) -> NoReturn:
+    raise ValueError("NaN and Infinity are no JSON")

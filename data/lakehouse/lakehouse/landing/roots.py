@@ -1,0 +1,37 @@
+"""From a URL to a landing place.
+
+Belongs here: the one factory over both roots. Does not: the roots themselves.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from lakehouse.errors import SettingsError
+from lakehouse.landing.files import Landing
+
+
+def open_landing(
+    url: str,
+    *,
+    endpoint: str | None = None,
+    access_key: str | None = None,
+    secret_key: str | None = None,
+    region: str | None = "us-east-1",
+) -> Landing:
+    """Open a local folder (made if absent) or `s3://bucket[/prefix]`. No request is sent before first use."""
+    parts = urlsplit(url)
+    if parts.scheme == "s3" and parts.netloc:
+        from lakehouse.landing.bucket import BucketLanding, connect
+
+        client = connect(endpoint=endpoint, access_key=access_key, secret_key=secret_key, region=region)
+        return BucketLanding(parts.netloc, parts.path, client)
+    if "://" in url and parts.scheme != "file":
+        raise SettingsError(f"landing {url!r}: give a folder or s3://bucket[/prefix]")
+    path = unquote(parts.path) if parts.scheme == "file" else url
+    if not path:
+        raise SettingsError("the landing URL is empty: give a folder or s3://bucket[/prefix]")
+    from lakehouse.landing.folder import FolderLanding
+
+    return FolderLanding(Path(path))
