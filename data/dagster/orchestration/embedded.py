@@ -123,6 +123,8 @@ def init(place: Place) -> int:
                 instance=instance,
                 run_id=run_id,
                 raise_on_error=False,
+                # The progress lines below tell it; Dagster's own console log would bury them.
+                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
                 tags={_SOURCE_TAG: _SOURCE, BOOT_TAG: "embedded"},
             )
     return told.end(success=result.success)
@@ -304,7 +306,7 @@ def _running(place: Place) -> int | None:
         pid = int(place.pid_file.read_text(encoding="utf-8"))
         os.killpg(pid, 0)
         command = subprocess.run(  # noqa: S603
-            ["ps", "-o", "command=", "-p", str(pid)],
+            ["ps", "-o", "command=", "-p", str(pid)],  # noqa: S607
             capture_output=True,
             text=True,
             check=False,

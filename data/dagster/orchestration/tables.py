@@ -10,25 +10,22 @@ Does not: transforms, rules, storage.
 
 There is no IO manager: position, rows and refused rows of one batch must go into the store together and a
 backlog goes through in batches of bounded size, which a load hook and a separate save hook cannot do.
+(No `from __future__ import annotations` here: Dagster reads the annotations of the inner functions.)
 """
-
-from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
+from lakehouse.contracts import Contract
 from lakehouse.errors import Conflict, LakeError, StorageUnavailable
+from lakehouse.landing import Source
 
 from orchestration import checks, metadata
 from orchestration.frames import adapt, kinds
 from orchestration.resources import LakeResource
-
-if TYPE_CHECKING:
-    from lakehouse.contracts import Contract
-    from lakehouse.landing import Source
 
 _TRANSIENT = (StorageUnavailable, Conflict)
 
@@ -36,7 +33,7 @@ _TRANSIENT = (StorageUnavailable, Conflict)
 def bronze(contract: Contract, *, sources: Sequence[Source], code_version: str = "1") -> dg.AssetsDefinition:
     """Return the asset that brings every new landed file of `sources` into a Bronze table."""
 
-    def run(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult[Any]:
+    def run(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
         from lakehouse.domains import sources as declared
         from lakehouse.flow.ingest import ingest, report_strays
 
@@ -74,7 +71,7 @@ def table(
                 f"{contract} has {len(contract.sources)} sources"
             )
 
-        def run(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult[Any]:
+        def run(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
             from lakehouse.flow import refresh
 
             started = time.monotonic()

@@ -1,6 +1,7 @@
 """`make verify-data-layers`: read the lake, print what was found, fail unless all holds.
 
-Belongs here: the command line, and the versions that Dagster last saw. Does not: the checks (lakehouse.verify).
+Belongs here: the command line, and the versions that Dagster last saw.
+Does not: the checks (lakehouse.verify).
 
 Exit codes: 0 all holds; 1 something does not, it is named with what to do; 2 the lake cannot be reached.
 """
@@ -37,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     """Parse the arguments, verify, return the exit code."""
     parser = argparse.ArgumentParser(
         prog="verify-data-layers",
-        description="Check every table of the lake: present, declared, schema, rows, keys, files, conservation.",
+        description="Check every table of the lake: present, declared, schema, rows, keys, files.",
         epilog="Exit codes: 0 all holds; 1 something does not; 2 the lake cannot be reached.",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object, with a content hash per table")

@@ -172,11 +172,12 @@ def strays(lake: Lake, declared: Sequence[Source]) -> list[tuple[LandedFile, str
     """Return the landed files that no source is declared for, each with the reason."""
     folders = {source.folder for source in declared}
     known = ", ".join(sorted(folders))
-    return [
-        (file, f"no source is declared for {f'folder {file.source!r}' if file.source else 'the top of landing'}; known: {known}")
-        for file in lake.landing.list()
-        if file.source not in folders
-    ]  # fmt: skip
+
+    def reason(file: LandedFile) -> str:
+        where = f"folder {file.source!r}" if file.source else "the top of landing"
+        return f"no source is declared for {where}; known: {known}"
+
+    return [(file, reason(file)) for file in lake.landing.list() if file.source not in folders]
 
 
 def report_strays(

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import narwhals.stable.v2 as nw
 import polars as pl
 
-from lakehouse.contracts import POINTER, Contract, Write, quarantine_of
+from lakehouse.contracts import POINTER, Contract, Groups, Write, quarantine_of
 from lakehouse.errors import ContractError, DataViolation, TableNotFound
 from lakehouse.flow.lake import Lake
 from lakehouse.flow.marks import (
@@ -79,7 +79,7 @@ def refresh(
     if table.write is Write.OVERWRITE:
         _whole(lake, table, transform, info or {}, report)
     elif table.write is Write.MERGE and table.groups is not None:
-        _groups(lake, table, transform, info or {}, report)
+        _groups(lake, table, table.groups, transform, info or {}, report)
     elif table.write is Write.MERGE and len(table.sources) == 1:
         _rows(lake, table, transform, info or {}, report)
     else:
@@ -213,7 +213,8 @@ def _keep_refused(
     rows = (
         taken.join(parts.refused, on=pointer, how="inner")
         .with_columns(
-            pl.struct(payload).struct.json_encode().alias("record"), contract_version=pl.lit(table.version)
+            pl.struct(payload).struct.json_encode().alias("record"),
+            contract_version=pl.lit(table.version),
         )
         .select(target.column_names)
     )
@@ -228,9 +229,13 @@ def _keep_refused(
 
 
 def _groups(
-    lake: Lake, table: Contract, transform: Transform, info: Mapping[str, str], report: RefreshReport
+    lake: Lake,
+    table: Contract,
+    groups: Groups,
+    transform: Transform,
+    info: Mapping[str, str],
+    report: RefreshReport,
 ) -> None:
-    assert table.groups is not None
     source = table.sources[0]
     name = position_mark(source)
     position = lake.store.marks(table, [name]).get(name, 0)
@@ -240,7 +245,7 @@ def _groups(
         return
     version = lake.store.snapshot(source).version
     rows = lake.store.scan(source, version=version)
-    keyed = nw.from_native(rows).with_columns(*table.groups.by()).to_native()
+    keyed = nw.from_native(rows).with_columns(*groups.by()).to_native()
     touched = keyed.filter(pl.col("_batch_id") > position).select(table.key).unique()
     if position:
         keyed = keyed.join(touched, on=list(table.key), how="semi")
@@ -270,7 +275,7 @@ def _whole(
     frames = [nw.from_native(lake.store.scan(s, version=v)) for s, v in versions.items()]
     made = _good(table, _collect(transform(*frames)), report)
 
-    def marks(outcome: Outcome, before: Mapping[str, int]) -> dict[str, int]:
+    def marks(outcome: Outcome, _: Mapping[str, int]) -> dict[str, int]:
         return {**names, ROWS: outcome.inserted}
 
     result = lake.store.overwrite(table, made, Commit(reads=(ROWS,), marks=marks, info=info))

@@ -108,8 +108,8 @@ def _already(table: Contract, delta: DeltaTable, commit: Commit) -> bool:
     if recorded == commit.token.value:
         return True
     raise StaleWriter(
-        f"writing {table}: {commit.token.name} stands at {recorded}, past this writer's {commit.token.value}. "
-        "Nothing was written; another run is ahead of this one."
+        f"writing {table}: {commit.token.name} stands at {recorded}, past this writer's "
+        f"{commit.token.value}. Nothing was written; another run is ahead of this one."
     )
 
 

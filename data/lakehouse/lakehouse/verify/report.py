@@ -24,9 +24,8 @@ def as_text(result: Verification) -> str:
     lines = [f"{'table':<34} {'rows':>10} {'version':>8} {'size':>10}  content"]
     for t in result.tables:
         mark = "✗" if t.table in broken else "✓"
-        lines.append(
-            f"{mark} {t.table:<32} {t.rows:>10,} {t.version:>8} {_size(t.size_bytes):>10}  {t.content_hash[:12]}"
-        )
+        size = _size(t.size_bytes)
+        lines.append(f"{mark} {t.table:<32} {t.rows:>10,} {t.version:>8} {size:>10}  {t.content_hash[:12]}")
     for problem in result.all_problems:
         lines += ["", f"✗ {problem.table}: {problem.check}: {problem.message}", f"  → {problem.fix}"]
     lines += ["", _verdict(result)]
