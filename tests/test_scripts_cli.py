@@ -1,0 +1,202 @@
+"""The verbs as a person types them, in a checkout that has nothing but the scripts."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import clean_env, wait_until
+from odpctl.checkout import Checkout
+from odpctl.data import write_tar
+from odpctl.errors import REFUSED, Failure
+from odpctl.process import command_line, end_group, read_pid, run, started_at, write_pid
+from odpctl.terminal import Terminal
+
+Verb = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def verb(mini: Path) -> Verb:
+    def call(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "ops/scripts/odp.py", *args],
+            cwd=mini,
+            env=clean_env(**env),
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+
+    return call
+
+
+def test_unknown_profile_lists_the_valid_ones_and_changes_nothing(
+    verb: Verb, mini: Path, no_docker: Path
+) -> None:
+    done = verb("start", "--profile", "everything")
+    assert done.returncode == 2
+    assert "unknown profile 'everything'; there are: full, dev, minimal, embedded" in done.stderr
+    assert not (mini / ".env").exists()
+    assert not (mini / ".data").exists()
+
+
+@pytest.mark.parametrize(
+    ("message", "says"),
+    [
+        ("Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?", "not running"),
+        ("permission denied while trying to connect to the Docker daemon socket", "may not use its socket"),
+    ],
+)
+def test_full_without_a_daemon_is_refused_and_writes_no_secret(
+    verb: Verb, mini: Path, act_docker: Callable[[str], Path], message: str, says: str
+) -> None:
+    act_docker(f"echo '{message}' >&2; exit 1")
+    done = verb("start", "--profile", "full")
+    assert done.returncode == REFUSED
+    assert says in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("  run:   sudo ")
+    assert not (mini / ".env").exists()
+
+
+@pytest.mark.parametrize("name", ["init-data-layers", "verify-data-layers", "seed", "shell"])
+def test_verbs_on_nothing_name_the_first_step(verb: Verb, no_docker: Path, name: str) -> None:
+    done = verb(name)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "error: nothing has been started in this checkout",
+        "  run:   make start",
+    ]
+
+
+def test_teardown_on_nothing_is_fine(verb: Verb, no_docker: Path) -> None:
+    assert verb("stop").stdout == "nothing was running\n"
+    assert verb("clean").returncode == 0
+    assert verb("nuke", "--force").returncode == 0
+
+
+def test_nuke_asks_for_the_name_and_keeps_everything_without_it(
+    verb: Verb, mini: Path, no_docker: Path
+) -> None:
+    (mini / ".data" / "lake").mkdir(parents=True)
+    done = verb("nuke", "--force", "")
+    assert done.returncode == REFUSED
+    assert "nothing was deleted" in done.stderr
+    assert (mini / ".data" / "lake").is_dir()
+    assert verb("nuke", "--force", "1").returncode == 0
+    assert not (mini / ".data").exists()
+
+
+def test_status_of_nothing(verb: Verb, no_docker: Path) -> None:
+    done = verb("status", "--json")
+    assert done.returncode == 2
+    assert json.loads(done.stdout) == {
+        "profile": "",
+        "project": None,
+        "well": False,
+        "services": {},
+        "urls": {},
+        "last_init": None,
+        "last_verify": None,
+        "landing_waiting": 0,
+    }
+
+
+def test_credentials_are_printed_only_when_asked_for(verb: Verb, mini: Path, no_docker: Path) -> None:
+    assert verb("credentials").returncode == 2
+    (mini / ".env").write_text("POSTGRES_PASSWORD=0123456789abcdef\n")
+    assert "POSTGRES_PASSWORD        0123456789abcdef" in verb("credentials").stdout
+    for name in ("status", "doctor", "stop"):
+        done = verb(name)
+        assert "0123456789abcdef" not in done.stdout + done.stderr
+
+
+def test_doctor_shows_every_check(verb: Verb, no_docker: Path) -> None:
+    done = verb("doctor", "--profile", "full")
+    assert done.returncode == REFUSED
+    assert "✗ Docker is not installed   (install it: https://docs.docker.com/engine/install/)" in done.stdout
+
+
+@pytest.mark.parametrize("script", ["init-data-layers.sh", "verify-data-layers.sh"])
+def test_named_scripts_explain_themselves_and_pass_exit_codes(
+    mini: Path, no_docker: Path, script: str
+) -> None:
+    path = mini / "ops" / "scripts" / script
+    told = subprocess.run([path, "--help"], capture_output=True, text=True, check=False, env=clean_env())
+    assert told.returncode == 0
+    assert f"usage: ops/scripts/{script} [--help]" in told.stdout
+    assert "exit:  0 " in told.stdout
+    done = subprocess.run(
+        [path], capture_output=True, text=True, check=False, env=clean_env(PYTHON=sys.executable)
+    )
+    assert done.returncode == 2
+    assert "nothing has been started" in done.stderr
+
+
+def test_one_changing_verb_at_a_time(tmp_path: Path) -> None:
+    checkout = Checkout(tmp_path, {})
+    with checkout.locked(), pytest.raises(Failure, match=f"pid {os.getpid()}"), checkout.locked():
+        pass
+    with checkout.locked():
+        pass
+
+
+def test_phases_are_finished_lines_where_nobody_watches(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal = Terminal()
+    with terminal.phase("build") as phase:
+        phase.note = "unchanged"
+    with pytest.raises(ValueError, match="boom"), terminal.phase("up"):
+        raise ValueError("boom")
+    assert capsys.readouterr().out == "▸ build … 0.0 s  unchanged\n✗ up … 0.0 s\n"
+
+
+def test_commands_that_hang_or_are_absent_are_results() -> None:
+    assert run(["no-such-program-here"]).code == 127
+    late = run([sys.executable, "-uc", "print('begun'); import time; time.sleep(60)"], timeout=1.5)
+    assert late.code == 124
+    assert late.text.startswith("begun\n")
+
+
+def test_only_the_very_process_is_ended_with_all_its_children(tmp_path: Path) -> None:
+    stubborn = "import signal,subprocess,sys,time;signal.signal(signal.SIGINT,signal.SIG_IGN);"
+    stubborn += "c=subprocess.Popen(['sleep','600']);print(c.pid,flush=True);time.sleep(600)"
+    leader = subprocess.Popen(
+        [sys.executable, "-c", stubborn], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert leader.stdout is not None
+    child = int(leader.stdout.readline())
+    write_pid(tmp_path / "pid", leader.pid)
+    assert read_pid(tmp_path / "pid") == leader.pid
+    wait_until("the child runs sleep", lambda: command_line(child) == "sleep 600", 5)
+    assert end_group(tmp_path / "pid", patience=2)
+    assert leader.wait() == -signal.SIGTERM
+    assert not started_at(child)
+    assert not (tmp_path / "pid").exists()
+
+
+def test_a_pid_that_is_somebody_else_by_now_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "pid").write_text(f"{os.getpid()} another start time\n")
+    assert read_pid(tmp_path / "pid") is None
+    assert not end_group(tmp_path / "pid")
+
+
+def test_upload_takes_files_and_never_what_lies_outside(tmp_path: Path) -> None:
+    import io
+    import tarfile
+
+    landing = tmp_path / "landing"
+    (landing / "github").mkdir(parents=True)
+    (landing / "github" / "a.json").write_text("{}")
+    (tmp_path / "secret").write_text("no")
+    (landing / "link").symlink_to(tmp_path / "secret")
+    out = io.BytesIO()
+    write_tar(landing, out)
+    out.seek(0)
+    with tarfile.open(fileobj=out) as tar:
+        assert tar.getnames() == ["github/a.json"]

@@ -1,0 +1,192 @@
+"""The preflight: what it finds before anything is changed, with a real busy socket and pretended dockers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import free_ports
+from odpctl import host, preflight
+from odpctl.checkout import Checkout
+from odpctl.engine import Engine, numbers, probe
+from odpctl.errors import NOT_READY, REFUSED, Failure
+from odpctl.start import choose
+
+GOOD = """case "$*" in
+  "version --format {{json .Server}}") echo '{"Version":"ENGINE"}' ;;
+  "compose version --short") echo COMPOSE ;;
+  *) exit 1 ;;
+esac"""
+
+
+def good(engine: str = "20.10.24+dfsg1", compose: str = "2.26.1-4") -> str:
+    return GOOD.replace("ENGINE", engine).replace("COMPOSE", compose)
+
+
+@pytest.fixture
+def busy() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_busy_port_is_named_with_variable_pid_and_a_free_one(
+    tmp_path: Path, busy: int, no_docker: Path
+) -> None:
+    checkout = Checkout(tmp_path, {"DAGSTER_PORT": str(busy)})
+    findings = preflight.check(checkout, "embedded", probe())
+    [found] = [finding for finding in findings if finding.level == "error"]
+    assert found.text.startswith(f"port {busy} (DAGSTER_PORT) is taken by pid {os.getpid()} (")
+    variable, _, port = found.fix.split()[0].partition("=")
+    assert variable == "DAGSTER_PORT"
+    assert not host.port_is_busy("127.0.0.1", int(port))
+    with pytest.raises(Failure, match=f"port {busy}") as caught:
+        preflight.refuse(findings, "embedded")
+    assert caught.value.exit_code == REFUSED
+    assert caught.value.command == found.fix
+
+
+def test_free_port_passes_also_right_after_its_last_user() -> None:
+    [port] = free_ports(1)
+    assert not host.port_is_busy("127.0.0.1", port)
+    with socket.create_server(("127.0.0.1", port)) as server, socket.create_connection(("127.0.0.1", port)):
+        server.accept()[0].close()
+        assert host.port_is_busy("127.0.0.1", port)
+    assert not host.port_is_busy("127.0.0.1", port)
+
+
+def test_one_port_for_two_services_is_an_error(tmp_path: Path, no_docker: Path) -> None:
+    [port] = free_ports(1)
+    checkout = Checkout(tmp_path, {"MINIO_PORT": str(port), "POSTGRES_PORT": str(port)})
+    errors = [one.text for one in preflight.ports(checkout, "minimal", None) if one.level == "error"]
+    assert f"POSTGRES_PORT and MINIO_PORT are both {port}" in errors
+
+
+def test_our_own_port_is_no_conflict(tmp_path: Path, busy: int, no_docker: Path) -> None:
+    checkout = Checkout(tmp_path, {"DAGSTER_PORT": str(busy)})
+    checkout.state.put(ui_port=busy)
+    assert [one.level for one in preflight.ports(checkout, "embedded", None)] == ["ok"]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason", "fix"),
+    [
+        (
+            "echo 'Cannot connect to the Docker daemon at unix:///x. Is it running?' >&2; exit 1",
+            "the Docker daemon is not running",
+            "systemctl start docker",
+        ),
+        (
+            "echo 'permission denied while trying to connect to the Docker daemon socket' >&2; exit 1",
+            "the Docker daemon runs, but this user may not use its socket",
+            "usermod -aG docker",
+        ),
+        ("echo weird; exit 3", "docker does not answer: weird", "docker info"),
+        ("echo '{}'", "does not speak to Docker", "docker version"),
+        (good(engine="19.03.1"), "Docker Engine 19.03.1 is older than 20.10", "upgrade Docker"),
+        (good(compose="v2.20.3"), "Docker Compose v2.20.3 is older than 2.26", "Compose plugin"),
+        (good(compose=""), "the Compose plugin of Docker is not installed", "Compose plugin"),
+    ],
+)
+def test_each_unusable_engine_is_told_apart(
+    act_docker: Callable[[str], Path], body: str, reason: str, fix: str
+) -> None:
+    act_docker(body)
+    engine = probe()
+    assert not engine.usable
+    assert reason in engine.reason
+    assert fix in engine.fix
+
+
+def test_no_docker_command(no_docker: Path) -> None:
+    assert probe().reason == "Docker is not installed"
+
+
+@pytest.mark.parametrize(("engine", "compose"), [("20.10.24+dfsg1", "2.26.1-4"), ("28.5.1", "v5.0.0")])
+def test_usable_engines(act_docker: Callable[[str], Path], engine: str, compose: str) -> None:
+    act_docker(good(engine, compose))
+    assert probe() == Engine(engine, compose)
+
+
+def test_version_numbers() -> None:
+    assert [numbers(text) for text in ("v2.26.1-4", "20.10.24+dfsg1", "5.0", "")] == [
+        (2, 26),
+        (20, 10),
+        (5, 0),
+        (),
+    ]
+
+
+def test_profile_follows_the_engine() -> None:
+    assert choose("", Engine("28.0", "2.40")) == ("full", "Docker Engine 28.0 answers")
+    assert choose("", Engine(reason="Docker is not installed")) == (
+        "embedded",
+        "no containers: Docker is not installed",
+    )
+    assert choose("dev", Engine(reason="x")) == ("dev", "as asked")
+    with pytest.raises(
+        Failure, match="unknown profile 'huge'; there are: full, dev, minimal, embedded"
+    ) as caught:
+        choose("huge", Engine())
+    assert caught.value.exit_code == NOT_READY
+
+
+def test_volumes_without_their_secrets_stop_the_start(
+    tmp_path: Path, act_docker: Callable[[str], Path]
+) -> None:
+    act_docker('case "$*" in "volume ls"*) echo odp-x_postgres-data ;; *) exit 0 ;; esac')
+    checkout = Checkout(tmp_path, {"COMPOSE_PROJECT_NAME": "odp-x"})
+    from odpctl.compose import Compose
+
+    [found] = preflight.identity(checkout, Compose(checkout))
+    assert found.level == "error"
+    assert found.text == "odp-x has volumes with data, but .env has not the secrets they were made with"
+
+
+@pytest.mark.parametrize(
+    ("address", "level"), [("127.0.0.1", "ok"), ("0.0.0.0", "warning"), ("192.168.0.7", "warning")]
+)
+def test_an_open_bind_address_is_told(tmp_path: Path, address: str, level: str) -> None:
+    assert preflight.bind(Checkout(tmp_path, {"BIND_ADDRESS": address})).level == level
+
+
+def test_little_memory_warns_and_no_disk_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "free_memory_mb", lambda: 100)
+    monkeypatch.setattr(host, "free_disk_mb", lambda _: 100)
+    assert preflight.memory("full").level == "warning"
+    [found] = preflight.disk(Checkout(tmp_path, {}), "embedded")
+    assert (found.level, found.text) == (
+        "error",
+        f"100 MB are free for the checkout ({tmp_path}), a first start of embedded takes about 1500",
+    )
+
+
+def test_machine_facts_are_known_here(tmp_path: Path) -> None:
+    assert (host.free_memory_mb() or 0) > 50
+    assert (host.free_disk_mb(tmp_path / "not" / "there") or 0) > 50
+
+
+def test_an_env_file_that_others_read_and_a_misspelt_key_warn(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("DAGSTR_PORT=1\n")
+    (tmp_path / ".env").chmod(0o644)
+    (tmp_path / ".env.example").write_text("DAGSTER_PORT=18084\n")
+    texts = [one.text for one in preflight.env_file(Checkout(tmp_path, {}), "full") if one.level == "warning"]
+    assert texts[0] == ".env can be read by others; the start makes it 0600"
+    assert texts[1] == ".env sets DAGSTR_PORT, which nothing reads: is it misspelt?"
+    assert texts[2].startswith(".env lacks POSTGRES_PASSWORD, ")
+
+
+def test_old_python_is_refused_in_one_line(mini: Path) -> None:
+    entry = mini / "ops" / "scripts" / "odp.py"
+    entry.write_text(
+        entry.read_text().replace("MINIMUM = (3, 11)", "MINIMUM = (9, 9)").replace("python3.1", "absent3.1")
+    )
+    done = subprocess.run([sys.executable, entry, "help"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: Python 9.9 or newer is needed, and ")
+    assert shutil.which("absent3.13") is None
