@@ -64,7 +64,7 @@ SETTINGS = {
         ),
         (
             "build",
-            "Failed to fetch: `https://pypi.org/simple/dagster/`\n  Caused by: dns error: failed to lookup address",
+            "Failed to fetch: `https://pypi.org/simple/dagster/`\n  Caused by: dns error: failed to lookup",
             "the build needs a package index, and this machine reaches none",
             "curl",
         ),

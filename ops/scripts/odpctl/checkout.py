@@ -135,7 +135,8 @@ class Checkout:
         singles = ("pyproject.toml", "uv.lock", ".dockerignore", "compose.yml")
         files = [self.root / name for name in singles]
         for folder in ("data", "ops/local"):
-            files += [path for path in (self.root / folder).rglob("*") if "__pycache__" not in path.parts]
+            found = ((path, path.relative_to(self.root).parts) for path in (self.root / folder).rglob("*"))
+            files += [path for path, parts in found if not {"__pycache__", "tests"} & set(parts)]
         for path in sorted(path for path in files if path.is_file()):
             digest.update(f"{path.relative_to(self.root)}\0".encode() + path.read_bytes() + b"\0")
         digest.update(self.settings.get("PYTHON_IMAGE", "").encode())

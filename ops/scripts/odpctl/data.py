@@ -53,6 +53,8 @@ class Lake:
             if not done.ok:
                 return done
         done = self._run(self._init_command(*args), quiet=quiet)
+        if not landed and not self.in_containers:
+            landed = self.checkout.dropped()  # the sample, put there by the init itself
         self.checkout.state.put(
             init={"at": now(), "exit": done.code}, landing=landed if done.code in (0, 3) else None
         )

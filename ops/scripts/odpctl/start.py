@@ -162,7 +162,7 @@ class Start:
                     done,
                     again="make verify-data-layers",
                 )
-        return next(iter(done.tail(1)), "verified").strip()
+        return next(iter(done.tail(1)), "verified").strip("✓ ")
 
     def _failed(self, phase: str, what: str, done: Done, *, again: str = "make status") -> Failure:
         failure = explain(phase, done.text, self.compose)
