@@ -1,0 +1,158 @@
+"""The object store: buckets, one key and policy per principal, and the test whether it may hold a lake.
+
+Belongs here: everything done with the store's root credentials. Does not: the policies themselves
+(policies.py). Buckets and the test go over the S3 protocol; users and policies over the server's own admin
+protocol.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+from urllib.parse import urlsplit
+
+from lakehouse.errors import plain
+from lakehouse.provision.policies import BUCKETS, PRINCIPALS, Principal
+from lakehouse.provision.settings import ProvisionSettings, Secret
+from lakehouse.provision.steps import NotYet, Refused, Step
+
+_WRONG_ROOT = ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch")
+_PROBED = "quarantine"  # any bucket would do; nothing lists this one in passing
+_ATTACHED_ALREADY = "PolicyChangeAlreadyApplied"
+
+
+class ObjectStore:
+    """The store as root sees it, and what it sets up."""
+
+    def __init__(self, settings: ProvisionSettings) -> None:
+        self._settings = settings
+
+    def steps(self) -> list[Step]:
+        """In the order they build on each other."""
+        return [
+            Step("buckets", self.buckets),
+            Step("keys and policies", self.keys),
+            Step("conditional writes", self.race),
+        ]
+
+    def buckets(self) -> str:
+        """Create what is missing."""
+        with self._answering():
+            known = {bucket["Name"] for bucket in self._s3.list_buckets()["Buckets"]}
+            new = [name for name in BUCKETS if name not in known]
+            for name in new:
+                self._s3.create_bucket(Bucket=name)
+        return ", ".join(BUCKETS) + (f" (new: {', '.join(new)})" if new else "")
+
+    def keys(self) -> str:
+        """Give every principal its policy and its key of today, and take back the keys it had before."""
+        with self._answering():
+            users = json.loads(self._admin.user_list())
+            for principal in PRINCIPALS:
+                self._admin.policy_add(principal.policy_name, policy=principal.policy)
+                self._give(principal, users)
+            old = list(self._outdated(users))
+            for key in old:
+                self._admin.user_remove(key)
+        return ", ".join(p.name for p in PRINCIPALS) + (f" ({len(old)} old keys removed)" if old else "")
+
+    def race(self) -> str:
+        """Let many writers at one name, as the key that commits. Raise UnsafeStore unless just one wins."""
+        from lakehouse.store import probe
+
+        client = self._client(self._settings.s3_keys["pipeline"], connections=16)
+        with self._answering("S3_PIPELINE_ACCESS_KEY and S3_PIPELINE_SECRET_KEY"):
+            try:
+                probe.race(probe.bucket_put(client, _PROBED), writers=16, rounds=3)
+            finally:
+                probe.clean_bucket(client, _PROBED)
+        return "16 writers at one key, 3 times: one won each"
+
+    def _give(self, principal: Principal, users: dict[str, Any]) -> None:
+        from minio.error import MinioAdminException
+
+        key = self._settings.s3_keys[principal.name]
+        self._admin.user_add(key.user, key.password)
+        if users.get(key.user, {}).get("policyName") == principal.policy_name:
+            return
+        try:
+            self._admin.attach_policy([principal.policy_name], user=key.user)
+        except MinioAdminException as exc:
+            if _ATTACHED_ALREADY not in str(exc):
+                raise
+
+    def _outdated(self, users: dict[str, Any]) -> Iterator[str]:
+        """Keys that hold one of our policies and are none of today's."""
+        today = {key.user for key in self._settings.s3_keys.values()}
+        ours = {principal.policy_name for principal in PRINCIPALS}
+        for key, user in users.items():
+            if key not in today and user.get("policyName") in ours:
+                yield key
+
+    @cached_property
+    def _s3(self) -> Any:
+        return self._client(self._settings.s3_root)
+
+    def _client(self, key: Secret, *, connections: int = 1) -> Any:
+        import boto3
+        from botocore.config import Config
+
+        config = Config(
+            connect_timeout=3,
+            read_timeout=20,
+            retries={"total_max_attempts": 1},  # steps are retried as a whole, with a deadline
+            max_pool_connections=connections,
+            s3={"addressing_style": "path"},
+        )
+        return boto3.client(
+            "s3",
+            endpoint_url=self._settings.s3_endpoint,
+            aws_access_key_id=key.user,
+            aws_secret_access_key=key.password,
+            region_name=self._settings.s3_region,
+            config=config,
+        )
+
+    @cached_property
+    def _admin(self) -> Any:
+        from minio import MinioAdmin
+        from minio.credentials.providers import StaticProvider
+
+        root, url = self._settings.s3_root, urlsplit(self._settings.s3_endpoint)
+        return MinioAdmin(
+            endpoint=url.netloc,
+            credentials=StaticProvider(root.user, root.password),
+            region=self._settings.s3_region,
+            secure=url.scheme == "https",
+        )
+
+    @contextmanager
+    def _answering(self, who: str = "MINIO_ROOT_USER and MINIO_ROOT_PASSWORD") -> Iterator[None]:
+        """Tell a store that is not there yet from one that says no."""
+        from botocore.exceptions import BotoCoreError, ClientError
+        from minio.error import MinioAdminException
+        from urllib3.exceptions import HTTPError
+
+        where = self._settings.s3_endpoint
+        try:
+            yield
+        except ClientError as exc:
+            self._judge(exc.response["ResponseMetadata"]["HTTPStatusCode"], who, exc)
+        except MinioAdminException as exc:
+            self._judge(int(exc._code), who, exc)
+        except (BotoCoreError, HTTPError, OSError) as exc:
+            raise NotYet(f"the object store at {where} does not answer: {plain(exc)}") from exc
+
+    def _judge(self, status: int, who: str, exc: Exception) -> None:
+        where = self._settings.s3_endpoint
+        if status >= 500:
+            raise NotYet(f"the object store at {where} is not ready: {plain(exc)}") from exc
+        if any(code in str(exc) for code in _WRONG_ROOT):
+            raise Refused(
+                f"{where} refuses {who}: {plain(exc)}. It still runs with others: "
+                "`docker compose restart minio` after a change of .env, or put the old .env back"
+            ) from exc
+        raise Refused(f"{where} answered {status}: {plain(exc)}; `make logs SERVICE=minio`") from exc

@@ -1,0 +1,61 @@
+"""Who may do what in which bucket: the principals of the object store, as plain data.
+
+Belongs here: policies. Does not: talking to a store.
+Bucket rights name the bare bucket, object rights its `/*`: newer servers refuse the one for the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+LANDING = "landing"
+TABLES = ("bronze", "silver", "gold", "quarantine")
+BUCKETS = (LANDING, *TABLES)
+
+_BROWSE = ("s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads")
+_READ = ("s3:GetObject",)
+_ADD = ("s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", "s3:PutObject")
+_REMOVE = ("s3:DeleteObject",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Principal:
+    """One key pair, by what it is for. `rights` are the object rights in each bucket it sees at all."""
+
+    name: str
+    rights: tuple[tuple[str, tuple[str, ...]], ...]
+
+    @property
+    def policy_name(self) -> str:
+        """The name of its policy in the store."""
+        return f"odp-{self.name}"
+
+    @property
+    def policy(self) -> dict[str, Any]:
+        """Its policy in the store's language."""
+        buckets = [bucket for bucket, _ in self.rights]
+        objects = (_allow(rights, [f"{bucket}/*"]) for bucket, rights in self.rights)
+        return {"Version": "2012-10-17", "Statement": [_allow(_BROWSE, buckets), *objects]}
+
+
+def _allow(actions: Iterable[str], resources: Iterable[str]) -> dict[str, Any]:
+    return {
+        "Effect": "Allow",
+        "Action": sorted(actions),
+        "Resource": [f"arn:aws:s3:::{resource}" for resource in resources],
+    }
+
+
+PRINCIPALS = (
+    # Runs the assets: reads what landed, owns the tables. Deleting is for vacuum and overwritten files.
+    Principal(
+        name="pipeline",
+        rights=((LANDING, _READ), *((table, _READ + _ADD + _REMOVE) for table in TABLES)),
+    ),
+    # Lands files, and cannot see what becomes of them.
+    Principal(name="ingest", rights=((LANDING, _READ + _ADD),)),
+    # Serves results.
+    Principal(name="serving", rights=(("gold", _READ),)),
+)

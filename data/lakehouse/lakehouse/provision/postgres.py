@@ -1,0 +1,141 @@
+"""Postgres: who may log in, and whose database is whose.
+
+Belongs here: roles, databases, grants. Does not: tables; each owner makes its own.
+
+    dagster        owns database `dagster`, sees no other
+    lake           owns database `lake`
+    lake_readonly  reads `lake`
+
+Passwords are applied at every run, so a changed .env takes effect. They leave this process as SCRAM verifiers
+only: nothing the server could log would let anybody in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from lakehouse.errors import plain
+from lakehouse.provision.settings import ProvisionSettings, Secret
+from lakehouse.provision.steps import NotYet, Refused, Step
+
+if TYPE_CHECKING:
+    import psycopg
+    from psycopg import sql
+
+OWNERS = {"dagster": "dagster", "lake": "lake"}  # by database
+READER = "lake_readonly"
+_PLAIN = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
+
+
+class Postgres:
+    """One connection as the superuser, and what it sets up."""
+
+    def __init__(self, settings: ProvisionSettings) -> None:
+        self._settings = settings
+
+    def steps(self) -> list[Step]:
+        """In the order they build on each other."""
+        return [Step("postgres roles", self.roles), Step("postgres databases", self.databases)]
+
+    def roles(self) -> str:
+        """Create what is missing, and give every role its password of today."""
+        roles = self._settings.pg_roles
+        with self._connect("postgres") as db:
+            known = _names(db, "SELECT rolname FROM pg_roles")
+            for name, secret in roles.items():
+                if name not in known:
+                    _run(db, "CREATE ROLE {}", name)
+                self._apply(db, name, secret)
+            _run(db, "ALTER ROLE {} SET default_transaction_read_only = on", READER)
+        return _made([name for name in roles if name not in known], roles)
+
+    def databases(self) -> str:
+        """Create what is missing, and let in only who belongs there."""
+        with self._connect("postgres") as db:
+            known = _names(db, "SELECT datname FROM pg_database")
+            for database, owner in OWNERS.items():
+                if database not in known:
+                    _run(db, "CREATE DATABASE {} OWNER {}", database, owner)
+                _run(db, "ALTER DATABASE {} OWNER TO {}", database, owner)
+            for database in ("postgres", "template1", *OWNERS):
+                _run(db, "REVOKE ALL ON DATABASE {} FROM PUBLIC", database)
+            _run(db, "GRANT CONNECT ON DATABASE {} TO {}", "lake", READER)
+        for database in OWNERS:
+            with self._connect(database) as db:
+                _run(db, "REVOKE ALL ON SCHEMA public FROM PUBLIC")
+                if database == "lake":
+                    _let_read(db, owner=OWNERS[database])
+        return _made([name for name in OWNERS if name not in known], OWNERS)
+
+    def _apply(self, db: psycopg.Connection[Any], name: str, secret: Secret) -> None:
+        from psycopg import sql
+
+        verifier = db.pgconn.encrypt_password(secret.password.encode(), name.encode(), b"scram-sha-256")
+        db.execute(
+            sql.SQL(f"ALTER ROLE {{}} {_PLAIN} PASSWORD {{}}").format(
+                sql.Identifier(name), sql.Literal(verifier.decode())
+            )
+        )
+
+    @contextmanager
+    def _connect(self, database: str) -> Iterator[psycopg.Connection[Any]]:
+        import psycopg
+
+        settings = self._settings
+        where = f"{settings.pg_host}:{settings.pg_port}"
+        try:
+            db = psycopg.connect(
+                host=settings.pg_host,
+                port=settings.pg_port,
+                dbname=database,
+                user=settings.pg_root.user,
+                password=settings.pg_root.password,
+                application_name="lake-init",
+                connect_timeout=3,
+                autocommit=True,
+            )
+        except psycopg.OperationalError as exc:
+            if "password authentication failed" in str(exc):
+                raise Refused(
+                    f"{where} says: password authentication failed for user {settings.pg_root.user}. "
+                    "The volume was set up with another POSTGRES_PASSWORD: put back the .env that made it "
+                    "(or `make nuke`, which deletes its data)"
+                ) from exc
+            raise NotYet(
+                f"Postgres at {where} does not answer: {plain(exc)}; `make logs SERVICE=postgres`"
+            ) from exc
+        try:
+            yield db
+        finally:
+            db.close()
+
+
+def _let_read(db: psycopg.Connection[Any], *, owner: str) -> None:
+    """Let the reader read what there is, and what the owner will make."""
+    _run(db, "GRANT USAGE ON SCHEMA public TO {}", READER)
+    _run(db, "GRANT SELECT ON ALL TABLES IN SCHEMA public TO {}", READER)
+    _run(db, "ALTER DEFAULT PRIVILEGES FOR ROLE {} GRANT USAGE ON SCHEMAS TO {}", owner, READER)
+    _run(db, "ALTER DEFAULT PRIVILEGES FOR ROLE {} GRANT SELECT ON TABLES TO {}", owner, READER)
+
+
+def _run(db: psycopg.Connection[Any], statement: str, *names: str) -> None:
+    """Execute a statement of ours with names put in as quoted identifiers."""
+    from psycopg import sql
+
+    db.execute(_composed(sql.SQL(statement), names))
+
+
+def _composed(statement: sql.SQL, names: tuple[str, ...]) -> sql.Composed:
+    from psycopg import sql
+
+    return statement.format(*map(sql.Identifier, names))
+
+
+def _names(db: psycopg.Connection[Any], query: str) -> set[str]:
+    return {str(row[0]) for row in db.execute(query).fetchall()}
+
+
+def _made(new: list[str], every: Mapping[str, Any]) -> str:
+    return f"{', '.join(every)}" + (f" (new: {', '.join(new)})" if new else "")

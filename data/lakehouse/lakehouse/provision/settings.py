@@ -1,0 +1,111 @@
+"""What provisioning is told: addresses, the root credentials, and those it is to set up.
+
+Belongs here: names, defaults and parsing. Does not: connecting.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lakehouse.errors import SettingsError
+from lakehouse.provision.policies import PRINCIPALS
+from lakehouse.settings import read
+
+_TRUE = frozenset({"1", "on", "true", "yes"})
+_FALSE = frozenset({"0", "off", "false", "no"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Secret:
+    """A user and its password, or a key and its secret."""
+
+    user: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProvisionSettings:
+    """Everything lake-init needs to know."""
+
+    s3_endpoint: str
+    s3_region: str
+    s3_root: Secret
+    s3_keys: Mapping[str, Secret]  # by principal
+    pg_host: str
+    pg_port: int
+    pg_root: Secret
+    pg_roles: Mapping[str, Secret]  # by role: dagster, lake, lake_readonly
+    deadline_seconds: float
+    sample: bool
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> ProvisionSettings:
+        """Read the environment; a secret X also from X_FILE, or from the file x in SECRETS_DIR.
+
+        Raises SettingsError naming every secret that is missing.
+        """
+        values = os.environ if env is None else env
+        secrets = _Secrets(values)
+        settings = cls(
+            s3_endpoint=read(values, "S3_ENDPOINT") or "http://minio:9000",
+            s3_region=read(values, "S3_REGION") or "us-east-1",
+            s3_root=Secret(user=secrets["MINIO_ROOT_USER"], password=secrets["MINIO_ROOT_PASSWORD"]),
+            s3_keys={p.name: _key_pair(secrets, p.name) for p in PRINCIPALS},
+            pg_host=read(values, "POSTGRES_HOST") or "postgres",
+            pg_port=int(_number(values, "POSTGRES_HOST_PORT", 5432)),
+            pg_root=Secret(user="postgres", password=secrets["POSTGRES_PASSWORD"]),
+            pg_roles={
+                "dagster": Secret(user="dagster", password=secrets["DAGSTER_PG_PASSWORD"]),
+                "lake": Secret(user="lake", password=secrets["LAKE_PG_PASSWORD"]),
+                "lake_readonly": Secret(user="lake_readonly", password=secrets["READONLY_PG_PASSWORD"]),
+            },
+            deadline_seconds=_number(values, "PROVISION_DEADLINE_SECONDS", 60),
+            sample=_switch(values, "ODP_SAMPLE_DATA", default=True),
+        )
+        if secrets.absent:
+            raise SettingsError(
+                f"no value for {', '.join(sorted(secrets.absent))}: run `make start`, which generates what "
+                "is missing in .env"
+            )
+        return settings
+
+
+class _Secrets:
+    """Looks secrets up and remembers which were not there, so that one message names them all."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self._env, self.absent = env, set[str]()
+
+    def __getitem__(self, name: str) -> str:
+        value = read(self._env, name) or self._from_folder(name)
+        if not value:
+            self.absent.add(name)
+        return value or ""
+
+    def _from_folder(self, name: str) -> str | None:
+        folder = self._env.get("SECRETS_DIR")
+        path = Path(folder, name.lower()) if folder else None
+        return path.read_text(encoding="utf-8").strip() if path and path.is_file() else None
+
+
+def _key_pair(secrets: _Secrets, name: str) -> Secret:
+    prefix = f"S3_{name.upper()}"
+    return Secret(user=secrets[f"{prefix}_ACCESS_KEY"], password=secrets[f"{prefix}_SECRET_KEY"])
+
+
+def _number(env: Mapping[str, str], name: str, default: float) -> float:
+    text = read(env, name)
+    try:
+        return float(text) if text else default
+    except ValueError:
+        raise SettingsError(f"{name}={text} is no number: correct it in .env") from None
+
+
+def _switch(env: Mapping[str, str], name: str, *, default: bool) -> bool:
+    text = (read(env, name) or str(default)).lower()
+    if text not in _TRUE | _FALSE:
+        raise SettingsError(f"{name}={text} is neither true nor false: correct it in .env")
+    return text in _TRUE
