@@ -7,6 +7,7 @@ Only Polars is served so far; a frame of another engine is refused by name.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 import narwhals.stable.v2 as nw
 import orjson
@@ -14,8 +15,10 @@ import polars as pl
 
 from lakehouse.errors import Unsupported
 
+Frame: TypeAlias = "nw.LazyFrame[Any]"
 
-def _polars(frame: nw.LazyFrame) -> pl.LazyFrame:
+
+def _polars(frame: Frame) -> pl.LazyFrame:
     native = nw.to_native(frame)
     if not isinstance(native, pl.LazyFrame):
         raise Unsupported(
@@ -25,8 +28,8 @@ def _polars(frame: nw.LazyFrame) -> pl.LazyFrame:
 
 
 def json_fields(
-    frame: nw.LazyFrame, column: str, fields: Mapping[str, str], *, is_object: str | None = None
-) -> nw.LazyFrame:
+    frame: Frame, column: str, fields: Mapping[str, str], *, is_object: str | None = None
+) -> Frame:
     """Add one string column per JSON path of `fields` (new column -> JSONPath such as `$.a.b`).
 
     A missing field, a JSON null and a text that is no JSON all give null. With `is_object`, also add a
@@ -42,7 +45,7 @@ def json_fields(
     return nw.from_native(_polars(frame).with_columns(added))
 
 
-def timestamp(frame: nw.LazyFrame, column: str, *, to: str) -> nw.LazyFrame:
+def timestamp(frame: Frame, column: str, *, to: str) -> Frame:
     """Add `to`: the ISO 8601 or epoch text of `column` as a UTC microsecond timestamp, null if unreadable.
 
     Accepted: RFC 3339 with `Z` or an offset, `T` or a blank between date and time, up to nanoseconds
@@ -79,9 +82,7 @@ def timestamp(frame: nw.LazyFrame, column: str, *, to: str) -> nw.LazyFrame:
     return nw.from_native(_polars(frame).with_columns(pl.coalesce(iso, epoch).alias(to)))
 
 
-def quantile(
-    frame: nw.LazyFrame, *, by: list[str], column: str, quantiles: Mapping[str, float]
-) -> nw.LazyFrame:
+def quantile(frame: Frame, *, by: list[str], column: str, quantiles: Mapping[str, float]) -> Frame:
     """Return one row per group with linear-interpolation quantiles of `column` (null where all are null)."""
     return frame.group_by(*by).agg(
         *[nw.col(column).quantile(q, interpolation="linear").alias(name) for name, q in quantiles.items()]
@@ -89,12 +90,16 @@ def quantile(
 
 
 def round_half_up(expr: nw.Expr, digits: int) -> nw.Expr:
-    """Round non-negative numbers half up. Bare `round` differs per engine: half-even on Polars, half-up on DuckDB."""
+    """Round non-negative numbers half up.
+
+    Bare `round` differs per engine: half-even on Polars, half-up on DuckDB.
+    """
     factor = 10**digits
-    return ((expr * factor) + 0.5).floor() / factor
+    rounded: nw.Expr = ((expr * factor) + 0.5).floor() / factor
+    return rounded
 
 
-def json_length(frame: nw.LazyFrame, column: str, *, to: str) -> nw.LazyFrame:
+def json_length(frame: Frame, column: str, *, to: str) -> Frame:
     """Add `to`: how many elements the JSON array in `column` has; null where the text is no array.
 
     Only rows that hold an array are parsed one by one; they are the exception.
@@ -119,7 +124,7 @@ def _length(text: str) -> int | None:
     return len(value) if isinstance(value, list) else None
 
 
-def snake_case(frame: nw.LazyFrame, column: str, *, to: str) -> nw.LazyFrame:
+def snake_case(frame: Frame, column: str, *, to: str) -> Frame:
     """Add `to`: the words of `column` in lower case, joined by `_`. Null and wordless text give null, "".
 
     A word begins at a capital after a small letter or digit, at the last of several capitals before a

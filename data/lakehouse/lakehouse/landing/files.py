@@ -57,7 +57,10 @@ class LandedFile:
     def fingerprint(self) -> str:
         """SHA-256 of the raw bytes, in hexadecimal; read as a stream, once."""
         with self.open() as raw:
-            return hashlib.file_digest(raw, "sha256").hexdigest()
+            digest = hashlib.sha256()
+            while block := raw.read(1 << 20):
+                digest.update(block)
+            return digest.hexdigest()
 
 
 Files = list[LandedFile]

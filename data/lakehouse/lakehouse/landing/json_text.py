@@ -8,10 +8,10 @@ Numbers that Python or orjson would change (fractions, exponents, beyond 64 bit)
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO, NoReturn
+from functools import partial
+from typing import Any, BinaryIO
 
 import orjson
 
@@ -19,7 +19,8 @@ from lakehouse.errors import SourceError
 from lakehouse.landing import readers
 from lakehouse.landing.readers import Format
 
-_INEXACT = re.compile(rb"[:\[,][ \t\r\n]*-?(?:\d+[.eE]|\d{19})|^\s*-?(?:\d+[.eE]|\d{19})")
+_NESTED = (dict, list)
+_PLAIN = frozenset((str, int, bool, type(None)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +33,27 @@ class Malformed:
 def loads(text: bytes) -> Any:
     """Parse one JSON text strictly; ValueError if it is none. Of a repeated key, the last value stays."""
     value = orjson.loads(text)
-    if _INEXACT.search(text) is None:
+    if type(value) is dict and _PLAIN.issuperset(map(type, value.values())):
         return value
     try:
-        return json.loads(
-            text, parse_float=orjson.Fragment, parse_int=orjson.Fragment, parse_constant=_refuse
-        )
+        if not _has_float(value):
+            return value
+        return json.loads(text, parse_float=orjson.Fragment, parse_int=orjson.Fragment)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def _has_float(value: Any) -> bool:
+    """Say whether orjson made a float anywhere: the only kind of number it may have changed."""
+    kind = type(value)
+    if kind is dict:
+        value = value.values()
+    elif kind is not list:
+        return kind is float
+    kinds = set(map(type, value))
+    if float in kinds:
+        return True
+    return not kinds.isdisjoint(_NESTED) and any(map(_has_float, value))
 
 
 def dumps(value: Any) -> str:
@@ -90,15 +104,15 @@ def _document(raw: BinaryIO) -> list[Any] | None:
 def _lines(raw: BinaryIO, *, name: str) -> Iterator[Any]:
     """Yield one value per non-blank line; of a line that holds an array, its elements."""
     readers.skip_bom(raw)
+    longest = readers.MAX_LINE
     for number, line in enumerate(_bounded(raw), start=1):
-        if len(line) > readers.MAX_LINE:
-            raise SourceError(f"{name}: line {number} is longer than {readers.MAX_LINE} bytes")
-        if line.isspace():
-            continue
+        if len(line) > longest:
+            raise SourceError(f"{name}: line {number} is longer than {longest} bytes")
         try:
             value = loads(line)
         except ValueError:
-            yield Malformed(line.rstrip(b"\r\n").decode())
+            if not line.isspace():
+                yield Malformed(line.rstrip(b"\r\n").decode())
             continue
         if type(value) is list:
             yield from value
@@ -107,8 +121,8 @@ def _lines(raw: BinaryIO, *, name: str) -> Iterator[Any]:
 
 
 def _bounded(raw: BinaryIO) -> Iterator[bytes]:
-    while line := raw.readline(readers.MAX_LINE + 1):
-        yield line
+    """Iterate over the lines, none read further than one byte past the limit."""
+    return iter(partial(raw.readline, readers.MAX_LINE + 1), b"")
 
 
 def _first_line_is_json(raw: BinaryIO) -> bool:
@@ -138,7 +152,3 @@ def _size(raw: BinaryIO) -> int:
     size = raw.tell()
     raw.seek(0)
     return size
-
-
-def _refuse(_: str) -> NoReturn:
-    raise ValueError("NaN and Infinity are no JSON")

@@ -10,8 +10,11 @@ payload has them appended, after a blank, and stays as unreadable as it was.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from operator import itemgetter
 from typing import Any
 
 import polars as pl
@@ -22,27 +25,61 @@ from lakehouse.landing.json_text import dumps, text_of
 
 Row = tuple[str | None, ...]
 
-EVENT = ("pipeline_id", "event_type", "workspace_id", "timestamp", "raw_data")
-EVENT_SIGNS = frozenset({"pipeline_id", "event_type", "raw_data"})
-RESULT = ("crawl_id", "method_id", "username", "raw_json", "timestamp")
-RESULT_SIGNS = frozenset({"crawl_id", "username", "raw_json"})
+_TEXT = frozenset((str, type(None)))
 
 
-def _rows(
-    record: Any, _: LandedFile, *, fields: tuple[str, ...], signs: frozenset[str], payload: str
-) -> Sequence[Row] | None:
-    """Return the one row of an envelope record, or None for a record without any of `signs`."""
-    if type(record) is not dict or signs.isdisjoint(record):
-        return None
-    get = record.get
-    row = [v if (v := get(f)) is None or type(v) is str else text_of(v) for f in fields]
-    if len(record) > len(fields) or not record.keys() <= set(fields):
-        row[fields.index(payload)] = _with_extras(record, fields, payload)
-    return (tuple(row),)
+@dataclass(frozen=True)
+class Envelope:
+    """One envelope: its fields in Bronze's order, those that show a record to be one, and its payload."""
+
+    fields: tuple[str, ...]
+    signs: frozenset[str]
+    payload: str
+
+    def rows(self, record: Any, _: LandedFile) -> Sequence[Row] | None:
+        """Return the one row of a record, or None for a record without any of `signs`."""
+        if type(record) is not dict or self.signs.isdisjoint(record):
+            return None
+        if len(record) == len(self.fields):
+            with suppress(KeyError):  # the common case first: all fields, all text
+                row = self._pick(record)
+                if _TEXT.issuperset(map(type, row)):
+                    return (row,)
+        values = [text_of(record.get(field)) for field in self.fields]
+        if not record.keys() <= set(self.fields):
+            values[self.fields.index(self.payload)] = _with_extras(record, self.fields, self.payload)
+        return (tuple(values),)
+
+    @cached_property
+    def _pick(self) -> Callable[[dict[str, Any]], Row]:
+        return itemgetter(*self.fields)
+
+    def columns(self, frame: pl.DataFrame) -> pl.DataFrame | None:
+        """Map a CSV or Parquet frame, column by column; None where it has none of `signs`."""
+        named = {c: c.strip().lower() for c in frame.columns}
+        if len(set(named.values())) == len(named):
+            frame = frame.rename(named)
+        if self.signs.isdisjoint(frame.columns):
+            return None
+        frame = as_text(frame)
+        extras = [c for c in frame.columns if c not in self.fields]
+        if extras:
+            given = self.payload if self.payload in frame.columns else None
+            frame = frame.with_columns(_payload_with(extras, given).alias(self.payload))
+        absent = [pl.lit(None, pl.String).alias(c) for c in self.fields if c not in frame.columns]
+        return frame.with_columns(absent).select(self.fields)
 
 
-event_rows = partial(_rows, fields=EVENT, signs=EVENT_SIGNS, payload="raw_data")
-result_rows = partial(_rows, fields=RESULT, signs=RESULT_SIGNS, payload="raw_json")
+EVENT = Envelope(
+    ("pipeline_id", "event_type", "workspace_id", "timestamp", "raw_data"),
+    frozenset({"pipeline_id", "event_type", "raw_data"}),
+    "raw_data",
+)
+RESULT = Envelope(
+    ("crawl_id", "method_id", "username", "raw_json", "timestamp"),
+    frozenset({"crawl_id", "username", "raw_json"}),
+    "raw_json",
+)
 
 
 def _with_extras(record: dict[str, Any], fields: tuple[str, ...], payload: str) -> str | None:
@@ -68,28 +105,6 @@ def _joined(text: str | None, extras: str) -> str:
         return f"{text or 'null'} {extras}"
     comma = "" if not whole[1:-1].strip() else ","
     return f'{whole[:-1]}{comma}"_extra":{extras}}}'
-
-
-def _columns(
-    frame: pl.DataFrame, *, fields: tuple[str, ...], signs: frozenset[str], payload: str
-) -> pl.DataFrame | None:
-    """Map a CSV or Parquet frame, column by column; None where it has none of `signs`."""
-    named = {c: c.strip().lower() for c in frame.columns}
-    if len(set(named.values())) == len(named):
-        frame = frame.rename(named)
-    if signs.isdisjoint(frame.columns):
-        return None
-    frame = as_text(frame)
-    extras = [c for c in frame.columns if c not in fields]
-    if extras:
-        frame = frame.with_columns(
-            _payload_with(extras, payload if payload in frame.columns else None).alias(payload)
-        )
-    return frame.select(pl.col(c) if c in frame.columns else pl.lit(None, pl.String).alias(c) for c in fields)
-
-
-event_columns = partial(_columns, fields=EVENT, signs=EVENT_SIGNS, payload="raw_data")
-result_columns = partial(_columns, fields=RESULT, signs=RESULT_SIGNS, payload="raw_json")
 
 
 def _payload_with(extras: list[str], payload: str | None) -> pl.Expr:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import polars as pl
@@ -70,15 +71,17 @@ class Reader:
     def _records(self, records: Iterator[Any], file: LandedFile) -> Iterator[pl.DataFrame]:
         chunk: list[Row] = []
         size, known, lost, given = 0, False, 0, False
+        first, place = self.adapters[0], self._place
         for record in records:
-            rows = self._adapt(record, file)
+            rows = first(record, file) or self._adapt(record, file)
             if rows is None:
                 lost += type(record) is Malformed
                 rows = (self._kept(record),)
             else:
                 known = True
             chunk.extend(rows)
-            size += sum(len(row[self._place] or "") for row in rows)
+            for row in rows:
+                size += len(row[place] or "")
             if len(chunk) >= CHUNK_ROWS or size >= CHUNK_BYTES:
                 self._check(known, lost, chunk, file)
                 yield from self._frames(chunk)
@@ -93,16 +96,20 @@ class Reader:
                 return rows
         return None
 
-    @property
+    @cached_property
+    def _schema(self) -> pl.Schema:
+        return payload_schema(self.table)
+
+    @cached_property
     def _place(self) -> int:
-        return list(payload_schema(self.table)).index(self.payload)
+        return list(self._schema).index(self.payload)
 
     def _kept(self, record: Any) -> Row:
         text = record.text if type(record) is Malformed else dumps(record)
-        return tuple(text if name == self.payload else None for name in payload_schema(self.table))
+        return tuple(text if name == self.payload else None for name in self._schema)
 
     def _frames(self, rows: list[Row]) -> Iterator[pl.DataFrame]:
-        schema = payload_schema(self.table)
+        schema = self._schema
         columns = list(zip(*rows, strict=True)) or [()] * len(schema)
         frame = pl.DataFrame(
             [

@@ -192,8 +192,8 @@ _KIND = (
 )  # fmt: skip
 _STEPS = 3 + pl.col("hash") % 8
 _END = pl.concat_str(
-    pl.lit('{"duration_ms":'), pl.col("took"), pl.lit(',"activities_executed":'), _STEPS - _FAILS.cast(pl.UInt64),
-    pl.lit(',"steps":'), _STEPS, pl.lit("}"),
+    pl.lit('{"duration_ms":'), pl.col("took"), pl.lit(',"activities_executed":'),
+    _STEPS - _FAILS.cast(pl.UInt64), pl.lit(',"steps":'), _STEPS, pl.lit("}"),
 )  # fmt: skip
 _ENVELOPE = (
     pl.concat_str(pl.lit("pipeline-"), pl.col("pipeline").cast(pl.String).str.zfill(9)).alias("pipeline_id"),
@@ -210,7 +210,9 @@ def _spoiled(stride: int) -> list[pl.Expr]:
     ways = {
         "pipeline_id": pl.lit(None, pl.String),
         "timestamp": pl.lit("not a time"),
-        "raw_data": pl.when(turn == 2).then(pl.lit('{"duration_ms":-1}')).otherwise(pl.lit('{"duration_ms":')),
+        "raw_data": pl.when(turn == 2)
+        .then(pl.lit('{"duration_ms":-1}'))
+        .otherwise(pl.lit('{"duration_ms":')),
     }
     hit = {"pipeline_id": turn == 0, "timestamp": turn == 1, "raw_data": turn >= 2}
     return [
@@ -221,18 +223,26 @@ def _spoiled(stride: int) -> list[pl.Expr]:
 
 def write(frame: pl.DataFrame, path: Path) -> None:
     """Write events as `.parquet`, `.ndjson` or `.csv`, by the path's suffix; ValueError for another."""
-    writers = {".parquet": frame.write_parquet, ".ndjson": frame.write_ndjson, ".csv": frame.write_csv}
-    if path.suffix not in writers:
-        raise ValueError(f"{path}: give a path that ends in {', '.join(writers)}")
-    writers[path.suffix](path)
+    if path.suffix == ".parquet":
+        frame.write_parquet(path)
+    elif path.suffix == ".ndjson":
+        frame.write_ndjson(path)
+    elif path.suffix == ".csv":
+        frame.write_csv(path)
+    else:
+        raise ValueError(f"{path}: give a path that ends in .parquet, .ndjson or .csv")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write a file of events; 0 when done, 2 on wrong arguments."""
-    parser = argparse.ArgumentParser(prog="python -m lakehouse.domains.pipelines.sample", description=events.__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m lakehouse.domains.pipelines.sample", description=events.__doc__
+    )
     parser.add_argument("--rows", type=int, required=True, help="rows in all, shares included")
     parser.add_argument("--out", type=Path, required=True, help="file to write: .parquet, .ndjson or .csv")
-    parser.add_argument("--seed", type=int, default=SEED, help="another seed, other data (default %(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=SEED, help="another seed, other data (default %(default)s)"
+    )
     parser.add_argument("--duplicates", type=float, default=0.0, help="share of rows that repeat another")
     parser.add_argument("--late", type=float, default=0.0, help="share of rows that come after newer ones")
     parser.add_argument("--broken", type=float, default=0.0, help="share of rows that quarantine must take")

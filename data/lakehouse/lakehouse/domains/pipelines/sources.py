@@ -13,27 +13,29 @@ from lakehouse.landing import Source
 
 _EVENTS = Reader(
     table=RAW_PIPELINE_EVENTS,
-    adapters=(envelope.event_rows, temporal.rows, github.rows),
-    columns=envelope.event_columns,
+    adapters=(envelope.EVENT.rows, temporal.rows, github.rows),
+    columns=envelope.EVENT.columns,
     payload="raw_data",
     gather=temporal.gathered,
-    shapes="event envelopes (pipeline_id, event_type, workspace_id, timestamp, raw_data) as NDJSON, JSON, CSV "
-    "or Parquet, Temporal workflow histories, and GitHub workflow_run and workflow_job payloads and pages",
+    shapes="event envelopes (pipeline_id, event_type, workspace_id, timestamp, raw_data) as NDJSON, JSON, "
+    "CSV or Parquet, Temporal workflow histories, and GitHub workflow_run and workflow_job payloads "
+    "or pages",
 )
 
 _RESULTS = Reader(
     table=RAW_CRAWLER_RESULTS,
-    adapters=(envelope.result_rows,),
-    columns=envelope.result_columns,
+    adapters=(envelope.RESULT.rows,),
+    columns=envelope.RESULT.columns,
     payload="raw_json",
-    shapes="crawl envelopes (crawl_id, method_id, username, raw_json, timestamp) as NDJSON, JSON, CSV or Parquet",
+    shapes="crawl envelopes (crawl_id, method_id, username, raw_json, timestamp) as NDJSON, JSON, CSV "
+    "or Parquet",
 )
 
 SOURCES: tuple[Source, ...] = (
     Source(folder="pipeline_events", table=RAW_PIPELINE_EVENTS, read=_EVENTS,
            description="Execution events in the platform's own envelope"),
     Source(folder="github", table=RAW_PIPELINE_EVENTS, read=_EVENTS,
-           description="GitHub Actions: workflow_run and workflow_job webhooks, run and job pages of the REST API"),
+           description="GitHub Actions: workflow_run and workflow_job webhooks, run and job pages"),
     Source(folder="temporal", table=RAW_PIPELINE_EVENTS, read=_EVENTS,
            description="Temporal workflow histories, as its CLI, SDKs and UI export them"),
     Source(folder="crawler_results", table=RAW_CRAWLER_RESULTS, read=_RESULTS,

@@ -3,8 +3,9 @@
 Belongs here: recognising a history and reading its events. Does not: what an event means (transforms.py).
 
 Known shapes: `{"events": [...]}`, `{"history": {"events": [...]}}`, either of them in a list or one per
-line, and the events alone, in a list or one per line. Both enum styles, ids as number or text, times as text or as
-`{"seconds", "nanos"}`. An event type that is only a number is told by its attributes' name, where it can be.
+line, and the events alone, in a list or one per line. Both enum styles, ids as number or text, times as
+text or as `{"seconds", "nanos"}`. An event type that is only a number is told by its attributes' name, where
+it can be.
 
 pipeline_id is the workflow id, else the first run id, else the file's stem: older servers do not write the
 workflow id into the history. workspace_id is the namespace, which only some exports state; neither the task
@@ -40,6 +41,7 @@ _RUN_IDS = (
     "firstExecutionRunId",
     "first_execution_run_id",
 )
+_EVENT_IDS = frozenset(("eventId", "event_id"))
 _TIME = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z$")
 
 
@@ -67,7 +69,7 @@ def gathered(records: Iterator[Any]) -> Iterator[Any]:
     """Put events that stand alone back into histories; one begins at each started event."""
     events: list[Any] = []
     for record in records:
-        alone = type(record) is dict and is_event(record)
+        alone = type(record) is dict and not _EVENT_IDS.isdisjoint(record) and is_event(record)
         if events and (not alone or any(key in record for key in _STARTED)):
             yield {"events": events}
             events = []
@@ -90,13 +92,12 @@ def _history(record: Any) -> dict[str, Any] | None:
     """Return the object that holds the events (with the wrapper's own fields), or None."""
     if not isinstance(record, dict):
         return None
-    inner = record.get("history")
-    if isinstance(inner, dict) and "events" in inner:
-        record = {**record, **inner}
-    events = record.get("events")
-    if not isinstance(events, list) or (events and not any(is_event(e) for e in events)):
-        return None
-    return record
+    history: dict[str, Any] = record
+    if isinstance(inner := record.get("history"), dict) and "events" in inner:
+        history = {**record, **inner}
+    events = history.get("events")
+    known = isinstance(events, list) and (not events or any(map(is_event, events)))
+    return history if known else None
 
 
 def _payload(event: dict[str, Any], facts: dict[str, int]) -> str:

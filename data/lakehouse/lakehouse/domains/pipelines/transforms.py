@@ -25,7 +25,7 @@ _NUMBER = r"^[+-]?\d{1,18}(\.\d+)?([eE][+-]?\d{1,2})?$"
 _LARGEST = 1e18
 
 
-def pipeline_events(raw: nw.LazyFrame) -> nw.LazyFrame:
+def pipeline_events(raw: xp.Frame) -> xp.Frame:
     """Bronze raw_pipeline_events -> Silver pipeline_events, row by row."""
     fields = {
         "duration_ms_text": "$.duration_ms",
@@ -49,7 +49,7 @@ def pipeline_events(raw: nw.LazyFrame) -> nw.LazyFrame:
     )
 
 
-def crawler_results(raw: nw.LazyFrame) -> nw.LazyFrame:
+def crawler_results(raw: xp.Frame) -> xp.Frame:
     """Bronze raw_crawler_results -> Silver crawler_results, row by row.
 
     The payload's own username wins over the envelope's; the envelope's time wins over the payload's.
@@ -69,7 +69,7 @@ def crawler_results(raw: nw.LazyFrame) -> nw.LazyFrame:
     return _score_results(xp.timestamp(frame, "account_created_at_text", to="account_created_at"))
 
 
-def pipeline_metrics(events: nw.LazyFrame) -> nw.LazyFrame:
+def pipeline_metrics(events: xp.Frame) -> xp.Frame:
     """Silver pipeline_events -> Gold pipeline_metrics.
 
     Only events that end a pipeline count; a pipeline counts once a day, by its last outcome (on a tie of
@@ -104,7 +104,7 @@ def pipeline_metrics(events: nw.LazyFrame) -> nw.LazyFrame:
     )
 
 
-def user_profiles(results: nw.LazyFrame) -> nw.LazyFrame:
+def user_profiles(results: xp.Frame) -> xp.Frame:
     """Silver crawler_results -> Gold user_profiles, by the latest scrape of each username.
 
     Two scrapes at one time: the method_id that sorts last. A null count stays null in the ratios it goes
@@ -153,7 +153,7 @@ _PROFILE_FIELDS = {
 }
 
 
-def _score_events(frame: nw.LazyFrame) -> nw.LazyFrame:
+def _score_events(frame: xp.Frame) -> xp.Frame:
     """Add the typed numbers, the status and the score. A missing workspace scores nothing."""
     frame = frame.with_columns(
         *[_whole(c).alias(c) for c in ("duration_ms", "activities_executed", "steps")],
@@ -169,7 +169,7 @@ def _score_events(frame: nw.LazyFrame) -> nw.LazyFrame:
     )
 
 
-def _score_results(frame: nw.LazyFrame) -> nw.LazyFrame:
+def _score_results(frame: xp.Frame) -> xp.Frame:
     frame = frame.with_columns(
         *[_whole(c).alias(c) for c in _PROFILE_COUNTS],
         (nw.col("is_verified_text") == "true").fill_null(False).alias("is_verified"),
