@@ -10,7 +10,6 @@ from pathlib import Path
 import polars as pl
 import pytest
 from deltalake import DeltaTable, write_deltalake
-
 from lakehouse.contracts import Column, Contract, Type, Write
 from lakehouse.errors import DataViolation, SchemaViolation, StaleWriter, StorageUnavailable, TableNotFound
 from lakehouse.settings import Settings
@@ -144,7 +143,7 @@ def test_replace_partitions_touches_no_other(store: DeltaStore) -> None:
     def days(*rows: tuple[str, int]) -> pl.DataFrame:
         return pl.DataFrame(list(rows), schema=DAYS.polars_schema(), orient="row")
 
-    nasty = "it's 100% \"fine\" / a=b; -- ü"
+    nasty = 'it\'s 100% "fine" / a=b; -- ü'
     store.replace_partitions(DAYS, days(("d1", 1), (nasty, 2)))
     store.replace_partitions(DAYS, days((nasty, 3)))
     assert sorted(store.scan(DAYS).collect().rows()) == sorted([("d1", 1), (nasty, 3)])
@@ -228,7 +227,9 @@ def _count_up(root: str, writer: int) -> int:
 
 
 @pytest.mark.parametrize(("work", "table", "rows"), [(_append_some, LOG, 40), (_count_up, EVENTS, 25)])
-def test_every_acknowledged_row_of_concurrent_writers_is_there_once(tmp_path: Path, work, table, rows) -> None:  # type: ignore[no-untyped-def]
+def test_every_acknowledged_row_of_concurrent_writers_is_there_once(
+    tmp_path: Path, work, table, rows
+) -> None:  # type: ignore[no-untyped-def]
     with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:
         list(pool.map(work, [str(tmp_path)] * 4, range(4)))
     store = DeltaStore(Settings(lake_url=str(tmp_path), landing_url=str(tmp_path)))

@@ -1,0 +1,194 @@
+"""Rows per second and peak memory of Bronze -> Silver -> Gold, against a floor, in one run.
+
+Belongs here: the two ways over the same landed file. Does not: what `make bench` prints besides (run.py).
+The floor is the least anybody would write by hand: read the file, the same transforms in plain Polars, one
+`write_deltalake` per table; no positions, no quarantine, no checks, no restart. Each measurement is a fresh
+process, so that peak memory is its own.
+
+    python ops/bench/pipeline.py [--rows 100000 1000000] [--repeat 3] [--json]
+    python ops/bench/pipeline.py --once platform|floor --file F --lake DIR
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+SHARES = {"duplicates": 0.05, "late": 0.02, "broken": 0.01}
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000])
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--once", choices=["platform", "floor"])
+    parser.add_argument("--file", type=Path)
+    parser.add_argument("--lake", type=Path)
+    options = parser.parse_args(argv)
+    if options.once:
+        print(json.dumps(once(options.once, options.file, options.lake)))
+        return 0
+    results = [compare(rows, options.repeat) for rows in options.rows]
+    print(json.dumps(results) if options.json else as_text(results))
+    return 0
+
+
+def compare(rows: int, repeat: int) -> dict[str, Any]:
+    """Run both ways `repeat` times in turn on one generated file; return medians and ratios of pairs."""
+    from lakehouse.domains.pipelines import sample
+
+    with tempfile.TemporaryDirectory(prefix="odp-bench-") as folder:
+        file = Path(folder) / "landing" / "pipeline_events" / "events.parquet"
+        file.parent.mkdir(parents=True)
+        sample.write(sample.events(rows, seed=1, clock=sample.CLOCK, **SHARES), file)
+        pairs = []
+        for _ in range(repeat):
+            pairs.append({way: _fresh(way, file, Path(folder) / way) for way in ("floor", "platform")})
+    return {
+        "rows": rows,
+        **{
+            f"{way}_{figure}": statistics.median(pair[way][figure] for pair in pairs)
+            for way in ("floor", "platform")
+            for figure in ("seconds", "peak_mb", "cpu_seconds")
+        },
+        "ratio": statistics.median(pair["floor"]["seconds"] / pair["platform"]["seconds"] for pair in pairs),
+        "steps": pairs[-1]["platform"]["steps"],
+        "floor_steps": pairs[-1]["floor"]["steps"],
+        "tables": {way: pairs[-1][way]["tables"] for way in ("floor", "platform")},
+    }
+
+
+def _fresh(way: str, file: Path, lake: Path) -> dict[str, Any]:
+    shutil.rmtree(lake, ignore_errors=True)
+    command = [sys.executable, __file__, "--once", way, "--file", str(file), "--lake", str(lake)]
+    out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return json.loads(out)
+
+
+def once(way: str, file: Path, lake: Path) -> dict[str, Any]:
+    """Do it once in this process and say what it took. Importing is not counted, on either side."""
+    do = {"platform": platform, "floor": floor}[way]
+    prepared = do(file, lake)
+    before = time.process_time()
+    started = time.monotonic()
+    steps, tables = prepared()
+    return {
+        "seconds": time.monotonic() - started,
+        "cpu_seconds": time.process_time() - before,
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "steps": steps,
+        "tables": tables,
+    }
+
+
+def platform(file: Path, lake: Path):
+    """The way of the product: landing, positions, rules, quarantine, counters."""
+    from lakehouse.domains.pipelines import contracts as c
+    from lakehouse.domains.pipelines import transforms
+    from lakehouse.domains.pipelines.sources import SOURCES
+    from lakehouse.flow import ingest, open_lake, refresh
+    from lakehouse.settings import Settings
+
+    def run() -> tuple[dict[str, float], dict[str, int]]:
+        opened = open_lake(Settings(lake_url=str(lake), landing_url=str(file.parent.parent)))
+        sources = [s for s in SOURCES if s.table is c.RAW_PIPELINE_EVENTS]
+        clock = _Clock()
+        report = ingest(opened, c.RAW_PIPELINE_EVENTS, sources)
+        clock.mark("bronze")
+        silver = refresh(opened, c.PIPELINE_EVENTS, transforms.pipeline_events)
+        clock.mark("silver")
+        refresh(opened, c.PIPELINE_METRICS, transforms.pipeline_metrics)
+        clock.mark("gold")
+        assert silver.balances
+        return clock.steps, {
+            "bronze": report.rows,
+            "silver": silver.written,
+            "merged": silver.merged,
+            "quarantined": silver.quarantined,
+        }
+
+    return run
+
+
+def floor(file: Path, lake: Path):
+    """The least by hand: the same transforms, one plain write per table."""
+    import narwhals.stable.v2 as nw
+    import polars as pl
+    from deltalake import write_deltalake
+    from lakehouse.domains.pipelines import contracts as c
+    from lakehouse.domains.pipelines import transforms
+
+    def write(table: str, frame: pl.DataFrame) -> None:
+        path = lake / table
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_deltalake(str(path), frame.to_arrow(), mode="overwrite")
+
+    def run() -> tuple[dict[str, float], dict[str, int]]:
+        clock = _Clock()
+        raw = pl.read_parquet(file).with_columns(
+            pl.lit(str(file)).alias("_source"),
+            pl.lit("-").alias("_fingerprint"),
+            pl.int_range(pl.len(), dtype=pl.Int64).alias("_row"),
+            pl.lit(1, pl.Int64).alias("_batch_id"),
+            pl.lit(None, pl.Datetime("us", "UTC")).alias("_ingested_at"),
+        )
+        write("bronze/raw_pipeline_events", raw)
+        clock.mark("bronze")
+        made = transforms.pipeline_events(nw.from_native(raw.lazy())).to_native().collect()
+        key = list(c.PIPELINE_EVENTS.key)
+        good = made.drop_nulls(key).unique(subset=key, keep="last").select(c.PIPELINE_EVENTS.column_names)
+        write("silver/pipeline_events", good)
+        clock.mark("silver")
+        gold = transforms.pipeline_metrics(nw.from_native(good.lazy())).to_native().collect()
+        write("gold/pipeline_metrics", gold)
+        clock.mark("gold")
+        return clock.steps, {"bronze": raw.height, "silver": good.height}
+
+    return run
+
+
+class _Clock:
+    """Seconds since the last mark, by name."""
+
+    def __init__(self) -> None:
+        self.steps: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def mark(self, name: str) -> None:
+        now = time.monotonic()
+        self.steps[name] = round(now - self._last, 3)
+        self._last = now
+
+
+def as_text(results: list[dict[str, Any]]) -> str:
+    lines = [
+        "Bronze -> Silver -> Gold of generated events, against plain Polars + one write_deltalake per table",
+        f"{'rows':>10} {'platform':>10} {'floor':>8} {'rows/s':>10} {'of floor':>9} {'peak MB':>8} {'floor MB':>9}",
+    ]
+    for r in results:
+        lines.append(
+            f"{r['rows']:>10,} {r['platform_seconds']:>8.2f} s {r['floor_seconds']:>6.2f} s "
+            f"{r['rows'] / r['platform_seconds']:>10,.0f} {r['ratio']:>9.2f} {r['platform_peak_mb']:>8,.0f} "
+            f"{r['floor_peak_mb']:>9,.0f}"
+        )
+    if len(results) > 1:
+        first, last = results[0], results[-1]
+        lines.append(
+            f"memory grew {last['platform_peak_mb'] / first['platform_peak_mb']:.1f} x for "
+            f"{last['rows'] / first['rows']:.0f} x the rows"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
