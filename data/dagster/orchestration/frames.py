@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import narwhals.stable.v2 as nw
     import polars as pl
+
     from lakehouse.contracts import Contract
 
 _KINDS = {
@@ -29,15 +30,21 @@ NAMES = "narwhals.LazyFrame, polars.LazyFrame, polars.DataFrame, pandas.DataFram
 def kinds(function: Callable[..., Any]) -> list[str]:
     """Return the kind of frame each parameter of `function` asks for.
 
-    Raises TypeError for an annotation that is no frame.
+    Raises TypeError for an annotation that is no frame, or names something not imported at run time.
     """
-    hints = typing.get_type_hints(function)
+    try:
+        hints = typing.get_type_hints(function)
+    except NameError as exc:
+        raise TypeError(
+            f"{function.__name__}: an annotation cannot be read ({exc}). Import it outside `if TYPE_CHECKING`."
+        ) from exc
     return [_kind(function, name, hints.get(name)) for name in inspect.signature(function).parameters]
 
 
 def _kind(function: Callable[..., Any], name: str, hint: Any) -> str:
     if hint is None:
         return "narwhals"
+    hint = typing.get_origin(hint) or hint
     found = _KINDS.get((hint.__module__.split(".")[0], hint.__name__)) if isinstance(hint, type) else None
     if found is None:
         raise TypeError(f"{function.__name__}({name}: {hint}): not a frame. Use one of {NAMES}.")

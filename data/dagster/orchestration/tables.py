@@ -19,10 +19,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
+
 from lakehouse.contracts import Contract
 from lakehouse.errors import Conflict, LakeError, StorageUnavailable
 from lakehouse.landing import Source
-
 from orchestration import checks, metadata
 from orchestration.frames import adapt, kinds
 from orchestration.resources import LakeResource

@@ -3,7 +3,6 @@
 from lakehouse.domains.pipelines import contracts as c
 from lakehouse.domains.pipelines import transforms
 from lakehouse.domains.pipelines.sources import SOURCES
-
 from orchestration.tables import bronze, table
 
 raw_pipeline_events = bronze(

@@ -7,7 +7,7 @@ Only Polars is served so far; a frame of another engine is refused by name.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import narwhals.stable.v2 as nw
 import orjson
@@ -15,7 +15,7 @@ import polars as pl
 
 from lakehouse.errors import Unsupported
 
-Frame: TypeAlias = "nw.LazyFrame[Any]"
+Frame: TypeAlias = nw.LazyFrame
 
 
 def _polars(frame: Frame) -> pl.LazyFrame:

@@ -1,0 +1,106 @@
+"""The code location as Dagster sees it. A change of the graph shows here, and so in review."""
+
+from __future__ import annotations
+
+import dagster as dg
+import pytest
+
+from lakehouse.contracts import Chart, Column, Contract, Type, Write, bronze_columns
+from lakehouse.domains import contracts
+from orchestration import metadata
+from orchestration.definitions import defs
+from orchestration.tables import table
+
+
+def specs() -> dict[str, dg.AssetSpec]:
+    return {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
+
+
+def test_the_assets_and_what_they_hang_on() -> None:
+    graph = {k: sorted(d.asset_key.to_user_string() for d in s.deps) for k, s in specs().items()}
+    assert {k: graph[k] for k in sorted(graph) if specs()[k].tags["domain"] == "pipelines"} == {
+        "bronze/raw_crawler_results": [],
+        "bronze/raw_pipeline_events": [],
+        "gold/pipeline_metrics": ["silver/pipeline_events"],
+        "gold/user_profiles": ["silver/crawler_results"],
+        "silver/crawler_results": ["bronze/raw_crawler_results"],
+        "silver/pipeline_events": ["bronze/raw_pipeline_events"],
+    }
+
+
+def test_every_declared_table_is_an_asset_and_no_other() -> None:
+    assert sorted(specs()) == sorted(t.path for t in contracts())
+
+
+def test_every_asset_says_who_what_and_how() -> None:
+    for key, spec in specs().items():
+        assert spec.description, key
+        assert spec.owners, key
+        assert spec.code_version, key
+        assert "deltalake" in spec.kinds, key
+        assert spec.group_name == key.split("/")[0]
+        schema = spec.metadata["dagster/column_schema"]
+        assert all(column.description for column in schema.columns), key
+
+
+def test_gold_has_a_freshness_policy() -> None:
+    assert {k for k, s in specs().items() if s.freshness_policy} >= {
+        "gold/pipeline_metrics",
+        "gold/user_profiles",
+    }
+
+
+def test_jobs_and_sensors() -> None:
+    jobs = {j.name for j in defs.resolve_all_job_defs() if not j.name.startswith("__")}
+    assert jobs == {"materialize_all", "materialize_bronze", "materialize_silver", "materialize_gold"}
+    sensors = {s.name: s.default_status for s in defs.sensors or []}
+    assert sensors == dict.fromkeys(
+        ("on_landed_file", "on_orphaned_run", "on_run_failure"), dg.DefaultSensorStatus.RUNNING
+    )
+
+
+def test_every_table_has_its_checks_and_the_gates_block() -> None:
+    names = {
+        spec.name: spec.blocking
+        for asset in defs.resolve_asset_graph().asset_check_keys
+        for spec in [defs.resolve_asset_graph().get_check_spec(asset)]
+    }
+    gates = {n for n in names if n.endswith(("_conservation", "_reject_share", "_key", "_schema"))}
+    assert {n for n in gates if not names[n]} == set()
+    assert {"pipeline_events_conservation", "crawler_results_reject_share", "user_profiles_key"} <= gates
+    assert names["raw_pipeline_events_files"] is False
+
+
+def test_a_table_with_another_number_of_frames_than_sources_is_refused() -> None:
+    silver = next(t for t in contracts() if t.path == "silver/pipeline_events")
+    with pytest.raises(TypeError, match="takes 2 frames; silver/pipeline_events has 1 sources"):
+        table(silver)(lambda first, second: first)
+
+
+SECRET = Contract(
+    layer="silver", name="people", domain="t", row="One person.", key=("name",), write=Write.MERGE,
+    columns=(
+        Column(name="name", type=Type.STRING, nullable=False, pii=True, description="Name"),
+        Column(name="n", type=Type.INT64, unit="count", description="Number"),
+    ),
+    sources=(Contract(layer="bronze", name="b", domain="t", row="x", write=Write.APPEND, columns=bronze_columns()),),
+    chart=Chart(label="name", value="n", title="People"),
+)  # fmt: skip
+
+
+def test_pii_never_reaches_preview_or_chart(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    import polars as pl
+
+    from lakehouse.flow import open_lake
+    from lakehouse.settings import Settings
+
+    lake = open_lake(Settings(lake_url=str(tmp_path / "lake"), landing_url=str(tmp_path / "landing")))
+    lake.store.merge(SECRET, pl.DataFrame({"name": ["Ada Lovelace"], "n": [3]}))
+    found = metadata.of_run(lake, SECRET, 0.1)
+    assert found["preview"].value == "| name | n |\n|---|---|\n| ••• | 3 |"
+    assert found["chart"].value.startswith("![People](data:image/svg+xml;base64,")
+    import base64
+
+    svg = base64.b64decode(found["chart"].value.split("base64,")[1].rstrip(")")).decode()
+    assert "Ada" not in svg
+    assert "#1" in svg
