@@ -1,4 +1,5 @@
-"""Asks one service whether it works: `python -I -S probe.py KIND ADDRESS...`, stdlib only, some 0.04 CPU-s.
+#!/usr/bin/env -S python3 -I -S
+"""Asks one service whether it works: `probe KIND ADDRESS...`, stdlib only, some 0.04 CPU-s.
 
 Belongs here: the questions of the health checks in compose.yml. Does not: what follows from an answer.
 
