@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+
 from lakehouse.contracts import Column, Contract, Type, Write, bronze_columns
 from lakehouse.errors import ContractError, SourceError, UnknownShape
 from lakehouse.landing import CHUNK_ROWS, Source, open_landing
@@ -90,7 +91,7 @@ def test_a_missing_column_is_named_and_the_content_is_not(tmp_path: Path) -> Non
     with pytest.raises(UnknownShape) as caught:
         read(tmp_path, "no_header.csv", "007,Ada Lovelace\n8,Alan Turing\n")
     assert str(caught.value) == (
-        "shop/no_header.csv: none of its 2 columns is order_id, price_eur; "
+        "shop/no_header.csv: it has 2 columns, but not order_id, price_eur; "
         "bronze/raw_orders needs order_id, price_eur"
     )
 

@@ -73,7 +73,7 @@ def _matched(file: LandedFile, frame: pl.DataFrame, table: Contract, without: se
     lacking = [name for name in wanted if name not in named]
     if lacking:
         raise UnknownShape(
-            f"{file.name}: none of its {len(named)} columns is {', '.join(lacking)}; "
+            f"{file.name}: it has {len(named)} columns, but not {', '.join(lacking)}; "
             f"{table.path} needs {', '.join(wanted)}"
         )
     if twice := [name for name in wanted if named.count(name) > 1]:
