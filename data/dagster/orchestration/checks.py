@@ -40,7 +40,7 @@ def specs(table: Contract) -> list[dg.AssetCheckSpec]:
         )
     if table.layer == "bronze":
         found.append(_spec(table, "files", "Every landed file could be read and is known."))
-    if row_wise(table):
+    if table.row_wise:
         found += [
             _spec(table, "conservation", "Rows read = written + merged + quarantined.", blocking=True),
             _spec(
@@ -58,11 +58,6 @@ def warnings(table: Contract) -> list[RowRule]:
     return [rule for rule in table.rules if rule.severity == "warn"]
 
 
-def row_wise(table: Contract) -> bool:
-    """Return whether each source row becomes one row, one duplicate or one reject."""
-    return table.write.value == "merge" and table.groups is None and len(table.sources) == 1
-
-
 def _spec(table: Contract, name: str, says: str, *, blocking: bool = False) -> dg.AssetCheckSpec:
     return dg.AssetCheckSpec(f"{table.name}_{name}", asset=key_of(table), description=says, blocking=blocking)
 
@@ -77,7 +72,7 @@ def after_ingest(lake: Lake, table: Contract, report: IngestReport) -> list[dg.A
 def after_refresh(lake: Lake, table: Contract, report: RefreshReport) -> list[dg.AssetCheckResult]:
     """Judge a Silver or Gold table."""
     judged = _stored(lake, table)
-    if row_wise(table):
+    if table.row_wise:
         judged += [_conservation(lake, table, report), _reject_share(table, report)]
     judged += [
         Judged(

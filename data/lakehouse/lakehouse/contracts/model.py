@@ -172,6 +172,11 @@ class Contract:
         return self.path
 
     @property
+    def row_wise(self) -> bool:
+        """Whether each source row becomes one row here, one duplicate or one reject (Silver)."""
+        return self.write is Write.MERGE and self.groups is None and len(self.sources) == 1
+
+    @property
     def column_names(self) -> list[str]:
         return [c.name for c in self.columns]
 

@@ -17,7 +17,7 @@ import polars as pl
 from lakehouse.contracts import LANDING_REJECTS, POLARS_TYPES, Contract, Type
 from lakehouse.errors import Conflict, SourceError
 from lakehouse.flow.lake import Lake
-from lakehouse.flow.marks import BATCH, ROWS, WATERMARK, file_mark, part_mark
+from lakehouse.flow.marks import BATCH, ROWS, WATERMARK, file_mark, part_mark, seen_mark
 from lakehouse.landing import LandedFile, Source
 from lakehouse.store import Commit, Outcome
 
@@ -100,7 +100,7 @@ def _ingest(
             batch.forget(file.fingerprint)
             refused[file.fingerprint] = (file, str(exc))
             continue
-        batch.marks[file_mark(file.fingerprint)] = done
+        batch.marks |= {file_mark(file.fingerprint): done, seen_mark(file): 1}
         batch.files += 1
     if batch.marks:
         _flush(lake, table, batch, info, report)
@@ -112,15 +112,19 @@ def _new_files(
     lake: Lake, table: Contract, sources: Sequence[Source], report: IngestReport
 ) -> Iterator[tuple[Source, LandedFile, int]]:
     """Yield the files whose bytes are not in the table, each with the rows of it that are."""
-    seen: set[str] = set()
-    for source in sources:
-        for file in lake.landing.list(source.folder):
-            marks = lake.store.marks(table, [file_mark(file.fingerprint), part_mark(file.fingerprint)])
-            if file_mark(file.fingerprint) in marks or file.fingerprint in seen:
-                report.known += 1
-                continue
-            seen.add(file.fingerprint)
-            yield source, file, marks.get(part_mark(file.fingerprint), 0)
+    files = [(source, file) for source in sources for file in lake.landing.list(source.folder)]
+    familiar = lake.store.marks(table, [seen_mark(file) for _, file in files])
+    taken: set[str] = set()
+    for source, file in files:
+        if seen_mark(file) in familiar:
+            report.known += 1
+            continue
+        marks = lake.store.marks(table, [file_mark(file.fingerprint), part_mark(file.fingerprint)])
+        if file_mark(file.fingerprint) in marks or file.fingerprint in taken:
+            report.known += 1
+            continue
+        taken.add(file.fingerprint)
+        yield source, file, marks.get(part_mark(file.fingerprint), 0)
 
 
 def _rows(source: Source, file: LandedFile, skip: int) -> Iterator[pl.DataFrame]:

@@ -6,6 +6,7 @@ Belongs here: the vocabulary of marks. Does not: reading or writing them (store)
     watermark          highest `_batch_id` whose rows are all in
     rows               rows the table holds after the commit
     file:<fingerprint> Bronze: a landed file is wholly in; its number of rows
+    seen:<stamp>       Bronze: a file of that name, size and time need not be read again to know its bytes
     part:<fingerprint> Bronze: a file larger than a batch is in so far; rows
     position:<table>   consumer: how far it has read <table>
     read, merged, quarantined   consumer: running totals of the conservation equation
@@ -14,7 +15,10 @@ Belongs here: the vocabulary of marks. Does not: reading or writing them (store)
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 from lakehouse.contracts import Contract
+from lakehouse.landing import LandedFile
 
 BATCH = "batch"
 WATERMARK = "watermark"
@@ -29,6 +33,12 @@ RUN_QUARANTINED = "run_quarantined"
 
 def file_mark(fingerprint: str) -> str:
     return f"file:{fingerprint}"
+
+
+def seen_mark(file: LandedFile) -> str:
+    """Name the file by what a listing tells; its bytes are read once, not at every run."""
+    stamp = f"{file.name}\0{file.size}\0{file.modified.timestamp()!r}"
+    return f"seen:{sha256(stamp.encode()).hexdigest()[:24]}"
 
 
 def part_mark(fingerprint: str) -> str:

@@ -80,7 +80,7 @@ def refresh(
         _whole(lake, table, transform, info or {}, report)
     elif table.write is Write.MERGE and table.groups is not None:
         _groups(lake, table, table.groups, transform, info or {}, report)
-    elif table.write is Write.MERGE and len(table.sources) == 1:
+    elif table.row_wise:
         _rows(lake, table, transform, info or {}, report)
     else:
         raise ContractError(

@@ -1,15 +1,12 @@
 """The Delta backend of the persistence authority.
 
-Belongs here: turning the Protocol's calls into Delta commits, and the care they need (see retry.py).
-Does not: contracts, or reading files other than tables.
+Belongs here: turning the Protocol's writes into Delta commits. The care that one commit needs is in retry.py.
+Does not: contracts, or reading (delta_read.py).
 """
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import polars as pl
@@ -20,98 +17,21 @@ from deltalake import (
     WriterProperties,
     write_deltalake,
 )
-from deltalake.exceptions import TableNotFoundError
 
 from lakehouse.contracts import Contract, Type
-from lakehouse.errors import SchemaViolation, StorageUnavailable, TableNotFound, plain
-from lakehouse.settings import Settings
-from lakehouse.store import probe
+from lakehouse.errors import SchemaViolation, StorageUnavailable, plain
+from lakehouse.store.delta_read import DeltaReader
 from lakehouse.store.delta_schema import delta_schema, differences, properties
-from lakehouse.store.files import BucketFiles, Files, FolderFiles, open_files
 from lakehouse.store.frames import conform, refuse_repeated_keys
-from lakehouse.store.protocol import Commit, CommitResult, HistoryEntry, Outcome, Snapshot
+from lakehouse.store.protocol import Commit, CommitResult, Outcome
 from lakehouse.store.retry import Attempt, commit_with_retries
 
 _TARGET_FILE_BYTES = 128 * 1024 * 1024
 _NO_COMMIT = Commit()
 
 
-class DeltaStore:
+class DeltaStore(DeltaReader):
     """Tables as Delta Lake, below one folder or in one bucket per layer."""
-
-    def __init__(self, settings: Settings, files: Files | None = None) -> None:
-        self.settings = settings
-        self.files = files or open_files(settings)
-        self._options = settings.storage_options()
-
-    # -- reading ---------------------------------------------------------------------------------------
-
-    def uri(self, table: Contract) -> str:
-        return self.files.uri(table.path)
-
-    def exists(self, table: Contract) -> bool:
-        """Return whether the table has ever been written."""
-        try:
-            return bool(DeltaTable.is_deltatable(self.uri(table), storage_options=self._options))
-        except OSError as exc:
-            raise self._unavailable(f"looking for {table}", exc) from exc
-
-    def open(self, table: Contract, *, version: int | None = None) -> DeltaTable:
-        """Open a table's log. Raises TableNotFound, StorageUnavailable."""
-        try:
-            return DeltaTable(self.uri(table), version=version, storage_options=self._options)
-        except TableNotFoundError as exc:
-            raise TableNotFound(
-                f"reading {table}: it has never been written. `make init-data-layers` writes it."
-            ) from exc
-        except OSError as exc:
-            raise self._unavailable(f"opening {table}", exc) from exc
-
-    def snapshot(self, table: Contract, *, version: int | None = None) -> Snapshot:
-        delta = self.open(table, version=version)
-        adds = _adds(delta)
-        return Snapshot(
-            table=table.path,
-            uri=self.uri(table),
-            version=delta.version(),
-            rows=int(adds["num_records"].sum() or 0),
-            size_bytes=int(adds["size_bytes"].sum() or 0),
-            files=adds.height,
-            columns={f.name: str(getattr(f.type, "type", f.type)) for f in delta.schema().fields},
-        )
-
-    def scan(self, table: Contract, *, version: int | None = None) -> pl.LazyFrame:
-        """Return the rows lazily, as of `version` (None: now), with the contract's columns and types."""
-        return self._scan(table, self.open(table, version=version))
-
-    def _scan(self, table: Contract, delta: DeltaTable) -> pl.LazyFrame:
-        problems = differences(table, delta.schema())
-        if problems:
-            raise SchemaViolation(
-                f"reading {table} at version {delta.version()}: the stored schema is not the contract's "
-                f"({'; '.join(problems)}). Read it with the contract that wrote it, or migrate the table."
-            )
-        return pl.scan_delta(delta, use_pyarrow=False).select(table.column_names)
-
-    def marks(self, table: Contract, names: Sequence[str]) -> dict[str, int]:
-        """Return those of `names` that the table holds; a table never written holds none."""
-        if not self.exists(table):
-            return {}
-        return _marks(self.open(table), names)
-
-    def history(self, table: Contract, *, limit: int | None = None) -> list[HistoryEntry]:
-        """Return the commits, newest first."""
-        return [
-            HistoryEntry(
-                version=int(entry["version"]),
-                at=datetime.fromtimestamp(entry["timestamp"] / 1000, tz=UTC),
-                operation=str(entry.get("operation", "")),
-                info={k: v for k, v in entry.items() if k not in ("version", "timestamp", "operation")},
-            )
-            for entry in self.open(table).history(limit)
-        ]
-
-    # -- writing ---------------------------------------------------------------------------------------
 
     def ensure(self, table: Contract) -> int:
         """Create the table if it is not there, and check that its schema is the contract's.
@@ -290,36 +210,6 @@ class DeltaStore:
             .execute()
         )
 
-    # -- looking after ---------------------------------------------------------------------------------
-
-    def schema_problems(self, table: Contract) -> list[str]:
-        """Say how the stored schema differs from the contract; empty when it does not."""
-        return differences(table, self.open(table).schema())
-
-    def missing_files(self, table: Contract) -> list[str]:
-        """Return the files that the log names and the store lacks, or holds in another size."""
-        stored = self.files.sizes(table.path)
-        adds = _adds(self.open(table)).select("path", "size_bytes")
-        return [path for path, size in adds.iter_rows() if stored.get(path) != size]
-
-    def found(self) -> list[str]:
-        """Return every `<layer>/<name>` with anything in it, declared or not."""
-        return self.files.names()
-
-    def probe(self) -> None:
-        """Let parallel conditional writers race. Raises UnsafeStore when more than one wins."""
-        if isinstance(self.files, BucketFiles):
-            client = self.files.client
-            probe.race(probe.bucket_put(client, "bronze"))
-            probe.clean_bucket(client, "bronze")
-        elif isinstance(self.files, FolderFiles):
-            root = Path(self.files.root) / ".probe"
-            probe.race(probe.folder_put(root))
-            shutil.rmtree(root)
-
-    def _unavailable(self, doing: str, exc: BaseException) -> StorageUnavailable:
-        return StorageUnavailable(f"{doing}: {plain(exc)}. Is the store up? `make status` tells.")
-
 
 def partition_predicate(table: Contract, frame: pl.DataFrame) -> str:
     """Return the predicate of the partitions in `frame`, from typed values only.
@@ -340,19 +230,6 @@ def _literal(value: object) -> str:
     if isinstance(value, int):
         return str(value)
     return "'" + str(value).replace("'", "''") + "'"
-
-
-def _marks(delta: DeltaTable, names: Sequence[str]) -> dict[str, int]:
-    found = {name: delta.transaction_version(name) for name in names}
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def _adds(delta: DeltaTable) -> pl.DataFrame:
-    """Return one row per data file: path, size_bytes, num_records."""
-    adds = pl.DataFrame(delta.get_add_actions(flatten=True))
-    if "num_records" not in adds.columns:
-        adds = adds.with_columns(num_records=pl.lit(0, pl.Int64))
-    return adds
 
 
 def _arrow(frame: pl.DataFrame) -> Any:

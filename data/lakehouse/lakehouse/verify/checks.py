@@ -61,12 +61,7 @@ class Verification:
 
 def side_tables(tables: Sequence[Contract]) -> list[Contract]:
     """Return the quarantine tables that the declared ones bring along."""
-    return [*(quarantine_of(t) for t in tables if row_wise(t)), LANDING_REJECTS]
-
-
-def row_wise(table: Contract) -> bool:
-    """Return whether each source row becomes one row, one duplicate or one reject."""
-    return table.write is Write.MERGE and table.groups is None and len(table.sources) == 1
+    return [*(quarantine_of(t) for t in tables if t.row_wise), LANDING_REJECTS]
 
 
 def verify(
@@ -207,7 +202,7 @@ def position_problems(lake: Lake, table: Contract) -> list[str]:
 
 def conservation_problems(lake: Lake, table: Contract) -> list[str]:
     """Check rows read = written + merged + quarantined, each counted where it lies."""
-    if not row_wise(table):
+    if not table.row_wise:
         return []
     source = table.sources[0]
     at = _mark(lake, table, position_mark(source))
