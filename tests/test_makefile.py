@@ -6,7 +6,7 @@ import re
 import subprocess
 
 import pytest
-from conftest import ROOT, clean_env
+from checkouts import ROOT, clean_env
 
 TEXT = (ROOT / "Makefile").read_text()
 RULES = dict(re.findall(r"^([a-z-]+):.*?## (.+)$", TEXT, re.MULTILINE))

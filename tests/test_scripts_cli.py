@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import clean_env, wait_until
+from checkouts import clean_env, wait_until
+
 from odpctl.checkout import Checkout
 from odpctl.data import write_tar
 from odpctl.errors import REFUSED, Failure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from odpctl.compose import Container, one_shots, services_down
 from odpctl.diagnose import of_container, recognise, worst
 from odpctl.errors import Failure

@@ -6,6 +6,7 @@ import stat
 from pathlib import Path
 
 import pytest
+
 from odpctl import dotenv
 from odpctl.checkout import DEFAULTS, Checkout
 from odpctl.errors import REFUSED, Failure

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import free_ports
+from checkouts import free_ports
+
 from odpctl import host, preflight
 from odpctl.checkout import Checkout
 from odpctl.engine import Engine, numbers, probe

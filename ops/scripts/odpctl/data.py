@@ -8,7 +8,6 @@ import io
 import subprocess
 import tarfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from .checkout import Checkout
@@ -26,13 +25,8 @@ class Lake:
     def __init__(
         self, checkout: Checkout, compose: Compose, embedded: Embedded, dev: Dev, profile: str
     ) -> None:
-        self.checkout, self.compose, self.embedded, self.dev, self.profile = (
-            checkout,
-            compose,
-            embedded,
-            dev,
-            profile,
-        )
+        self.checkout, self.compose, self.profile = checkout, compose, profile
+        self.embedded, self.dev = embedded, dev
 
     @property
     def in_containers(self) -> bool:
@@ -41,18 +35,12 @@ class Lake:
 
     def init(self, *args: str, quiet: bool = False) -> Done:
         """Upload what was dropped in landing/, then one run of everything. Records when and how it ended."""
-        if self.profile == "minimal":
-            raise Failure(
-                "profile minimal runs no Dagster, so there is nothing to init",
-                command="make start PROFILE=full",
-                exit_code=NOT_READY,
-            )
-        landed = self.checkout.dropped()
+        argv, landed = self._command("init", *args), self.checkout.dropped()
         if self.in_containers and landed:
             done = self.upload()
             if not done.ok:
                 return done
-        done = self._run(self._init_command(*args), quiet=quiet)
+        done = self._run(argv, quiet=quiet)
         if not landed and not self.in_containers:
             landed = self.checkout.dropped()  # the sample, put there by the init itself
         self.checkout.state.put(
@@ -62,12 +50,7 @@ class Lake:
 
     def verify(self, *args: str, quiet: bool = False) -> Done:
         """Read the lake itself and say whether it is sound. Records when and how it ended."""
-        if self.in_containers:
-            done = self._run(
-                exec_argv(self.compose, "python", "-m", "orchestration.verify", *args), quiet=quiet
-            )
-        else:
-            done = self._run(self.embedded.argv("verify", *args), quiet=quiet)
+        done = self._run(self._command("verify", *args), quiet=quiet)
         self.checkout.state.put(verify={"at": now(), "exit": done.code})
         return done
 
@@ -112,17 +95,24 @@ class Lake:
         seen = self.checkout.state.get("landing") or {}
         return [name for name, mark in self.checkout.dropped().items() if seen.get(name) != mark]
 
-    def _init_command(self, *args: str) -> Argv:
+    def _command(self, what: str, *args: str) -> Argv:
+        """Where Dagster is, since both ask it: in this process, on the host, or in the containers."""
+        if self.profile == "minimal":
+            raise Failure(
+                f"profile minimal runs no Dagster, so there is nothing to {what}",
+                command="make start PROFILE=full",
+                exit_code=NOT_READY,
+            )
         if self.profile == "embedded":
-            return self.embedded.argv("init", *args)
+            return self.embedded.argv(what, *args)
+        module = {"init": "orchestration.launch", "verify": "orchestration.verify"}[what]
         if self.profile == "dev":
-            return [self.dev.venv.python, "-m", "orchestration.launch", *args]
-        return exec_argv(self.compose, "python", "-m", "orchestration.launch", *args)
+            return [self.dev.venv.python, "-m", module, *args]
+        return exec_argv(self.compose, "python", "-m", module, *args)
 
     def _run(self, argv: Argv, *, quiet: bool) -> Done:
-        env = {"embedded": lambda: self.embedded.env, "dev": lambda: self.dev.env}.get(
-            self.profile, _compose_env(self.compose)
-        )()
+        hosts: dict[str, Embedded | Dev] = {"embedded": self.embedded, "dev": self.dev}
+        env = hosts[self.profile].env if self.profile in hosts else self.compose.env
         if not quiet:
             return Done(subprocess.call([str(part) for part in argv], cwd=self.checkout.root, env=env), "")
         done = run(argv, cwd=self.checkout.root, env=env)
@@ -131,14 +121,8 @@ class Lake:
         return done
 
 
-def _compose_env(compose: Compose) -> Callable[[], dict[str, str]]:
-    return lambda: compose.env
-
-
 def write_tar(folder: Path, out: io.BufferedIOBase | io.RawIOBase | object) -> None:
-    """Every regular file below a folder, by its path inside it. Links are not followed: they may lead
-    outside.
-    """
+    """Every regular file below a folder, by its path inside it. Links may lead outside, and stay behind."""
     with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as tar:  # type: ignore[call-overload]
         for path in sorted(folder.rglob("*")):
             if path.is_file() and not path.is_symlink():

@@ -15,6 +15,7 @@ from .errors import Failure
 from .process import redact
 
 LAST_LINES = 20
+ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 NO_NETWORK = (
     r"temporary failure in name resolution|could not resolve host|name or service not known"
     r"|network is unreachable"
@@ -191,4 +192,5 @@ def explain(phase: str, output: str, compose: Compose, *, services: Sequence[str
 
 
 def _lines(text: str, secrets: Sequence[str]) -> list[str]:
-    return [line.rstrip() for line in redact(text, secrets).splitlines() if line.strip()][-LAST_LINES:]
+    plain = (ANSI.sub("", line).rstrip() for line in redact(text, secrets).splitlines())
+    return [line for line in plain if line.strip()][-LAST_LINES:]
