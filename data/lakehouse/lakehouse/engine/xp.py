@@ -52,7 +52,25 @@ def timestamp(frame: Frame, column: str, *, to: str) -> Frame:
     (cut to microseconds), no offset (taken as UTC), a bare date (midnight), and whole or fractional
     epoch seconds or milliseconds (10 or 13 digits before the point).
     """
-    text = pl.col(column).str.strip_chars()
+    instants = pl.col(column).map_batches(
+        _instants, return_dtype=pl.Datetime("us", "UTC"), is_elementwise=True
+    )
+    return nw.from_native(_polars(frame).with_columns(instants.alias(to)))
+
+
+def _instants(texts: pl.Series) -> pl.Series:
+    """Read the common form (`2026-01-10T10:00:00.123Z`) at once; only what is left is looked at closely."""
+    plain = texts.str.strip_suffix("Z").str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False)
+    found = plain.dt.replace_time_zone("UTC")
+    left = found.is_null() & texts.is_not_null()
+    if not left.any():
+        return found
+    rest = texts.filter(left).to_frame("text").select(_any_instant(pl.col("text"))).to_series()
+    return found.scatter(left.arg_true(), rest)
+
+
+def _any_instant(column: pl.Expr) -> pl.Expr:
+    text = column.str.strip_chars()
     normal = (
         text.str.replace(r"^(\d{4}-\d{2}-\d{2})$", "${1}T00:00:00Z")
         .str.replace(r"^(\d{4}-\d{2}-\d{2})[ tT](\d{2}:\d{2})([zZ]|[+-]\d{2}:?\d{2})?$", "${1}T${2}:00${3}")
@@ -79,7 +97,7 @@ def timestamp(frame: Frame, column: str, *, to: str) -> Frame:
         .otherwise(whole * 1_000 + part.str.pad_end(3, "0").str.slice(0, 3).cast(pl.Int64, strict=False))
     )
     epoch = micros.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
-    return nw.from_native(_polars(frame).with_columns(pl.coalesce(iso, epoch).alias(to)))
+    return pl.coalesce(iso, epoch)
 
 
 def quantile(frame: Frame, *, by: list[str], column: str, quantiles: Mapping[str, float]) -> Frame:

@@ -298,7 +298,7 @@ def _good(table: Contract, made: pl.DataFrame, report: RefreshReport) -> pl.Data
 
 def _collect(frame: nw.LazyFrame) -> pl.DataFrame:
     native = nw.to_native(frame)
-    return native.collect() if isinstance(native, pl.LazyFrame) else pl.DataFrame(native)
+    return native.collect(engine="streaming") if isinstance(native, pl.LazyFrame) else pl.DataFrame(native)
 
 
 def _add(total: dict[str, int], part: Mapping[str, int]) -> None:
