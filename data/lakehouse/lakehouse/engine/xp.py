@@ -74,7 +74,7 @@ def _any_instant(column: pl.Expr) -> pl.Expr:
     normal = (
         text.str.replace(r"^(\d{4}-\d{2}-\d{2})$", "${1}T00:00:00Z")
         .str.replace(r"^(\d{4}-\d{2}-\d{2})[ tT](\d{2}:\d{2})([zZ]|[+-]\d{2}:?\d{2})?$", "${1}T${2}:00${3}")
-        .str.replace(r"^(\d{4}-\d{2}-\d{2}) ", "${1}T")
+        .str.replace(r"^(\d{4}-\d{2}-\d{2})[ t]", "${1}T")
         .str.replace(r"[zZ]$", "+00:00")
         .str.replace(r"(\.\d{6})\d+", "${1}")
         .str.replace(r"([+-]\d{2})(\d{2})$", "${1}:${2}")

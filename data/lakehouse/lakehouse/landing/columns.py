@@ -20,6 +20,7 @@ from lakehouse.landing.source import CHUNK_ROWS
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 SEPARATORS = (",", ";", "\t", "|")
 
@@ -48,6 +49,8 @@ def parquet_frames(raw: BinaryIO, *, name: str, rows: int = CHUNK_ROWS) -> Itera
     raw.seek(0)
     try:
         whole = pq.ParquetFile(raw, page_checksum_verification=True)
+        _bounded(whole.metadata, name)
+        _ = whole.schema_arrow.names  # ValueError for a name that is not UTF-8, where Polars would panic
         empty = _polars(pa.Table.from_batches([], schema=whole.schema_arrow))
         batches = (_polars(pa.Table.from_batches([b])) for b in whole.iter_batches(batch_size=rows))
         yield from _at_least(empty, batches, rows)
@@ -83,6 +86,14 @@ def _text(dtype: pl.DataType, name: str) -> pl.Expr:
         encoded = pl.struct(column.alias("v")).struct.json_encode()  # {"v":...}
         return pl.when(column.is_not_null()).then(encoded.str.slice(5).str.head(-1)).alias(name)
     return column.cast(pl.String)
+
+
+def _bounded(metadata: pq.FileMetaData, name: str) -> None:
+    """Refuse a file of a few bytes that unfolds into more than memory holds."""
+    largest = max((metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups)), default=0)
+    if largest > readers.MAX_ROW_GROUP:
+        limit = readers.MAX_ROW_GROUP
+        raise SourceError(f"{name}: a row group of {largest} bytes, the limit is {limit}; write smaller ones")
 
 
 def _polars(table: pa.Table) -> pl.DataFrame:

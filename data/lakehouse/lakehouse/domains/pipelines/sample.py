@@ -36,7 +36,7 @@ EXPECTED: dict[str, int] = {
     "silver/crawler_results": 5,
     "quarantine/pipeline_events": 0,
     "quarantine/crawler_results": 0,
-    "gold/pipeline_metrics": 6,
+    "gold/pipeline_metrics": 7,
     "gold/user_profiles": 5,
 }
 """Rows of each table once exactly the sample has been loaded."""

@@ -23,8 +23,6 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
-
 from lakehouse.landing import LandedFile
 from lakehouse.landing.json_text import dumps, text_of
 
@@ -157,9 +155,9 @@ def _time(event: dict[str, Any]) -> str | None:
     time = event.get("eventTime", event.get("event_time"))
     if not isinstance(time, dict):
         return text_of(time)
-    seconds, nanos = text_of(time.get("seconds", 0)) or "", text_of(time.get("nanos", 0)) or ""
+    seconds, nanos = text_of(time.get("seconds")) or "", text_of(time.get("nanos", 0)) or ""
     if not (seconds.isdigit() and nanos.isdigit() and len(seconds) <= 11 and len(nanos) <= 9):
-        return orjson.dumps(time).decode()
+        return dumps(time)
     return f"{datetime.fromtimestamp(int(seconds), UTC):%Y-%m-%dT%H:%M:%S}.{int(nanos):09d}Z"
 
 

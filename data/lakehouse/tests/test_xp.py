@@ -1,0 +1,183 @@
+"""The operations that differ from engine to engine, at their edges, on Polars."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+
+import narwhals.stable.v2 as nw
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lakehouse.engine import xp
+from lakehouse.errors import Unsupported
+
+
+def apply(function: Callable[..., Any], values: list[str | None], *args: Any, **kwargs: Any) -> pl.DataFrame:
+    frame = nw.from_native(pl.LazyFrame({"x": values}, schema={"x": pl.String}))
+    return nw.to_native(function(frame, "x", *args, **kwargs)).collect().drop("x")
+
+
+def times(*values: str | None) -> list[datetime | None]:
+    made = apply(xp.timestamp, list(values), to="t")
+    assert made.schema == {"t": pl.Datetime("us", "UTC")}
+    return made["t"].to_list()
+
+
+NOON = datetime(2026, 1, 2, 12, 30, 5, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-01-02T12:30:05Z", NOON),
+        ("2026-01-02 12:30:05", NOON),
+        ("2026-01-02t12:30:05z", NOON),
+        (" 2026-01-02T14:30:05+02:00\n", NOON),
+        ("2026-01-02T14:30:05+0200", NOON),
+        ("2026-01-02T09:00:05-0330", NOON),
+        ("2026-01-02T12:30:05.123456789Z", NOON.replace(microsecond=123456)),
+        ("2026-01-02T12:30:05.9999999", NOON.replace(microsecond=999999)),
+        ("2026-01-02T12:30:05.1+00:00", NOON.replace(microsecond=100000)),
+        ("2026-01-02T12:30Z", NOON.replace(second=0)),
+        ("2026-01-02 14:30+02", None),
+        ("2026-01-02", datetime(2026, 1, 2, tzinfo=UTC)),
+        ("2024-02-29T23:59:59Z", datetime(2024, 2, 29, 23, 59, 59, tzinfo=UTC)),
+        ("1767357005", NOON),
+        ("1767357005.5", NOON.replace(microsecond=500000)),
+        ("1767357005.1234567", NOON.replace(microsecond=123456)),
+        ("1767357005123", NOON.replace(microsecond=123000)),
+        ("1767357005123.9", NOON.replace(microsecond=123900)),
+        ("1969-12-31T23:59:59.999999Z", datetime(1969, 12, 31, 23, 59, 59, 999999, UTC)),
+        *[
+            (bad, None)
+            for bad in (
+                "",
+                " ",
+                "now",
+                "12:30",
+                "2026-13-01",
+                "2026-02-30T00:00:00Z",
+                "2026-01-02T25:00:00Z",
+                "2026-1-2",
+                "NaN",
+                "20260102",
+                "-1767357005",
+                "1.5",
+                "2026-01-02T12:30:05Zx",
+                "2026-01-02T12:30:05+2:00",
+                "T12:00:00Z",
+            )
+        ],
+    ],
+)
+def test_timestamps(text: str, expected: datetime | None) -> None:
+    assert times(text, None) == [expected, None]
+
+
+@given(
+    st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1)),
+    st.integers(-14 * 60, 14 * 60),
+    st.booleans(),
+    st.sampled_from("T "),
+)
+def test_any_iso_time_is_read_as_python_reads_it(
+    at: datetime, offset: int, zoned: bool, between: str
+) -> None:
+    stated = at.replace(tzinfo=timezone(timedelta(minutes=offset)) if zoned else None)
+    expected = stated.astimezone(UTC) if zoned else stated.replace(tzinfo=UTC)
+    assert times(stated.isoformat(sep=between)) == [expected]
+
+
+@given(st.text(max_size=30))
+def test_no_text_breaks_the_time_reader(text: str) -> None:
+    assert len(times(text)) == 1
+
+
+def test_json_fields() -> None:
+    texts = [
+        '{"a":{"b":1},"c":"x"}',
+        ' {"a":{"b":null}}',
+        "[1]",
+        '"s"',
+        "{",
+        "",
+        None,
+        '{"c":[1, 2]}',
+        '{"c":"é\\n"}',
+        "{}{}",
+    ]
+    made = apply(xp.json_fields, texts, {"b": "$.a.b", "c": "$.c"}, is_object="ok")
+    assert made.rows() == [
+        ("1", "x", True),
+        (None, None, True),
+        (None, None, False),
+        (None, None, False),
+        (None, None, False),
+        (None, None, False),
+        (None, None, False),
+        (None, "[1,2]", True),
+        (None, "é\n", True),
+        (None, None, False),
+    ]
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
+        lambda i: st.lists(i, max_size=3) | st.dictionaries(st.text(), i, max_size=3),
+        max_leaves=8,
+    )
+)
+def test_is_object_agrees_with_the_standard_library(value: Any) -> None:
+    text = json.dumps(value)
+    expected = isinstance(value, dict) and "\\ud" not in text  # lone surrogates are no Unicode text
+    made = apply(xp.json_fields, [text], {}, is_object="ok")["ok"].item()
+    assert made == expected or "\\ud" in text
+
+
+def test_json_length() -> None:
+    made = apply(xp.json_length, ["[]", " [1,[2,3],{}]", "{}", "3", "[1", "", None], to="n")
+    assert made.to_dict(as_series=False) == {"n": [0, 3, None, None, None, None, None]}
+    assert apply(xp.json_length, [None, "3"], to="n")["n"].to_list() == [None, None]
+    assert apply(xp.json_length, [], to="n").schema == {"n": pl.Int64}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("WorkflowExecutionStarted", "workflow_execution_started"),
+        ("HTTPServerError", "http_server_error"),
+        ("already_snake", "already_snake"),
+        ("UPPER_SNAKE", "upper_snake"),
+        ("dots.and-dashes", "dots_and_dashes"),
+        ("  two  words ", "two_words"),
+        ("step2Done", "step2_done"),
+        ("ÉcoleFermée", "école_fermée"),
+        ("--", ""),
+        ("", ""),
+    ],
+)
+def test_snake_case(text: str, expected: str) -> None:
+    assert apply(xp.snake_case, [text, None], to="s")["s"].to_list() == [expected, None]
+    assert apply(xp.snake_case, [expected], to="s")["s"].item() == expected
+
+
+@given(st.integers(0, 10**9), st.integers(0, 4))
+def test_round_half_up(eighths: int, digits: int) -> None:
+    """Of numbers that floats hold exactly: eighths."""
+    frame = nw.from_native(pl.LazyFrame({"x": [eighths / 8]}))
+    made = nw.to_native(frame.select(xp.round_half_up(nw.col("x"), digits).alias("x"))).collect().item()
+    expected = (Decimal(eighths) / 8).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)
+    assert made == pytest.approx(float(expected), rel=1e-12)
+
+
+def test_another_engine_is_refused_by_name() -> None:
+    frame = nw.from_native(pl.DataFrame({"x": ["1"]}))
+    with pytest.raises(Unsupported, match="polars"):
+        xp.json_length(frame, "x", to="n")  # type: ignore[arg-type]
