@@ -150,6 +150,7 @@ json_values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(json_values)
 def test_any_json_comes_back_equal(value: Any) -> None:
     text = json.dumps(value)
@@ -160,6 +161,7 @@ def test_any_json_comes_back_equal(value: Any) -> None:
     assert json.loads(dumps(loads(text.encode()))) == value
 
 
+@settings(deadline=None)
 @given(st.lists(json_values, max_size=5), st.booleans())
 def test_a_list_and_its_lines_give_the_same_records(items: list[Any], spaced: bool) -> None:
     items = [i for i in items if not isinstance(i, list)]

@@ -119,7 +119,7 @@ ends = st.tuples(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(ends, max_size=25, unique_by=lambda e: (e[0], e[1], e[2])), st.randoms())
 def test_metrics_agree_with_plain_python_in_any_order(rows: list[tuple[Any, ...]], shuffle: Any) -> None:
     made = [event(p, status, minute=m, ms=ms) for p, status, m, ms in rows]

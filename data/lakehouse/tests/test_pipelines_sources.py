@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 from conftest_landing import bronze, landed, shared, silver
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lakehouse.domains import sources
@@ -194,6 +194,7 @@ def test_long_files_come_in_frames_in_the_same_order(monkeypatch: pytest.MonkeyP
 texts = st.none() | st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), max_size=8)
 
 
+@settings(deadline=None)
 @given(st.lists(st.fixed_dictionaries(dict.fromkeys(EVENT, texts)), min_size=1, max_size=6))
 def test_any_text_comes_through_json_and_parquet_alike(records: list[dict[str, str | None]]) -> None:
     expected = [tuple(r[f] for f in EVENT) for r in records]

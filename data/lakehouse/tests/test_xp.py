@@ -11,7 +11,7 @@ from typing import Any
 import narwhals.stable.v2 as nw
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lakehouse.engine import xp
@@ -80,6 +80,7 @@ def test_timestamps(text: str, expected: datetime | None) -> None:
     assert times(text, None) == [expected, None]
 
 
+@settings(deadline=None)
 @given(
     st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1)),
     st.integers(-14 * 60, 14 * 60),
@@ -94,6 +95,7 @@ def test_any_iso_time_is_read_as_python_reads_it(
     assert times(stated.isoformat(sep=between)) == [expected]
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30))
 def test_no_text_breaks_the_time_reader(text: str) -> None:
     assert len(times(text)) == 1
@@ -127,6 +129,7 @@ def test_json_fields() -> None:
     ]
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
@@ -168,6 +171,7 @@ def test_snake_case(text: str, expected: str) -> None:
     assert apply(xp.snake_case, [expected], to="s")["s"].item() == expected
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**9), st.integers(0, 4))
 def test_round_half_up(eighths: int, digits: int) -> None:
     """Of numbers that floats hold exactly: eighths."""

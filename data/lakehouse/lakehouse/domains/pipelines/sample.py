@@ -169,7 +169,7 @@ def _good(rows: int, *, seed: int, clock: datetime) -> pl.DataFrame:
     frame = frame.with_columns(_hash(pl.col("pipeline"), seed).alias("hash"))
     slot = 30 * 86_400_000 / max(rows // 3 + 1, 1)  # milliseconds from one pipeline to the next
     took = (1_000 + pl.col("hash") % 3_599_000).cast(pl.Int64)
-    waited = (pl.col("hash") // 4_000_000 % 30_000).cast(pl.Int64)
+    waited = (500 + pl.col("hash") // 4_000_000 % 30_000).cast(pl.Int64)
     first = int(clock.timestamp() * 1000) - 31 * 86_400_000
     submitted = first + (pl.col("pipeline").cast(pl.Float64) * slot).cast(pl.Int64)
     at = submitted + pl.when(stage == 0).then(0).when(stage == 1).then(waited).otherwise(waited + took)
@@ -178,7 +178,7 @@ def _good(rows: int, *, seed: int, clock: datetime) -> pl.DataFrame:
 
 def _hash(number: pl.Expr, seed: int) -> pl.Expr:
     """splitmix64 of a row number, in arithmetic that wraps at 64 bits."""
-    mixed = number * pl.lit(0x9E3779B97F4A7C15, pl.UInt64) + pl.lit(seed & (2**64 - 1), pl.UInt64)
+    mixed = (number + 1) * pl.lit(0x9E3779B97F4A7C15, pl.UInt64) + pl.lit(seed & (2**64 - 1), pl.UInt64)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         mixed = (mixed ^ (mixed // 2**shift)) * pl.lit(factor, pl.UInt64)
     return mixed ^ (mixed // 2**31)
