@@ -69,5 +69,8 @@ def clean_env(**extra: str) -> dict[str, str]:
         "MAKE",
         "MFLAGS",
     )
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
+    typed = {"ARGS", "PROFILE", "SERVICE", "FORCE", "FOLLOW", "JSON"}  # make hands its own arguments down
+    kept = {
+        key: value for key, value in os.environ.items() if not key.startswith(foreign) and key not in typed
+    }
     return {**kept, "NO_COLOR": "1", **extra}

@@ -175,9 +175,9 @@ def test_only_the_very_process_is_ended_with_all_its_children(tmp_path: Path) ->
     write_pid(tmp_path / "pid", leader.pid)
     assert read_pid(tmp_path / "pid") == leader.pid
     wait_until("the child runs sleep", lambda: command_line(child) == "sleep 600", 5)
-    assert end_group(tmp_path / "pid", patience=2)
+    assert end_group(tmp_path / "pid", patience=8)
     assert leader.wait() == -signal.SIGTERM
-    assert not started_at(child)
+    wait_until("the child is gone", lambda: not started_at(child), 5)
     assert not (tmp_path / "pid").exists()
 
 

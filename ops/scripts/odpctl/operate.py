@@ -91,16 +91,17 @@ class Platform:
 
     def stop(self) -> None:
         """End all processes and containers; every byte of data stays."""
-        ended = []
         with self.checkout.locked():
-            if self.dev.stop():
-                ended.append("dagster dev")
-            if self.embedded.stop():
-                ended.append("the embedded UI")
+            ended = self._end_processes()
             if self.engine.usable and any(one.running for one in self.compose.containers()):
                 self._compose_or_fail("stop")
                 ended.append(f"the containers of {self.compose.project}")
         self.terminal.say(f"stopped: {', '.join(ended)}" if ended else "nothing was running")
+
+    def _end_processes(self) -> list[str]:
+        """The ones on the host; says which there were."""
+        ends = {"dagster dev": self.dev.stop, "the embedded UI": self.embedded.stop}
+        return [name for name, end in ends.items() if end()]
 
     def restart(self) -> None:
         """Stop, then start the same profile."""
@@ -124,10 +125,12 @@ class Platform:
         name = self.compose.project if self.engine.usable else self.checkout.default_project
         if not force:
             self._confirm(name)
-        self.stop()
-        if self.engine.usable:
-            self._compose_or_fail("down", "--volumes", "--remove-orphans")
-            self._remove_leftovers()
+        with self.checkout.locked():
+            self._end_processes()
+            if self.engine.usable:
+                # Nothing is worth a graceful end any more.
+                self._compose_or_fail("down", "--volumes", "--remove-orphans", "--timeout", "1")
+                self._remove_leftovers()
         shutil.rmtree(self.checkout.data, ignore_errors=True)
         self.terminal.say(f"nuked {name}: containers, volumes, the image built here and .data are gone")
         self.terminal.say("kept: landing/ (your files), .env (your settings), .venv and .tools")
