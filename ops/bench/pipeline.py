@@ -27,7 +27,9 @@ SHARES = {"duplicates": 0.05, "late": 0.02, "broken": 0.01}
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--json", action="store_true")
@@ -125,6 +127,7 @@ def floor(file: Path, lake: Path):
     import narwhals.stable.v2 as nw
     import polars as pl
     from deltalake import write_deltalake
+
     from lakehouse.domains.pipelines import contracts as c
     from lakehouse.domains.pipelines import transforms
 

@@ -15,6 +15,7 @@ from urllib.request import Request, urlopen
 
 import dagster as dg
 
+from lakehouse.settings import read
 from orchestration.jobs import BOOT_ID, BOOT_TAG, materialize_all
 from orchestration.resources import LakeResource
 
@@ -111,7 +112,7 @@ def alert(line: dict[str, object]) -> None:
     log = Path(os.environ.get("ALERT_LOG") or Path(os.environ.get("DAGSTER_HOME", ".")) / "alerts.log")
     with log.open("a", encoding="utf-8") as out:
         out.write(json.dumps(line) + "\n")
-    webhook = os.environ.get("ALERT_WEBHOOK_URL")
+    webhook = read(os.environ, "ALERT_WEBHOOK_URL")
     if webhook:
         body = json.dumps({"text": f"ODP: {line['job']} failed: {line['link']}", **line}).encode()
         request = Request(webhook, data=body, headers={"Content-Type": "application/json"})  # noqa: S310

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import dagster as dg
 
@@ -13,10 +14,17 @@ from orchestration.domains import assets  # noqa: E402
 from orchestration.jobs import JOBS  # noqa: E402
 from orchestration.resources import LakeResource  # noqa: E402
 
-defs = dg.Definitions(
-    assets=assets(),
-    jobs=JOBS,
-    sensors=SENSORS,
-    resources={"lake": LakeResource()},
-    executor=dg.in_process_executor,
-)
+
+def build_defs(**overrides: Any) -> dg.Definitions:
+    """Return the definitions, with any argument of dg.Definitions replaced."""
+    parts: dict[str, Any] = {
+        "assets": assets(),
+        "jobs": JOBS,
+        "sensors": SENSORS,
+        "resources": {"lake": LakeResource()},
+        "executor": dg.in_process_executor,
+    }
+    return dg.Definitions(**{**parts, **overrides})
+
+
+defs = build_defs()

@@ -36,7 +36,8 @@ def kinds(function: Callable[..., Any]) -> list[str]:
         hints = typing.get_type_hints(function)
     except NameError as exc:
         raise TypeError(
-            f"{function.__name__}: an annotation cannot be read ({exc}). Import it outside `if TYPE_CHECKING`."
+            f"{function.__name__}: an annotation cannot be read ({exc}). "
+            "Import its name outside `if TYPE_CHECKING`."
         ) from exc
     return [_kind(function, name, hints.get(name)) for name in inspect.signature(function).parameters]
 

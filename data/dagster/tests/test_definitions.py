@@ -83,7 +83,9 @@ SECRET = Contract(
         Column(name="name", type=Type.STRING, nullable=False, pii=True, description="Name"),
         Column(name="n", type=Type.INT64, unit="count", description="Number"),
     ),
-    sources=(Contract(layer="bronze", name="b", domain="t", row="x", write=Write.APPEND, columns=bronze_columns()),),
+    sources=(
+        Contract(layer="bronze", name="b", domain="t", row="x", write=Write.APPEND, columns=bronze_columns()),
+    ),
     chart=Chart(label="name", value="n", title="People"),
 )  # fmt: skip
 

@@ -80,7 +80,7 @@ def test_a_lossy_type_is_left_for_the_store_to_refuse() -> None:
 
 
 def test_a_named_index_is_refused_rather_than_lost() -> None:
-    with pytest.raises(TypeError, match="named index.*reset_index"):
+    with pytest.raises(TypeError, match=r"named index.*reset_index"):
         take(pd.DataFrame({"s": ["a"]}).set_index("s"), T)
 
 
@@ -91,5 +91,5 @@ def test_what_is_no_frame_is_refused() -> None:
     def wrong(x: int) -> int:
         return x
 
-    with pytest.raises(TypeError, match="not a frame. Use one of narwhals.LazyFrame"):
+    with pytest.raises(TypeError, match=r"not a frame\. Use one of narwhals\.LazyFrame"):
         kinds(wrong)

@@ -1,0 +1,58 @@
+"""`make bench`: every figure of one machine, each beside what it is judged against, in one run.
+
+make bench                       everything this machine can do
+make bench ARGS="pipeline init"  some parts: pipeline, init, stack
+make bench ARGS="--json"
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import init
+import pipeline
+import stack
+
+PARTS = ("pipeline", "init", "stack")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="make bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("parts", nargs="*", metavar="part", help=", ".join(PARTS))
+    parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000])
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    if strangers := set(options.parts) - set(PARTS):
+        parser.error(f"no part {', '.join(sorted(strangers))}; there are {', '.join(PARTS)}")
+    chosen = options.parts or PARTS
+    results = {"machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"}
+    say = (lambda _: None) if options.json else print
+    say(results["machine"])
+    if "pipeline" in chosen:
+        results["pipeline"] = [pipeline.compare(rows, options.repeat) for rows in options.rows]
+        say("\n" + pipeline.as_text(results["pipeline"]))
+    if "init" in chosen:
+        results["init"] = init.measure(options.repeat)
+        say("\n" + init.as_text(results["init"]))
+    if "stack" in chosen and not stack.engine():
+        say("\nFull stack: left out, no Docker engine answers")
+    elif "stack" in chosen:
+        results["stack"] = stack.measure(options.repeat)
+        say("\n" + stack.as_text(results["stack"]))
+    if options.json:
+        print(json.dumps(results))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
