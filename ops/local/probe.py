@@ -17,6 +17,7 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Callable
 from http.client import HTTPConnection
 
 TIMEOUT = 3.0
@@ -103,7 +104,7 @@ def _headers(authority: str) -> bytes:
     return b"".join(b"\0" + strings[i] + strings[i + 1] for i in range(0, len(strings), 2))
 
 
-KINDS = {"tcp": tcp, "http": http, "grpc": grpc, "daemon": daemon}
+KINDS: dict[str, Callable[..., object]] = {"tcp": tcp, "http": http, "grpc": grpc, "daemon": daemon}
 
 
 def main(kind: str, *arguments: str) -> int:

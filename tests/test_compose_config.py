@@ -1,0 +1,278 @@
+"""compose.yml as Compose resolves it, per profile: every hardening rule, and no drift from .env.example.
+
+Needs the docker command and its compose plugin, no engine.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import subprocess
+from typing import Any
+
+import pytest
+from checkouts import ROOT, clean_env
+
+import config_docs
+from odpctl import dotenv
+from odpctl.checkout import DEFAULTS
+
+LONG = {"postgres", "minio", "toolbox"}
+ONCE = {"secrets", "lake-init"}
+DAGSTER = {"dagster-code", "dagster", "dagster-daemon"}
+PROFILES = {"minimal": LONG | ONCE, "dev": LONG | ONCE, "full": LONG | ONCE | DAGSTER}
+PUBLISHED = {"postgres": [15432], "minio": [19000, 19001], "dagster": [18084]}
+
+# What a service may do that no other may, and why.
+EXCEPTIONS = {
+    "secrets": {
+        "user": "0:0",
+        "cap_add": ["DAC_READ_SEARCH"],
+    },  # .env is 0600 and its owner's; no network, ends at once
+}
+# Files that name the words in order to refuse them.
+REFUSING = {
+    "ops/scripts/odpctl/dotenv.py",
+    "data/lakehouse/lakehouse/provision/secret_files.py",
+    "data/lakehouse/tests/test_provision.py",
+    "tests/test_scripts_env.py",
+    "tests/test_compose_config.py",
+}
+
+
+def compose(*args: str) -> str:
+    """`docker compose` on this file, with its defaults alone."""
+    argv = ["docker", "compose", "--env-file", "/dev/null", "--project-directory", str(ROOT), *args]
+    done = subprocess.run(
+        argv, cwd=ROOT, env=clean_env(), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@functools.cache
+def config(profile: str) -> dict[str, Any]:
+    try:
+        subprocess.run(["docker", "compose", "version"], capture_output=True, check=True, timeout=60)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no docker command with the compose plugin here")
+    resolved: dict[str, Any] = json.loads(compose("--profile", profile, "config", "--format", "json"))
+    return resolved
+
+
+@pytest.fixture(params=PROFILES)
+def profile(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def services(profile: str) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = config(profile)["services"]
+    return found
+
+
+def test_a_profile_picks_exactly_its_services(profile: str, services: dict[str, Any]) -> None:
+    assert set(services) == PROFILES[profile]
+
+
+def test_without_a_profile_nothing_runs() -> None:
+    config("full")  # skips where there is no docker
+    assert json.loads(compose("config", "--format", "json"))["services"] == {}
+
+
+def test_every_container_is_hardened(services: dict[str, Any]) -> None:
+    for name, service in services.items():
+        allowed = EXCEPTIONS.get(name, {})
+        assert service["cap_drop"] == ["ALL"], name
+        assert service.get("cap_add", []) == allowed.get("cap_add", []), name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["read_only"] is True, name
+        assert any(mount.startswith("/tmp:") and "size=" in mount for mount in service["tmpfs"]), name
+        assert service["init"] is True, name
+        uid, gid = service["user"].split(":")
+        assert service["user"] == allowed.get("user") or (int(uid) > 0 and int(gid) > 0), name
+        assert 0 < service["pids_limit"] <= 1024, name
+        assert 0 < int(service["mem_limit"]) <= 4 << 30, name
+        assert service["logging"] == {
+            "driver": "json-file",
+            "options": {"max-size": "10m", "max-file": "3"},
+        }, name
+
+
+def test_nothing_reaches_for_the_host(profile: str, services: dict[str, Any]) -> None:
+    refused = {
+        "container_name",
+        "privileged",
+        "pid",
+        "ipc",
+        "userns_mode",
+        "devices",
+        "device_cgroup_rules",
+        "uts",
+    }
+    for name, service in services.items():
+        assert refused.isdisjoint(key for key, value in service.items() if value), name
+        assert service.get("network_mode") in (None, "none"), name
+        binds = [mount for mount in service.get("volumes", []) if mount["type"] == "bind"]
+        assert all(mount.get("read_only") for mount in binds), name
+    assert "docker.sock" not in json.dumps(config(profile))
+
+
+def test_ports_are_on_loopback_and_no_others(services: dict[str, Any]) -> None:
+    published = {
+        name: [int(port["published"]) for port in service["ports"]]
+        for name, service in services.items()
+        if service.get("ports")
+    }
+    assert published == {name: ports for name, ports in PUBLISHED.items() if name in services}
+    assert {port["host_ip"] for service in services.values() for port in service.get("ports", [])} == {
+        "127.0.0.1"
+    }
+
+
+def test_ports_are_quoted() -> None:
+    text = (ROOT / "compose.yml").read_text()
+    published = re.findall(r"^.*\$\{BIND_ADDRESS.*$", text, re.MULTILINE)
+    assert len(published) == sum(map(len, PUBLISHED.values()))
+    assert all(re.search(r'"\$\{BIND_ADDRESS:-127\.0\.0\.1\}:[^"]+"', line) for line in published)
+
+
+def test_a_service_that_publishes_has_a_way_in(profile: str, services: dict[str, Any]) -> None:
+    """On internal networks alone, Docker publishes nothing and says nothing."""
+    networks = config(profile)["networks"]
+    assert networks["data"]["internal"] is True
+    assert networks["edge"]["driver_opts"] == {"com.docker.network.bridge.enable_ip_masquerade": "false"}
+    for name, service in services.items():
+        if service.get("network_mode") == "none":
+            continue
+        assert "data" in service["networks"], name
+        assert ("edge" in service["networks"]) == bool(service.get("ports")), name
+        assert ("egress" in service["networks"]) == (name == "dagster-code"), name
+
+
+def test_every_long_service_is_checked_and_comes_back(services: dict[str, Any]) -> None:
+    for name, service in services.items():
+        if name in ONCE:
+            assert service["restart"] == "no", name
+            assert "healthcheck" not in service, name
+            continue
+        assert service["restart"] == "unless-stopped", name
+        check = service["healthcheck"]
+        assert check["test"][0] == "CMD", name
+        assert {"interval", "timeout", "retries", "start_period"} <= set(check), name
+        # It would need Engine 25: older ones refuse the whole file.
+        assert "start_interval" not in check, name
+
+
+def test_every_one_shot_is_adopted_by_a_long_service(services: dict[str, Any]) -> None:
+    """`up --wait` takes the end of a one-shot that nobody waits for as a failure (docker/compose#10596)."""
+    adopted = {
+        awaited
+        for name, service in services.items()
+        if name not in ONCE
+        for awaited, how in service.get("depends_on", {}).items()
+        if how["condition"] == "service_completed_successfully"
+    }
+    assert adopted == ONCE
+
+
+def test_secrets_travel_as_files(services: dict[str, Any]) -> None:
+    for name, service in services.items():
+        given = service.get("environment") or {}
+        assert set(given) & {*dotenv.SECRETS, "ALERT_WEBHOOK_URL"} == set(), name
+        holding = [mount for mount in service.get("volumes", []) if mount["target"] == "/run/secrets"]
+        assert [(mount["source"], mount["read_only"]) for mount in holding] == (
+            [] if name == "secrets" else [(f"secrets-{SHARES.get(name, name)}", True)]
+        ), name
+
+
+SHARES = {"dagster-daemon": "dagster"}  # the same one secret
+GRANTS = {
+    "postgres": {"POSTGRES_PASSWORD"},
+    "minio": {"MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD"},
+    "lake-init": set(dotenv.SECRETS),
+    "toolbox": {
+        "S3_PIPELINE_ACCESS_KEY",
+        "S3_PIPELINE_SECRET_KEY",
+        "S3_INGEST_ACCESS_KEY",
+        "S3_INGEST_SECRET_KEY",
+    },
+    "dagster-code": {
+        "S3_PIPELINE_ACCESS_KEY",
+        "S3_PIPELINE_SECRET_KEY",
+        "DAGSTER_PG_PASSWORD",
+        "ALERT_WEBHOOK_URL?",
+    },
+    "dagster": {"DAGSTER_PG_PASSWORD"},
+}
+
+
+def granted() -> dict[str, set[str]]:
+    """Who is given which secret, from the command of the service that hands them out."""
+    grants: dict[str, set[str]] = {}
+    for word in config("full")["services"]["secrets"]["command"]:
+        if match := re.fullmatch(r"([a-z-]+)=([A-Z0-9_,?]+)", word):
+            grants.setdefault(match[1], set()).update(match[2].split(","))
+    return grants
+
+
+def test_each_service_gets_its_own_secrets_only() -> None:
+    assert granted() == GRANTS
+
+
+def test_every_image_is_one_variable_with_a_tag(services: dict[str, Any]) -> None:
+    for name, service in services.items():
+        tag = service["image"].rpartition(":")[2]
+        assert tag not in ("", "latest"), name
+        assert "/" not in tag, f"{name}: {service['image']} has no tag"
+    text = (ROOT / "compose.yml").read_text()
+    images = re.findall(r"^ *image: (.*)$", text, re.MULTILINE)
+    assert len(images) == 3
+    assert all(re.fullmatch(r"\$\{[A-Z_]+_IMAGE:-[^{}$]+\}", image) for image in images)
+
+
+def test_teardown_needs_no_variable() -> None:
+    """`${VAR:?}` would fail `down` and `ps` where .env is gone; a bare `${VAR}` would warn."""
+    used = re.findall(r"\$\{[^}]*\}", (ROOT / "compose.yml").read_text().split("\nname:", 1)[1])
+    assert used
+    assert [word for word in used if not re.fullmatch(r"\$\{[A-Z0-9_]+:-[^}]*\}", word)] == []
+
+
+def test_compose_and_env_example_name_the_same_variables() -> None:
+    used = dict(re.findall(r"\$\{([A-Z0-9_]+):-([^}]*)\}", (ROOT / "compose.yml").read_text()))
+    secrets = {name.removesuffix("?") for names in granted().values() for name in names}
+    described = {
+        variable.name: variable.default
+        for variables in config_docs.parse((ROOT / ".env.example").read_text()).values()
+        for variable in variables
+    }
+    assert set(described) == {*used, *secrets}
+    assert {name: described[name] for name in used} == used
+    assert {described[name] for name in secrets} == {""}
+
+
+def test_scripts_and_env_example_agree() -> None:
+    groups = config_docs.parse((ROOT / ".env.example").read_text())
+    assert {variable.name for variable in groups["Secrets"]} == set(dotenv.SECRETS)
+    assert {variable.name: variable.default for variable in groups["Addresses and ports"]} == DEFAULTS
+
+
+def test_configuration_page_is_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:
+    assert config_docs.main(["--check"]) == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "text", ["PORT=1\n", "## Group\nPORT=1\n", "## Group\n# Text.\nport 1\n", "## G\n# A.\nA=1\n# A.\nA=1\n"]
+)
+def test_an_undescribed_variable_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"\.env\.example"):
+        config_docs.parse(text)
+
+
+def test_no_default_secret_anywhere() -> None:
+    argv = ["git", "grep", "-lIE", "minioadmin|changeme|postgres:postgres@"]
+    found = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert found.returncode in (0, 1), found.stderr
+    assert set(found.stdout.split()) <= REFUSING
