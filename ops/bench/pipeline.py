@@ -176,7 +176,8 @@ class _Clock:
 def as_text(results: list[dict[str, Any]]) -> str:
     lines = [
         "Bronze -> Silver -> Gold of generated events, against plain Polars + one write_deltalake per table",
-        f"{'rows':>10} {'platform':>10} {'floor':>8} {'rows/s':>10} {'of floor':>9} {'peak MB':>8} {'floor MB':>9}",
+        f"{'rows':>10} {'platform':>10} {'floor':>8} {'rows/s':>10} {'of floor':>9} "
+        f"{'peak MB':>8} {'floor MB':>9}",
     ]
     for r in results:
         lines.append(

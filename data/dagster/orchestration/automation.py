@@ -16,7 +16,7 @@ from urllib.request import Request, urlopen
 import dagster as dg
 
 from lakehouse.settings import read
-from orchestration.jobs import BOOT_ID, BOOT_TAG, materialize_all
+from orchestration.jobs import BOOT_ID, BOOT_TAG, NO_BOOT, materialize_all
 from orchestration.resources import LakeResource
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def on_orphaned_run(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     orphans = [
         run
         for run in context.instance.get_runs(dg.RunsFilter(statuses=started))
-        if run.tags.get(BOOT_TAG, BOOT_ID) != BOOT_ID
+        if run.tags.get(BOOT_TAG, NO_BOOT) not in (BOOT_ID, NO_BOOT)
     ]
     for run in orphans:
         context.instance.report_run_failed(run, "Its code server is gone. Nothing is lost: run it again.")

@@ -111,7 +111,7 @@ def init(place: Place) -> int:
     import dagster as dg
 
     from orchestration.definitions import defs
-    from orchestration.jobs import BOOT_TAG
+    from orchestration.jobs import BOOT_TAG, NO_BOOT
 
     _seed()
     with _only_one(place), dg.DagsterInstance.get() as instance:
@@ -125,7 +125,7 @@ def init(place: Place) -> int:
                 raise_on_error=False,
                 # The progress lines below tell it; Dagster's own console log would bury them.
                 run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-                tags={_SOURCE_TAG: _SOURCE, BOOT_TAG: "embedded"},
+                tags={_SOURCE_TAG: _SOURCE, BOOT_TAG: NO_BOOT},
             )
     return told.end(success=result.success)
 

@@ -15,6 +15,8 @@ import dagster as dg
 # belongs to a server that is gone, and so is the run.
 BOOT_TAG = "odp/boot"
 BOOT_ID = uuid.uuid4().hex[:12]
+# A run in a process of its own, which no code server takes along when it goes.
+NO_BOOT = "none"
 
 _RETRY = dg.RetryPolicy(max_retries=3, delay=1, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 

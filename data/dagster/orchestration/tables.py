@@ -126,7 +126,7 @@ def _asset(
 
 
 def _info(context: dg.AssetExecutionContext, code_version: str) -> dict[str, str]:
-    return {"odp.run": context.run_id, "odp.code_version": code_version}
+    return {"odp.run": context.run.run_id, "odp.code_version": code_version}
 
 
 @contextmanager

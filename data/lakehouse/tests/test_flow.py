@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from lakehouse.contracts import LANDING_REJECTS, Contract, quarantine_of
 from lakehouse.domains import contracts, sources
 from lakehouse.domains.pipelines import contracts as c
@@ -175,8 +176,8 @@ def test_an_empty_file_is_known_and_brings_nothing(lake: Lake) -> None:
 
 
 def test_small_batches_give_the_same_content_as_one(tmp_path: Path) -> None:
-    records = [event(f"p{n % 7}", ("started", "completed", "failed")[n % 3], f"2026-01-{n % 5 + 1:02}T10:00:00Z")
-               for n in range(40)]  # fmt: skip
+    kinds = ("started", "completed", "failed")
+    records = [event(f"p{n % 7}", kinds[n % 3], f"2026-01-{n % 5 + 1:02}T10:00:00Z") for n in range(40)]
     results = []
     for size in (3, 500_000):
         opened = lake_at(tmp_path / str(size), batch_rows=size)
@@ -207,7 +208,7 @@ def test_a_transform_that_loses_rows_is_refused(lake: Lake) -> None:
 
 
 def killing(after: int, table: Contract | None = None) -> Callable[..., object]:
-    """Return a `DeltaStore._commit` that dies after its n-th commit (on `table`), before anybody hears of it."""
+    """Return a `DeltaStore._commit` that dies after its n-th commit (on `table`), before it can say so."""
     real, seen = DeltaStore._commit, []
 
     def commit(

@@ -1,0 +1,249 @@
+"""Runs for real, on a folder and an instance in memory: what a person sees in the UI and what gates what."""
+
+from __future__ import annotations
+
+import json
+import threading
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from lakehouse.domains import sample_files
+from lakehouse.flow import open_lake
+from lakehouse.store import DeltaStore
+from orchestration.automation import alert, on_landed_file, on_orphaned_run, on_run_failure
+from orchestration.definitions import defs
+from orchestration.jobs import BOOT_ID, BOOT_TAG, NO_BOOT
+from orchestration.resources import LakeResource
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A lake of its own, named by the environment as in every process of the platform."""
+    monkeypatch.setenv("LAKE_URL", str(tmp_path / "lake"))
+    monkeypatch.setenv("LANDING_URL", str(tmp_path / "landing"))
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    monkeypatch.delenv("ALERT_WEBHOOK_URL", raising=False)
+    (tmp_path / "landing").mkdir()
+    return tmp_path
+
+
+@pytest.fixture
+def instance() -> dg.DagsterInstance:
+    return dg.DagsterInstance.ephemeral()
+
+
+def land(name: str, body: bytes) -> None:
+    open_lake().landing.put(name, body)
+
+
+def land_sample() -> None:
+    for name, body in sample_files().items():
+        land(name, body)
+
+
+def run(instance: dg.DagsterInstance, **kwargs: object) -> dg.ExecuteInProcessResult:
+    job = defs.resolve_job_def("materialize_all")
+    return job.execute_in_process(instance=instance, raise_on_error=False, **kwargs)  # type: ignore[arg-type]
+
+
+def made(result: dg.ExecuteInProcessResult) -> set[str]:
+    return {
+        e.asset_key.to_user_string()
+        for e in result.get_asset_materialization_events()
+        if e.asset_key is not None
+    }
+
+
+def checks(result: dg.ExecuteInProcessResult) -> dict[str, tuple[bool, str]]:
+    found = result.get_asset_check_evaluations()
+    return {c.check_name: (c.passed, c.description or "") for c in found}
+
+
+def events(good: int, bad: int, *, tag: str = "") -> bytes:
+    lines = [
+        {"pipeline_id": f"p{tag}{n}", "event_type": "completed", "workspace_id": "w",
+         "timestamp": "2026-01-01T00:00:00Z", "raw_data": {"duration_ms": 5}}
+        for n in range(good)
+    ]  # fmt: skip
+    lines += [{"pipeline_id": None, "event_type": f"x{tag}{n}", "timestamp": "?"} for n in range(bad)]
+    return "".join(json.dumps(line) + "\n" for line in lines).encode()
+
+
+def test_one_run_fills_every_layer_in_order_with_metadata_and_checks(instance: dg.DagsterInstance) -> None:
+    land_sample()
+    result = run(instance)
+    assert result.success
+    assert made(result) >= {"bronze/raw_pipeline_events", "silver/pipeline_events", "gold/pipeline_metrics"}
+    assert [n for n, (passed, _) in checks(result).items() if not passed] == []
+    event = instance.get_latest_materialization_event(dg.AssetKey(["silver", "pipeline_events"]))
+    assert event is not None
+    assert event.asset_materialization is not None
+    found = event.asset_materialization.metadata
+    assert found["dagster/row_count"].value == 30
+    assert found["version"].value == 1
+    assert found["rows_read"].value == found["rows_written"].value == 30
+    lineage = found["dagster/column_lineage"].value.deps_by_column  # type: ignore[union-attr]
+    assert [d.column_name for d in lineage["duration_ms"]] == ["raw_data"]
+    assert found["preview"].value.count("\n") == 6  # type: ignore[union-attr]
+
+
+def test_too_many_rejects_keep_gold_from_being_rebuilt_until_a_better_batch_comes(
+    instance: dg.DagsterInstance,
+) -> None:
+    land("pipeline_events/a.ndjson", events(good=90, bad=10))
+    land("crawler_results/sample.ndjson", sample_files()["crawler_results/sample.ndjson"])
+    first = run(instance)
+    assert not first.success
+    passed, says = checks(first)["pipeline_events_reject_share"]
+    assert not passed
+    assert says.startswith("10 of 100 rows quarantined (10.0%, limit 5%): ")
+    assert "pipeline_id_present (10)" in says
+    assert "silver/pipeline_events" in made(first)
+    assert "gold/pipeline_metrics" not in made(first)
+    assert "gold/user_profiles" in made(first), "the other domain's Gold does not hang on it"
+    again = run(instance)
+    assert not again.success, "nothing new came: the gate stays shut"
+    land("pipeline_events/b.ndjson", events(good=20, bad=0, tag="b"))
+    better = run(instance)
+    assert better.success
+    assert "gold/pipeline_metrics" in made(better)
+
+
+def test_a_refused_file_is_told_by_a_warning_and_the_run_goes_on(instance: dg.DagsterInstance) -> None:
+    land_sample()
+    land("pipeline_events/broken.parquet", b"PAR1 not really")
+    land("elsewhere/x.json", b"{}")
+    result = run(instance)
+    assert result.success
+    passed, says = checks(result)["raw_pipeline_events_files"]
+    assert not passed
+    assert "pipeline_events/broken.parquet" in says
+    assert "no source is declared for folder 'elsewhere'" in says
+
+
+def test_a_transient_fault_is_tried_again_and_another_is_not(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land_sample()
+    real, calls = DeltaStore.merge, []
+
+    def flaky(self, table, *args):  # type: ignore[no-untyped-def]
+        calls.append(table.path)
+        if calls.count("silver/pipeline_events") == 1 and table.path == "silver/pipeline_events":
+            from lakehouse.errors import StorageUnavailable
+
+            raise StorageUnavailable("the store is away")
+        if table.path == "silver/crawler_results":
+            from lakehouse.errors import SchemaViolation
+
+            raise SchemaViolation("never right")
+        return real(self, table, *args)
+
+    monkeypatch.setattr(DeltaStore, "merge", flaky)
+    result = run(instance)
+    assert calls.count("silver/pipeline_events") == 2
+    assert calls.count("silver/crawler_results") == 1
+    assert not result.success
+    assert "gold/pipeline_metrics" in made(result)
+
+
+# -- sensors ----------------------------------------------------------------------------------------------
+
+
+def look(instance: dg.DagsterInstance, cursor: str | None) -> tuple[object, str | None]:
+    context = dg.build_sensor_context(instance=instance, cursor=cursor, resources={"lake": LakeResource()})
+    answer = on_landed_file(context)
+    return answer, answer.cursor if isinstance(answer, dg.SensorResult) else context.cursor
+
+
+def test_the_landing_sensor_asks_for_one_run_per_change(instance: dg.DagsterInstance) -> None:
+    land_sample()
+    first, cursor = look(instance, None)
+    assert isinstance(first, dg.SensorResult)
+    assert len(first.run_requests or []) == 1
+    second, cursor = look(instance, cursor)
+    assert isinstance(second, dg.SkipReason)
+    land("pipeline_events/new.ndjson", events(1, 0))
+    third, _ = look(instance, cursor)
+    assert isinstance(third, dg.SensorResult)
+
+
+def test_the_landing_sensor_does_not_repeat_what_init_has_done(instance: dg.DagsterInstance) -> None:
+    land_sample()
+    run(instance)
+    answer, cursor = look(instance, None)
+    assert isinstance(answer, dg.SkipReason)
+    assert "a finished run has seen these files" in str(answer.skip_message)
+    assert cursor is not None
+
+
+def started(instance: dg.DagsterInstance, boot: str) -> str:
+    job = defs.resolve_job_def("materialize_all")
+    made_run = instance.create_run_for_job(job, tags={BOOT_TAG: boot}, status=dg.DagsterRunStatus.STARTED)
+    return made_run.run_id
+
+
+def test_a_run_of_a_dead_code_server_is_marked_failed_and_a_living_one_is_left(tmp_path: Path) -> None:
+    (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    with dg.DagsterInstance.get() as instance:
+        dead, alive, elsewhere = (started(instance, boot) for boot in ("gone", BOOT_ID, NO_BOOT))
+        answer = on_orphaned_run(dg.build_sensor_context(instance=instance))
+        statuses = {r: instance.get_run_by_id(r).status.value for r in (dead, alive, elsewhere)}  # type: ignore[union-attr]
+    assert statuses == {dead: "FAILURE", alive: "STARTED", elsewhere: "STARTED"}
+    assert "1 orphaned runs" in str(answer.skip_message)  # type: ignore[union-attr]
+
+
+def test_a_failed_run_writes_an_alert_without_data(
+    instance: dg.DagsterInstance, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "Ada Lovelace"
+
+    @dg.op
+    def fails() -> None:
+        raise ValueError(f"cannot read {secret}")
+
+    @dg.job
+    def failing() -> None:
+        fails()
+
+    result = failing.execute_in_process(instance=instance, raise_on_error=False)
+    event = result.get_run_failure_event()
+    context = dg.build_run_status_sensor_context(
+        sensor_name="on_run_failure",
+        dagster_event=event,
+        dagster_instance=instance,
+        dagster_run=result.dagster_run,
+    ).for_run_failure()
+    on_run_failure(context)
+    text = (place / "alerts.log").read_text()
+    line = json.loads(text)
+    assert line["job"] == "failing"
+    assert line["run_id"] == result.run_id
+    assert line["steps"] == ["fails"]
+    assert datetime.fromisoformat(line["at"]) > datetime.now(UTC) - timedelta(minutes=5)
+    assert secret not in text
+
+
+def test_an_alert_is_posted_to_the_webhook(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    posted: list[dict[str, object]] = []
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            posted.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Hook)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("ALERT_WEBHOOK_URL", f"http://127.0.0.1:{server.server_port}/x")
+    alert({"job": "materialize_all", "link": "http://ui/runs/1"})
+    server.shutdown()
+    assert posted[0]["text"] == "ODP: materialize_all failed: http://ui/runs/1"
+    assert (place / "alerts.log").exists()
