@@ -135,12 +135,14 @@ def test_numbers_keep_their_text() -> None:
     assert text_of(loads(b"12345678901234567890123")) == "12345678901234567890123"
 
 
-def test_nesting_beyond_all_reason_is_an_error_of_ours() -> None:
-    with pytest.raises(SourceError, match="250 levels"):
-        dumps(loads(b"[" * 300 + b"]" * 300))
-    for deep in (b"[" * 100_000, b'{"a":' * 1000 + b"1.5" + b"}" * 1000):
+def test_nesting_beyond_all_reason_is_no_json_here() -> None:
+    for deep in (b"[" * 300 + b"]" * 300, b"[" * 100_000, b'{"a":' * 1000 + b"1.5" + b"}" * 1000):
         with pytest.raises(ValueError):
             loads(deep)
+    fits = b"[" * 245 + b"]" * 245
+    assert dumps({"payload": {"payload": loads(fits)}}) == '{"payload":{"payload":' + fits.decode() + "}}"
+    line = "[" * 300 + "]" * 300
+    assert records("x.ndjson", f'{{"a":1}}\n{line}\n'.encode()) == [{"a": 1}, Malformed(line)]
 
 
 json_values = st.recursive(
@@ -234,6 +236,13 @@ def test_an_empty_parquet_gives_its_columns() -> None:
     raw = io.BytesIO()
     pl.DataFrame(schema={"a": pl.Int8}).write_parquet(raw)
     assert [f.schema for f in parquet_frames(raw, name="x")] == [pl.Schema({"a": pl.Int8})]
+
+
+def test_parquet_text_that_is_not_utf8_is_refused() -> None:
+    raw = io.BytesIO()
+    pl.DataFrame({"a": ["unmistakable"]}).write_parquet(raw, compression="uncompressed", statistics=False)
+    with pytest.raises(SourceError, match="not readable as Parquet"):
+        list(parquet_frames(io.BytesIO(raw.getvalue().replace(b"unmistak", b"unmist\xff\xfe")), name="x"))
 
 
 @settings(max_examples=300, deadline=None)

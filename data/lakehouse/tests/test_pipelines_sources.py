@@ -251,6 +251,11 @@ def test_histories_come_wrapped_listed_in_lines_and_loose() -> None:
     assert rows("temporal/x.ndjson", twice) == [*expected, *expected]
 
 
+def test_an_envelope_that_also_has_event_ids_stays_an_envelope() -> None:
+    record = {"event_id": 1, "event_time": "t", "event_type": "x", "pipeline_id": "p"}
+    assert rows("temporal/x.json", [record]) == [("p", "x", None, None, '{"event_id":1,"event_time":"t"}')]
+
+
 def test_the_workflow_is_named_by_what_the_history_states() -> None:
     def named(attributes: dict[str, Any], **wrapper: Any) -> tuple[str | None, ...]:
         first = event(1, "x", "2026-01-01T00:00:00Z", workflowExecutionStartedEventAttributes=attributes)

@@ -103,6 +103,7 @@ def _polars(table: pa.Table) -> pl.DataFrame:
     """
     import pyarrow as pa
 
+    table.validate(full=True)  # ArrowInvalid for text that is not UTF-8, which Polars would take as it is
     for i, field in enumerate(table.schema):
         if pa.types.is_timestamp(field.type) and field.type.tz not in (None, "UTC"):
             utc = table.column(i).cast(pa.timestamp(field.type.unit, "UTC"))

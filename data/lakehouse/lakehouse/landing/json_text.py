@@ -19,6 +19,7 @@ from lakehouse.errors import SourceError
 from lakehouse.landing import readers
 from lakehouse.landing.readers import Format
 
+MAX_DEPTH = 250
 _NESTED = (dict, list)
 _PLAIN = frozenset((str, int, bool, type(None)))
 
@@ -31,8 +32,13 @@ class Malformed:
 
 
 def loads(text: bytes) -> Any:
-    """Parse one JSON text strictly; ValueError if it is none. Of a repeated key, the last value stays."""
+    """Parse one JSON text strictly. Of a repeated key, the last value stays.
+
+    Raises ValueError for what is no JSON, holds a number beyond floats, or nests deeper than `dumps` writes.
+    """
     value = orjson.loads(text)
+    if text.count(b"[") + text.count(b"{") > MAX_DEPTH:
+        _check_depth(value)
     if type(value) is dict and _PLAIN.issuperset(map(type, value.values())):
         return value
     try:
@@ -40,6 +46,14 @@ def loads(text: bytes) -> Any:
             return value
         return json.loads(text, parse_float=orjson.Fragment, parse_int=orjson.Fragment)
     except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _check_depth(value: Any) -> None:
+    """Raise ValueError where orjson, which writes 254 levels, would not write `value` inside a payload."""
+    try:
+        orjson.dumps([[[[value]]]])
+    except TypeError:
         raise ValueError("nested too deeply") from None
 
 
@@ -57,11 +71,8 @@ def _has_float(value: Any) -> bool:
 
 
 def dumps(value: Any) -> str:
-    """Write a parsed value as compact JSON. Raise SourceError past 250 levels of nesting."""
-    try:
-        return orjson.dumps(value).decode()
-    except TypeError:
-        raise SourceError("JSON nested deeper than 250 levels") from None
+    """Write a parsed value as compact JSON."""
+    return orjson.dumps(value).decode()
 
 
 def text_of(value: Any) -> str | None:

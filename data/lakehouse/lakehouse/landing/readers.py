@@ -20,7 +20,7 @@ from lakehouse.errors import SourceError
 from lakehouse.landing.files import LandedFile
 
 MAX_UNZIPPED = 8 << 30  # bytes a gzipped file may unfold to
-MAX_DOCUMENT = 512 << 20  # bytes of one JSON document, which is held in memory whole
+MAX_DOCUMENT = 256 << 20  # bytes of one JSON document, which is held in memory whole
 MAX_LINE = 64 << 20  # bytes of one line of NDJSON
 MAX_ROW_GROUP = 2 << 30  # bytes a row group of Parquet may unfold to, which is read whole
 _BLOCK = 1 << 20

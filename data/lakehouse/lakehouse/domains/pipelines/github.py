@@ -6,7 +6,8 @@ Other webhooks (check_run, deployment, ...) are none of these shapes.
 One row per run or job. pipeline_id is the run's id, for a job too; workspace_id the repository's full name.
 event_type is `workflow_run.<action>` or `workflow_job.<action>`, with `.<conclusion>` once completed; a page
 has no action, so the status stands for it. Times: a run's `updated_at` moves with each change, so it is when
-the change happened; a job has a time of its own for each action.
+the change happened; a job has a time of its own for each action. These times are whole seconds: two jobs of
+one run that end alike within one second share Silver's key, and the one that landed last stands for both.
 """
 
 from __future__ import annotations

@@ -80,10 +80,10 @@ def gathered(records: Iterator[Any]) -> Iterator[Any]:
 
 
 def is_event(value: Any) -> bool:
-    """Say whether a value is one history event: it has an id and a type, in Temporal's words."""
-    return isinstance(value, dict) and bool(
-        ("eventId" in value and "eventType" in value) or ("event_id" in value and "event_time" in value)
-    )
+    """Say whether a value is one history event: an id and a type in Temporal's words, and no envelope."""
+    if not isinstance(value, dict) or "pipeline_id" in value or "raw_data" in value:
+        return False
+    return ("eventId" in value and "eventType" in value) or ("event_id" in value and "event_time" in value)
 
 
 def _history(record: Any) -> dict[str, Any] | None:
