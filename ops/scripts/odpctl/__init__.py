@@ -9,6 +9,7 @@ Does not belong here: anything about tables. That is asked of the library, insid
     host        ports, memory, disk                engine      the Docker engine: there? new enough?
     preflight   every check before a change        compose     a thin runner of `docker compose`
     diagnose    from raw text to a cause           venv        uv and .venv, from nothing
+    wheel       uv for a Python without pip
     containers, embedded, dev                      the three ways the platform runs
     data        init, verify and seed              start       the phases of `make start`
     operate     stop, status, logs, nuke…          quality     lint and test

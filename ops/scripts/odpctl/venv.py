@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from . import wheel
 from .checkout import Checkout
 from .diagnose import recognise
 from .engine import numbers
@@ -85,46 +86,21 @@ class Venv:
         return own / "bin" / "uv"
 
     def _install(self, folder: Path) -> None:
-        """With this very interpreter; a Debian without python3-venv has pip for it or not, so both ways are
-        tried.
+        """By pip in a venv of this very interpreter, which honours pip's own settings; a Python that can make
+        none (Debian's, without python3-venv) gets the program straight from the index.
         """
         shutil.rmtree(folder, ignore_errors=True)
-        argv: Argv
-        requirement = f"uv=={UV_PINNED}"
-        made = run([sys.executable, "-m", "venv", folder])
-        if made.ok:
-            argv = [
-                folder / "bin" / "python",
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--disable-pip-version-check",
-                requirement,
-            ]
-        else:
-            self._journal([sys.executable, "-m", "venv", folder], made)
+        make: Argv = [sys.executable, "-m", "venv", folder]
+        made = run(make)
+        self._journal(make, made)
+        if not made.ok:
             shutil.rmtree(folder, ignore_errors=True)
-            argv = [
-                sys.executable,
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--disable-pip-version-check",
-                "--target",
-                folder,
-                requirement,
-            ]
+            wheel.install("uv", UV_PINNED, folder, self.checkout.environ)
+            return
+        pip = (folder / "bin" / "python", "-m", "pip", "--disable-pip-version-check")
+        argv: Argv = [*pip, "install", "--quiet", f"uv=={UV_PINNED}"]
         done = run(argv)
         self._journal(argv, done)
-        if not done.ok and "No module named pip" in done.text:
-            raise Failure(
-                "this Python can make no virtual environment",
-                cause="it has neither ensurepip nor pip (on Debian both are packages of their own)",
-                command="apt install python3-venv   (or install uv: https://docs.astral.sh/uv/)",
-                details=[("venv", made.tail())],
-            )
         if not done.ok:
             raise self._failure(f"uv {UV_PINNED} could not be installed", done)
 
