@@ -11,7 +11,6 @@ payload has them appended, after a blank, and stays as unreadable as it was.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from operator import itemgetter
@@ -40,15 +39,20 @@ class Envelope:
         """Return the one row of a record, or None for a record without any of `signs`."""
         if type(record) is not dict or self.signs.isdisjoint(record):
             return None
-        if len(record) == len(self.fields):
-            with suppress(KeyError):  # the common case first: all fields, all text
-                row = self._pick(record)
-                if _TEXT.issuperset(map(type, row)):
-                    return (row,)
-        values = [text_of(record.get(field)) for field in self.fields]
-        if not record.keys() <= set(self.fields):
-            values[self.fields.index(self.payload)] = _with_extras(record, self.fields, self.payload)
-        return (tuple(values),)
+        try:  # the common case first: all fields are there
+            row = self._pick(record)
+        except KeyError:
+            row = tuple(map(record.get, self.fields))
+        if not _TEXT.issuperset(map(type, row)):
+            row = tuple(map(text_of, row))
+        if len(record) <= len(self.fields) and self._known.issuperset(record):
+            return (row,)
+        place = self.fields.index(self.payload)
+        return ((*row[:place], _with_extras(record, self.fields, self.payload), *row[place + 1 :]),)
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.fields)
 
     @cached_property
     def _pick(self) -> Callable[[dict[str, Any]], Row]:
