@@ -2,9 +2,9 @@
 
 Belongs here: reading pages. Does not: which pages there are, or running anything (test_docs*.py).
 
-A block after a line that holds nothing but `a/path` is that file. A ```sh block is typed; a ```text block after it is
-what it prints, where a line `…` stands for any number of lines. Seconds, sizes, hashes, run ids, times and ports
-differ from run to run and are not compared, nor is the width of gaps.
+A block after a line that holds nothing but `a/path` is that file. A ```sh block is typed; a ```text block
+after it is what it prints, where a line `…` stands for any number of lines. Seconds, sizes, hashes, run ids,
+times and ports differ from run to run and are not compared, nor is the width of gaps.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 
 _FENCE = re.compile(r"^```(\w*)$")
 _PATH = re.compile(r"^`([^`\s]+)`$")
+_ANY = r"(?:.*\n)*?"
 _VARYING = (
     (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "<run>"),
     (r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}\b", "<time>"),
@@ -98,7 +99,9 @@ def commands(text: str) -> list[str]:
 
 def mismatch(shown: str, printed: str) -> str | None:
     """Return None when a command printed what the page shows, else both for reading side by side."""
-    parts = [r"(?:.*\n)*?" if line.strip() == "…" else re.escape(_plain(line)) + r"\n" for line in _lines(shown)]
+    parts = [
+        r"(?:.*\n)*?" if line.strip() == "…" else re.escape(_plain(line)) + r"\n" for line in _lines(shown)
+    ]
     got = "".join(_plain(line) + "\n" for line in _lines(printed))
     if re.fullmatch("".join(parts), got):
         return None

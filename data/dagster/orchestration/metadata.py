@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from lakehouse.contracts import Type
+
 if TYPE_CHECKING:
     from lakehouse.contracts import Chart, Contract
     from lakehouse.flow import Lake
@@ -84,9 +86,13 @@ def of_run(lake: Lake, table: Contract, seconds: float) -> dict[str, Any]:
 
 
 def preview(lake: Lake, table: Contract) -> str:
-    """Return up to five rows as Markdown. PII columns are masked, long texts cut."""
-    rows = lake.store.scan(table).head(_PREVIEW_ROWS).collect()
-    names = [c.name for c in table.columns]
+    """Return up to five rows as Markdown. PII columns are masked, long texts cut.
+
+    Without the columns that say where a row came from: Dagster shows up to 1000 characters in place and hides
+    longer texts behind a link, and a fingerprint in every row would fill most of them.
+    """
+    names = [c.name for c in table.columns if not c.name.startswith("_")]
+    rows = lake.store.scan(table).select(names).head(_PREVIEW_ROWS).collect()
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
     lines += [
         "| " + " | ".join(_cell(table, n, row[n]) for n in names) + " |" for row in rows.iter_rows(named=True)
@@ -104,18 +110,13 @@ def _cell(table: Contract, name: str, value: Any) -> str:
 
 
 def chart(lake: Lake, table: Contract, spec: Chart) -> str:
-    """Return a bar chart of the largest values as an image in Markdown."""
-    rows = (
-        lake.store.scan(table)
-        .select(spec.label, spec.value)
-        .drop_nulls()
-        .group_by(spec.label)
-        .sum()
-        .sort(spec.value, spec.label, descending=[True, False])
-        .head(_BARS)
-        .collect()
-        .rows()
-    )
+    """Return a bar chart as an image in Markdown: the latest days in their order, or the largest values."""
+    sums = lake.store.scan(table).select(spec.label, spec.value).drop_nulls().group_by(spec.label).sum()
+    if table.by_name[spec.label].type in (Type.DATE, Type.TIMESTAMP):
+        chosen = sums.sort(spec.label).tail(_BARS)
+    else:
+        chosen = sums.sort(spec.value, spec.label, descending=[True, False]).head(_BARS)
+    rows = chosen.collect().rows()
     label_is_pii = table.by_name[spec.label].pii
     bars = [
         (f"#{i}" if label_is_pii else str(label), float(value)) for i, (label, value) in enumerate(rows, 1)

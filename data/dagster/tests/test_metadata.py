@@ -1,0 +1,61 @@
+"""What a run shows of a table: a preview without bookkeeping, a chart whose days stand in their order."""
+
+from __future__ import annotations
+
+import base64
+import re
+from datetime import date, timedelta
+from pathlib import Path
+
+import polars as pl
+
+from lakehouse.contracts import Chart, Column, Contract, Type, Write
+from lakehouse.flow import Lake, open_lake
+from lakehouse.settings import Settings
+from orchestration.metadata import chart, preview
+
+DAYS = Contract(
+    layer="gold", name="days", domain="test", row="One shop on one day.", write=Write.OVERWRITE,
+    columns=(
+        Column(name="day", type=Type.DATE, nullable=False, description="Day"),
+        Column(name="shop", type=Type.STRING, nullable=False, description="Shop"),
+        Column(name="orders", type=Type.INT64, description="Orders"),
+        Column(name="_source", type=Type.STRING, description="File"),
+    ),
+)  # fmt: skip
+FIRST = date(2026, 3, 1)
+
+
+def lake(tmp_path: Path, orders: list[int]) -> Lake:
+    frame = pl.DataFrame(
+        [(FIRST + timedelta(days=i), f"shop {i % 3}", n, "a.csv") for i, n in enumerate(orders)],
+        schema=DAYS.polars_schema(),
+        orient="row",
+    )
+    opened = open_lake(Settings(lake_url=str(tmp_path / "lake"), landing_url=str(tmp_path / "landing")))
+    opened.store.overwrite(DAYS, frame)
+    return opened
+
+
+def bars(opened: Lake, label: str) -> list[tuple[str, str]]:
+    image = chart(opened, DAYS, Chart(label=label, value="orders", title="Orders"))
+    svg = base64.b64decode(image.partition("base64,")[2].rstrip(")")).decode()
+    texts = re.findall(r"<text [^>]*>([^<]*)</text>", svg)
+    assert texts[0] == "Orders"
+    return list(zip(texts[1::2], texts[2::2], strict=True))
+
+
+def test_days_stand_in_their_order_and_the_latest_are_shown(tmp_path: Path) -> None:
+    found = bars(lake(tmp_path, [5, 9, 1, *range(20, 31)]), "day")
+    assert found[:2] == [("2026-03-03", "1"), ("2026-03-04", "20")]
+    assert (len(found), found[-1]) == (12, ("2026-03-14", "30"))
+
+
+def test_other_labels_stand_by_size(tmp_path: Path) -> None:
+    assert bars(lake(tmp_path, [1, 7, 3]), "shop") == [("shop 1", "7"), ("shop 2", "3"), ("shop 0", "1")]
+
+
+def test_a_preview_leaves_out_where_rows_came_from(tmp_path: Path) -> None:
+    assert preview(lake(tmp_path, [4]), DAYS) == (
+        "| day | shop | orders |\n|---|---|---|\n| 2026-03-01 | shop 0 | 4 |"
+    )

@@ -1,0 +1,127 @@
+"""What a person sees in Dagster after a first start."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from stacks import Stack
+
+from lakehouse.domains import sample_files
+
+sync_api = pytest.importorskip("playwright.sync_api")
+expect, Page = sync_api.expect, sync_api.Page
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
+
+WAYS = (
+    ("raw_pipeline_events", "pipeline_events", "pipeline_metrics"),
+    ("raw_crawler_results", "crawler_results", "user_profiles"),
+)
+LAYERS = ("bronze", "silver", "gold")
+SIX = [f"{layer}/{way[i]}" for way in WAYS for i, layer in enumerate(LAYERS)]
+SHOW = "[Show Markdown]"
+MASK = "•••"
+Shot = Callable[[object, str], Path]
+
+
+def opened(page: Page, stack: Stack, path: str) -> None:
+    page.goto(stack.url("DAGSTER_PORT") + path)
+
+
+def people() -> list[str]:
+    """What only the sample's own profiles contain: names of accounts, of persons, places, texts."""
+    profiles = [json.loads(line) for line in sample_files()["crawler_results/sample.ndjson"].splitlines()]
+    payloads = [
+        p["raw_json"] if isinstance(p["raw_json"], dict) else json.loads(p["raw_json"]) for p in profiles
+    ]
+    texts = [p.get(key) for p in payloads for key in ("username", "display_name", "bio", "location")]
+    found = [p["username"] for p in profiles] + [text for text in texts if text]
+    assert len(found) > len(profiles)
+    return found
+
+
+def left_edge(page: Page, name: str) -> float:
+    node = page.locator("foreignObject").filter(has_text=re.compile(rf"^{name}Latest event")).last
+    box = node.bounding_box()
+    assert box is not None, name
+    return float(box["x"])
+
+
+def test_the_six_assets_are_materialised(page: Page, stack: Stack) -> None:
+    opened(page, stack, "/assets")
+    for asset in SIX:
+        link = page.locator(f"a[href='/assets/{asset}']")
+        row = link.locator("xpath=ancestor::*[contains(., 'Materialized') or contains(., 'Failed')][1]")
+        expect(row).to_contain_text("Materialized")
+        expect(row.locator("a[href^='/assets/']")).to_have_count(1)
+    expect(page.locator("a[href^='/assets/']")).to_have_count(len(SIX))
+
+
+def test_the_lineage_goes_from_bronze_to_gold(page: Page, stack: Stack, shot: Shot) -> None:
+    opened(page, stack, "/asset-groups")
+    expect(page.locator("foreignObject").filter(has_text=re.compile("^gold"))).not_to_have_count(0)
+    page.keyboard.press("Alt+e")
+    nodes = page.locator("foreignObject").filter(has_text="Latest event")
+    expect(nodes.filter(has_text=re.compile("Materialized.*Delta Lake"))).to_have_count(len(SIX))
+    expect(nodes.filter(has_text=re.compile(r"(\d) / \1 Passed"))).to_have_count(len(SIX))
+    expect(page.locator("svg path[marker-end]")).to_have_count(4)
+    for way in WAYS:
+        places = [left_edge(page, name) for name in way]
+        assert places == sorted(places), way
+        assert len(set(places)) == len(places), way
+    shot(page, "lineage")
+
+
+def test_an_asset_says_what_a_row_is_and_what_each_column_means(page: Page, stack: Stack, shot: Shot) -> None:
+    opened(page, stack, "/assets/gold/pipeline_metrics")
+    expect(page.get_by_text("One workspace on one UTC day")).to_be_visible()
+    expect(page.get_by_text("success_rate")).not_to_have_count(0)
+    expect(page.get_by_text("Share completed, two decimals")).not_to_have_count(0)
+    count = page.get_by_text("Row count").locator("xpath=..")
+    expect(count).to_have_text(re.compile(r"Row count\s*[1-9]\d*$"))
+    expect(page.get_by_text("Passing").first).to_be_visible()  # the freshness policy
+    shot(page, "asset")
+
+
+def test_checks_are_listed_with_what_they_found(page: Page, stack: Stack, shot: Shot) -> None:
+    opened(page, stack, "/assets/silver/pipeline_events?view=checks")
+    for name in ("schema", "key", "conservation", "reject_share"):
+        expect(page.get_by_text(f"pipeline_events_{name}")).not_to_have_count(0)
+    page.get_by_text("pipeline_events_conservation").first.click()
+    expect(
+        page.get_by_text(re.compile(r"^read \d+ = written \d+ \+ merged \d+ \+ quarantined \d+$"))
+    ).to_be_visible()
+    shot(page, "checks")
+
+
+def test_the_chart_of_a_gold_table_is_drawn(page: Page, stack: Stack, shot: Shot) -> None:
+    opened(page, stack, "/assets/gold/pipeline_metrics?view=events")
+    page.get_by_role("row", name=re.compile("^chart")).get_by_text(SHOW).click()
+    image = page.get_by_role("img", name="Pipelines ended per day")
+    expect(image).to_be_visible()
+    assert image.evaluate("image => image.complete && image.naturalWidth") == 560
+    shot(page, "chart")
+
+
+@pytest.mark.parametrize(
+    "table", ["bronze/raw_crawler_results", "silver/crawler_results", "gold/user_profiles"]
+)
+def test_no_preview_shows_a_person(page: Page, stack: Stack, shot: Shot, table: str) -> None:
+    opened(page, stack, f"/assets/{table}?view=events")
+    expect(page.get_by_text("dagster/row_count")).to_be_visible()
+    row = page.get_by_role("row", name=re.compile("^preview"))
+    if row.get_by_text(SHOW).count():
+        row.get_by_text(SHOW).click()
+        preview = page.get_by_role("dialog").locator("table")
+    else:
+        preview = row.locator("table")
+    expect(preview).to_be_visible()
+    expect(preview.locator("tbody tr")).to_have_count(5)
+    expect(preview.locator("td", has_text=MASK)).not_to_have_count(0)
+    seen = page.content()
+    assert [text for text in people() if text in seen] == []
+    shot(page, f"preview-{table.replace('/', '-')}")
