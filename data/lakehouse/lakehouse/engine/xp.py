@@ -100,13 +100,6 @@ def _any_instant(column: pl.Expr) -> pl.Expr:
     return pl.coalesce(iso, epoch)
 
 
-def quantile(frame: Frame, *, by: list[str], column: str, quantiles: Mapping[str, float]) -> Frame:
-    """Return one row per group with linear-interpolation quantiles of `column` (null where all are null)."""
-    return frame.group_by(*by).agg(
-        *[nw.col(column).quantile(q, interpolation="linear").alias(name) for name, q in quantiles.items()]
-    )
-
-
 def round_half_up(expr: nw.Expr, digits: int) -> nw.Expr:
     """Round non-negative numbers half up.
 

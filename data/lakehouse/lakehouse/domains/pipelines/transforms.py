@@ -19,8 +19,9 @@ _PART = (
 )
 _FAILED = r"(^|_)(failed|failure|fail|timed_out|timeout|terminated|cancelled|canceled|error|errored|aborted)$"
 _COMPLETED = r"(^|_)(completed|complete|succeeded|success|finished)$"
-# GitHub names the conclusion after the action: every conclusion but success is a failure.
+# GitHub names the conclusion after the action. Success, neutral and skipped pass its own required checks.
 _CONCLUDED = r"^workflow_(run|job)_completed_"
+_PASSED = r"^workflow_(run|job)_completed_(success|neutral|skipped)$"
 _NUMBER = r"^[+-]?\d{1,18}(\.\d+)?([eE][+-]?\d{1,2})?$"
 _LARGEST = 1e18
 
@@ -198,10 +199,11 @@ def _event_name() -> nw.Expr:
 
 def _status() -> nw.Expr:
     event = nw.col("event_type")
-    concluded = event.str.contains(_CONCLUDED) & ~event.str.contains(r"_success$")
+    passed = event.str.contains(_PASSED)
+    failed = event.str.contains(_FAILED) | (event.str.contains(_CONCLUDED) & ~passed)
     outcome = (
-        nw.when(concluded | event.str.contains(_FAILED)).then(nw.lit("failed"))
-        .otherwise(nw.when(event.str.contains(_COMPLETED)).then(nw.lit("completed"))
+        nw.when(failed).then(nw.lit("failed"))
+        .otherwise(nw.when(passed | event.str.contains(_COMPLETED)).then(nw.lit("completed"))
                    .otherwise(nw.lit("in_progress")))
     )  # fmt: skip
     return nw.when(event.str.contains(_PART)).then(nw.lit("in_progress")).otherwise(outcome)
