@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from odpctl.compose import Container, one_shots, services_down
+from odpctl.compose import Container, services_down
 from odpctl.diagnose import of_container, recognise, worst
 from odpctl.errors import Failure
 
@@ -117,7 +117,8 @@ def test_an_unknown_failure_is_not_guessed() -> None:
 def container(
     service: str, status: str = "running", health: str = "healthy", code: int = 0, *, oom: bool = False
 ) -> Container:
-    return Container(service, f"id-{service}", status, health, code, oom, "", "", "", ())
+    once = service == "lake-init"
+    return Container(service, f"id-{service}", status, health, code, oom, "", "", "", (), once=once)
 
 
 @pytest.mark.parametrize(
@@ -155,22 +156,14 @@ def test_the_cause_comes_before_its_victims() -> None:
     assert worst([container("minio"), container("lake-init", "exited", "")]) is None
 
 
-CONFIG = {
-    "services": {
-        "minio": {},
-        "lake-init": {"depends_on": {"minio": {"condition": "service_healthy"}}},
-        "toolbox": {"depends_on": {"lake-init": {"condition": "service_completed_successfully"}}},
-    }
-}
-
-
 def test_what_is_down_knows_one_shots_from_services() -> None:
-    assert one_shots(CONFIG) == {"lake-init"}
+    config = {"services": {"minio": {}, "lake-init": {}, "toolbox": {}}}
     well = [container("minio"), container("lake-init", "exited", ""), container("toolbox", health="")]
-    assert services_down(CONFIG, well) == []
-    assert services_down(CONFIG, well[:2]) == ["toolbox"]
-    assert services_down(CONFIG, [container("minio", "exited", ""), *well[1:]]) == ["minio"]
-    assert services_down(CONFIG, [well[0], container("lake-init", "exited", "", 1), well[2]]) == ["lake-init"]
+    assert services_down(config, well) == []
+    assert services_down(config, well[:2]) == ["toolbox"]
+    assert services_down(config, [container("minio", "exited", ""), *well[1:]]) == ["minio"]
+    assert services_down(config, [well[0], container("lake-init", "exited", "", 1), well[2]]) == ["lake-init"]
+    assert services_down(config, [well[0], container("lake-init", health=""), well[2]]) == ["lake-init"]
 
 
 def test_a_failure_reads_from_least_to_most_important() -> None:

@@ -68,9 +68,14 @@ def test_one_port_for_two_services_is_an_error(tmp_path: Path, no_docker: Path) 
     assert f"POSTGRES_PORT and MINIO_PORT are both {port}" in errors
 
 
-def test_our_own_port_is_no_conflict(tmp_path: Path, busy: int, no_docker: Path) -> None:
+def test_our_own_ui_is_no_conflict_and_another_program_on_its_port_is(
+    tmp_path: Path, busy: int, no_docker: Path
+) -> None:
     checkout = Checkout(tmp_path, {"DAGSTER_PORT": str(busy)})
     checkout.state.put(ui_port=busy)
+    (tmp_path / ".data" / "ui.pid").write_text("1")
+    assert [one.level for one in preflight.ports(checkout, "embedded", None)] == ["error"]
+    (tmp_path / ".data" / "ui.pid").write_text(str(os.getpgid(0)))
     assert [one.level for one in preflight.ports(checkout, "embedded", None)] == ["ok"]
 
 

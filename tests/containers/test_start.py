@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 
@@ -87,6 +88,7 @@ def test_restart_keeps_every_row(stack: Stack) -> None:
     assert stack.running() == set()
     down = stack.make("status")
     assert down.returncode != 0
+    assert not any(f"✓ {name} " in down.stdout for name in FULL)
     done = stack.make("start", "PROFILE=full")
     assert done.returncode == 0, done.stdout + done.stderr
     assert stack.running() == FULL
@@ -196,6 +198,20 @@ def test_two_checkouts_side_by_side_and_every_way_down(stack: Stack, new_stack: 
     assert other.volumes() == set()
     assert not (other.dir / ".data").exists()
     assert stack.running() == FULL
+
+
+def test_dev_runs_dagster_on_the_host(new_stack: Callable[..., Stack]) -> None:
+    other = new_stack()
+    done = other.make("start", "PROFILE=dev")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert other.running() == LONG
+    assert set(other.hashes()) >= SIX
+    assert "✓ dagster dev     running  healthy" in other.make("status").stdout
+    again = other.make("start", "PROFILE=dev")
+    assert "it was up already" in again.stdout, again.stdout + again.stderr
+    assert other.make("stop").stdout.startswith("stopped: dagster dev, the containers of ")
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(f"{other.url('DAGSTER_PORT')}/server_info", timeout=5)
 
 
 def test_plain_compose_gives_the_same_stack(new_stack: Callable[..., Stack]) -> None:

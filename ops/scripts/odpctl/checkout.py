@@ -61,6 +61,12 @@ class Checkout:
         return self.data / "logs"
 
     @property
+    def pid_files(self) -> list[Path]:
+        """Of processes on the host: the embedded UI's, and dagster dev's."""
+        places = (self.data / "ui.pid", self.data / "dagster-dev" / "dagster-dev.pid")
+        return [path for path in places if path.exists()]
+
+    @property
     def env_file(self) -> Path:
         """Secrets and settings, 0600."""
         return self.root / ".env"

@@ -24,7 +24,7 @@ SERVICE_LABEL = "com.docker.compose.service"
 
 @dataclass(frozen=True)
 class Container:
-    """One container as the engine sees it. `health` is '' where the image has no check."""
+    """One container as the engine sees it. `health` is '' where it has no check; `once`: made to end."""
 
     service: str
     id: str
@@ -36,6 +36,7 @@ class Container:
     working_dir: str
     health_output: str
     ports: tuple[int, ...]
+    once: bool = False
 
     @property
     def running(self) -> bool:
@@ -45,9 +46,9 @@ class Container:
     @property
     def well(self) -> bool:
         """A service that is up and not known to be ill, or a one-shot that has done its work."""
-        return (self.running and self.health in ("", "healthy")) or (
-            self.status == "exited" and self.exit_code == 0
-        )
+        if self.once:
+            return self.status == "exited" and self.exit_code == 0
+        return self.running and self.health in ("", "healthy")
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any]) -> Container:
@@ -66,6 +67,7 @@ class Container:
             started_at=state["StartedAt"],
             working_dir=labels.get(WORKING_DIR_LABEL, ""),
             health_output=(probes[-1].get("Output") or "").strip() if probes else "",
+            once=raw["HostConfig"]["RestartPolicy"]["Name"] in ("", "no"),
             ports=tuple(sorted({int(one["HostPort"]) for many in bound for one in many or []})),
         )
 
@@ -170,23 +172,7 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def one_shots(config: Mapping[str, Any]) -> set[str]:
-    """Services that end by design: somebody waits for their completion."""
-    waits = [service.get("depends_on") or {} for service in config.get("services", {}).values()]
-    return {
-        name
-        for wait in waits
-        for name, how in wait.items()
-        if how.get("condition") == "service_completed_successfully"
-    }
-
-
 def services_down(config: Mapping[str, Any], containers: Sequence[Container]) -> list[str]:
     """Services of the profile that are not as they should be."""
-    by_name = {one.service: one for one in containers}
-    once = one_shots(config)
-    return [
-        name
-        for name in sorted(config.get("services", {}))
-        if name not in by_name or not by_name[name].well or (by_name[name].running is (name in once))
-    ]
+    well = {one.service for one in containers if one.well}
+    return sorted(set(config.get("services", {})) - well)

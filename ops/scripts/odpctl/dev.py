@@ -25,7 +25,7 @@ class Dev:
         self.checkout, self.venv = checkout, venv
         self.home = checkout.data / "dagster-dev"
         self.log = checkout.logs / "dagster-dev.log"
-        self.pid_file = self.home / "dagster-dev.pid"
+        self.pid_file = self.home / "dagster-dev.pid"  # as in Checkout.pid_files
 
     @property
     def env(self) -> dict[str, str]:

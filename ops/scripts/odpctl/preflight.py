@@ -4,6 +4,7 @@ all.
 
 from __future__ import annotations
 
+import os
 import stat
 import sys
 from collections.abc import Iterator
@@ -77,7 +78,6 @@ def docker(engine: Engine) -> Finding:
 def ports(checkout: Checkout, profile: str, compose: Compose | None) -> Iterator[Finding]:
     """Each port is free, or held by this very stack."""
     ours = {port for one in compose.containers() if one.running for port in one.ports} if compose else set()
-    remembered = checkout.state.get("ui_port")
     seen: dict[int, str] = {}
     for name in PORTS[profile]:
         port = checkout.port(name)
@@ -87,7 +87,7 @@ def ports(checkout: Checkout, profile: str, compose: Compose | None) -> Iterator
             )
             continue
         seen[port] = name
-        mine = port in ours or (name == "DAGSTER_PORT" and port == remembered)
+        mine = port in ours or (name == "DAGSTER_PORT" and held_by_our_ui(checkout, port))
         if mine and profile == "embedded" and port in ours:
             yield Finding(
                 name, "error", f"port {port} ({name}) is held by this checkout's containers", "make stop"
@@ -102,6 +102,16 @@ def ports(checkout: Checkout, profile: str, compose: Compose | None) -> Iterator
                 f"port {port} ({name}) is taken{f' by {holder}' if holder else ''}",
                 f"{name}={suggest(port)} make start",
             )
+
+
+def held_by_our_ui(checkout: Checkout, port: int) -> bool:
+    """Is the listener one of the processes this checkout started on the host?"""
+    holder = host.port_holder(port) if checkout.state.get("ui_port") == port else None
+    groups = {path.read_text().split()[0] for path in checkout.pid_files if path.stat().st_size}
+    try:
+        return holder is not None and str(os.getpgid(holder[0])) in groups
+    except ProcessLookupError:
+        return False
 
 
 def suggest(port: int) -> int:

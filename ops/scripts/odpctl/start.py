@@ -87,6 +87,7 @@ class Start:
             phase.note = ", ".join(stack.pull()) or "all images are here"
         with self.terminal.phase("build") as phase:
             stack.build(phase)
+        self.embedded.stop()
         if profile != "dev":
             self.dev.stop()
         with self.terminal.phase("up") as phase:
@@ -119,6 +120,7 @@ class Start:
         ):
             return self._nothing_to_do(lake)
         self.checkout.state.put(profile="embedded", installed=None)
+        self.dev.stop()
         self.embedded.stop()  # a UI that is up shows the code it was started with
         with self.terminal.phase("venv"):
             self.embedded.venv.ensure()
