@@ -55,7 +55,8 @@ def test(checkout: Checkout, args: Sequence[str]) -> int:
     """Everything that needs no container: unit, property, and the embedded platform end to end."""
     venv = Venv(checkout)
     venv.ensure(["dev", *(["browser"] if "browser" in args else [])])  # `-m browser` needs its driver
-    argv = [venv.tool("pytest"), *(args or ("-m", UNIT, "-n", "2"))]
+    # By file: a file shares one running platform, and its tests follow each other.
+    argv = [venv.tool("pytest"), *(args or ("-m", UNIT, "-n", "2", "--dist", "loadfile"))]
     return subprocess.call([str(part) for part in argv], cwd=checkout.root, env=venv.env)
 
 
