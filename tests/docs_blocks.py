@@ -3,8 +3,8 @@
 Belongs here: reading pages. Does not: which pages there are, or running anything (test_docs*.py).
 
 A block after a line that holds nothing but `a/path` is that file. A ```sh block is typed; a ```text block
-after it is what it prints, where a line `…` stands for any number of lines. Seconds, sizes, hashes, run ids,
-times and ports differ from run to run and are not compared, nor is the width of gaps.
+after it, under the same heading, is what it prints; a line `…` there stands for any number of lines. Seconds,
+sizes, hashes, run ids, times and ports differ from run to run and are not compared, nor is the width of gaps.
 """
 
 from __future__ import annotations
@@ -30,12 +30,13 @@ _VARYING = (
 
 @dataclass(frozen=True)
 class Block:
-    """One fenced block: its language, its text, the file it is (if it is one) and its line in the page."""
+    """One fenced block: its language and text, the file it is (if it is one), and where it stands."""
 
     language: str
     text: str
     path: str | None
     line: int
+    heading: str
 
 
 @dataclass(frozen=True)
@@ -51,19 +52,20 @@ def blocks(page: Path) -> list[Block]:
     """Return the fenced blocks of a page, in order."""
     found: list[Block] = []
     language, begin, body = "", 0, []
-    last_text = ""
+    last_text = heading = ""
     for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), start=1):
         fence = _FENCE.match(line)
         if fence and not begin:
             language, begin, body = fence[1], number, []
         elif fence:
             path = _PATH.match(last_text)
-            found.append(Block(language, "\n".join(body) + "\n", path[1] if path else None, begin))
+            found.append(Block(language, "\n".join(body) + "\n", path[1] if path else None, begin, heading))
             begin, last_text = 0, ""
         elif begin:
             body.append(line)
         elif line.strip():
             last_text = line.strip()
+            heading = last_text if line.startswith("#") else heading
     return found
 
 
@@ -75,8 +77,8 @@ def steps(page: Path) -> list[Block | Typed]:
         if block.path:
             done.append(block)
         elif block.language == "sh":
-            printed = following.text if following and following.language == "text" else None
-            done.append(Typed(block.text, printed, block.line))
+            answers = following and following.language == "text" and following.heading == block.heading
+            done.append(Typed(block.text, following.text if following and answers else None, block.line))
     return done
 
 

@@ -1,8 +1,12 @@
-"""Types docs/operations/add-a-table.md, word for word, into a copy of the checkout."""
+"""Types docs/operations/add-a-table.md, word for word, into a copy of the checkout.
+
+With ODP_SCREENSHOTS=docs/images it also takes the page's picture, where Chromium and playwright are there.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -73,11 +77,27 @@ def test_the_page_works_as_it_is_written(newcomer: Newcomer) -> None:
         printed = newcomer.type(step)
         if step.prints and (difference := mismatch(step.prints, printed)):
             wrong.append(f"line {step.line}\n{difference}")
+        if "make dagster-ui" in step.commands and os.environ.get("ODP_SCREENSHOTS"):
+            take_picture(printed.split()[-1], Path(os.environ["ODP_SCREENSHOTS"]) / "add-a-table.png")
         if step.commands.startswith(STARTS):
             # The sensor of a running UI may land a file before the page does: same rows, other moment.
             newcomer.run("make stop")
     assert not wrong, "\n".join(wrong)
     _what_the_page_promises(newcomer)
+
+
+def take_picture(url: str, target: Path) -> None:
+    """What the run says about the Gold table: numbers, preview, chart."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as runner:
+        browser = runner.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1400, "height": 640}, locale="en-GB", timezone_id="UTC")
+        page.goto(f"{url}/assets/gold/shop_days?view=events")
+        chart = page.get_by_role("img", name="Revenue per shop, EUR")
+        chart.scroll_into_view_if_needed(timeout=60_000)
+        page.screenshot(path=str(target), animations="disabled")
+        browser.close()
 
 
 def _what_the_page_promises(newcomer: Newcomer) -> None:

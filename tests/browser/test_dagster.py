@@ -100,7 +100,10 @@ def test_checks_are_listed_with_what_they_found(page: Page, stack: Stack, shot: 
 
 def test_the_chart_of_a_gold_table_is_drawn(page: Page, stack: Stack, shot: Shot) -> None:
     opened(page, stack, "/assets/gold/pipeline_metrics?view=events")
-    page.get_by_role("row", name=re.compile("^chart")).get_by_text(SHOW).click()
+    row = page.get_by_role("row", name=re.compile("^chart"))
+    expect(row).to_be_visible()
+    if row.get_by_text(SHOW).count():  # in place as long as it is small
+        row.get_by_text(SHOW).click()
     image = page.get_by_role("img", name="Pipelines ended per day")
     expect(image).to_be_visible()
     assert image.evaluate("image => image.complete && image.naturalWidth") == 560
@@ -124,4 +127,5 @@ def test_no_preview_shows_a_person(page: Page, stack: Stack, shot: Shot, table: 
     expect(preview.locator("td", has_text=MASK)).not_to_have_count(0)
     seen = page.content()
     assert [text for text in people() if text in seen] == []
-    shot(page, f"preview-{table.replace('/', '-')}")
+    if table.startswith("silver"):
+        shot(page, "preview")
