@@ -215,8 +215,8 @@ def signal(stack: Stack, service: str, pattern: str, name: str) -> None:
         # Its container runs on, and it has no port: only its heartbeat can tell.
         ("dagster-daemon", "dagster-[d]aemon", 90),
         # Its socket still accepts, since the kernel does that: only an answer tells.
-        ("dagster-code", "module-[n]ame", 60),
-        ("dagster", "dagster-[w]ebserver", 60),
+        ("dagster-code", "module-[n]ame", 75),
+        ("dagster", "dagster-[w]ebserver", 75),
     ],
 )
 def test_a_hung_service_is_unhealthy_soon(stack: Stack, service: str, pattern: str, seconds: float) -> None:
