@@ -35,9 +35,12 @@ def copy_checkout(target: Path, *folders: str) -> Path:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports nobody has now, all different, below the range from which the system takes its own."""
+    """Ports nobody has now, all different, below the range from which the system takes its own.
+
+    Neighbouring processes (the workers of one run) look far from each other: a port is taken only when used.
+    """
     found: list[int] = []
-    for port in range(20000 + os.getpid() % 10000, 32000):
+    for port in range(20000 + os.getpid() * 101 % 11000, 32000):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) != 0:
                 found.append(port)
