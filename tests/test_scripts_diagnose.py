@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from odpctl.compose import Container, services_down
-from odpctl.diagnose import of_container, recognise, worst
+from odpctl.diagnose import named, of_container, recognise, worst
 from odpctl.errors import Failure
 
 SETTINGS = {
@@ -154,6 +154,14 @@ def test_the_cause_comes_before_its_victims() -> None:
     ]
     assert [worst(ill[:count]).service for count in (1, 2, 3)] == ["dagster", "toolbox", "lake-init"]
     assert worst([container("minio"), container("lake-init", "exited", "")]) is None
+
+
+def test_a_container_that_has_come_round_is_still_named() -> None:
+    containers = [container("minio"), container("toolbox")]
+    told = named("container odp-1-toolbox-1 is unhealthy", "odp-1", containers)
+    assert told is not None
+    assert told.service == "toolbox"
+    assert named("no such thing", "odp-1", containers) is None
 
 
 def test_what_is_down_knows_one_shots_from_services() -> None:

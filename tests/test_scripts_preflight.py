@@ -72,10 +72,10 @@ def test_our_own_ui_is_no_conflict_and_another_program_on_its_port_is(
     tmp_path: Path, busy: int, no_docker: Path
 ) -> None:
     checkout = Checkout(tmp_path, {"DAGSTER_PORT": str(busy)})
-    checkout.state.put(ui_port=busy)
-    (tmp_path / ".data" / "ui.pid").write_text("1")
+    checkout.ui_pid.parent.mkdir()
+    checkout.ui_pid.write_text("1")
     assert [one.level for one in preflight.ports(checkout, "embedded", None)] == ["error"]
-    (tmp_path / ".data" / "ui.pid").write_text(str(os.getpgid(0)))
+    checkout.ui_pid.write_text(str(os.getpgid(0)))
     assert [one.level for one in preflight.ports(checkout, "embedded", None)] == ["ok"]
 
 

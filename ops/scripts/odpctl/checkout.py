@@ -61,10 +61,14 @@ class Checkout:
         return self.data / "logs"
 
     @property
-    def pid_files(self) -> list[Path]:
-        """Of processes on the host: the embedded UI's, and dagster dev's."""
-        places = (self.data / "ui.pid", self.data / "dagster-dev" / "dagster-dev.pid")
-        return [path for path in places if path.exists()]
+    def ui_pid(self) -> Path:
+        """The embedded UI's process group, as orchestration.embedded writes it."""
+        return self.data / "ui.pid"
+
+    @property
+    def dev_pid(self) -> Path:
+        """The process of `dagster dev` in the dev profile."""
+        return self.data / "dagster-dev" / "dagster-dev.pid"
 
     @property
     def env_file(self) -> Path:

@@ -4,6 +4,7 @@ up.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,11 +12,13 @@ from .checkout import Checkout
 from .compose import Compose, Container, fingerprint, image_id, services_down
 from .diagnose import explain, recognise
 from .errors import Failure
-from .process import run
+from .process import Done, run
 from .terminal import Phase
 
 # A first start on two slow cores takes a fifth of it.
 UP_SECONDS = 300
+# Two looks of the slowest health check.
+RECOVERY_SECONDS = 90
 IMAGE_VARIABLES = {"postgres": "POSTGRES_IMAGE", "minio": "MINIO_IMAGE"}
 TOOLBOX = "toolbox"
 
@@ -108,26 +111,30 @@ class Stack:
 
     def up(self, phase: Phase) -> None:
         """Bring the profile up, wait until it is well, and stop what another profile left running."""
-        wanted = set(self.config["services"])
-        extra = sorted({one.service for one in self.compose.containers() if one.running} - wanted)
+        wanted, before = set(self.config["services"]), self.compose.containers()
+        extra = sorted({one.service for one in before if one.running} - wanted)
         if extra:
             self.compose.run("rm", "--stop", "--force", *extra, profile="*")
-        args = [
-            "up",
-            "--detach",
-            "--wait",
-            "--wait-timeout",
-            str(UP_SECONDS),
-            "--no-build",
-            "--remove-orphans",
-        ]
-        done = self.compose.run(*args, profile=self.profile, timeout=UP_SECONDS + 60)
+        done = self._up()
+        if not done.ok and any(one.running and not one.well for one in before):
+            # Compose gives up on a container that was ill before, though what ailed it is only now coming back.
+            self._wait_well(RECOVERY_SECONDS)
+            done = self._up()
         if not done.ok:
             raise explain("up", done.text, self.compose)
         down = services_down(self.config, self.compose.containers())
         if down:
             raise explain("up", f"{done.text}\nnot well after up: {', '.join(down)}", self.compose)
         phase.note = f"{len(wanted)} services"
+
+    def _up(self) -> Done:
+        args = ["--detach", "--wait", "--wait-timeout", str(UP_SECONDS), "--no-build", "--remove-orphans"]
+        return self.compose.run("up", *args, profile=self.profile, timeout=UP_SECONDS + 60)
+
+    def _wait_well(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while services_down(self.config, self.compose.containers()) and time.monotonic() < deadline:
+            time.sleep(0.5)
 
 
 def exec_argv(compose: Compose, *args: str, tty: bool = False) -> list[str]:

@@ -25,7 +25,7 @@ class Dev:
         self.checkout, self.venv = checkout, venv
         self.home = checkout.data / "dagster-dev"
         self.log = checkout.logs / "dagster-dev.log"
-        self.pid_file = self.home / "dagster-dev.pid"  # as in Checkout.pid_files
+        self.pid_file = checkout.dev_pid
 
     @property
     def env(self) -> dict[str, str]:
@@ -70,7 +70,6 @@ class Dev:
                     command=f"less {self.log}",
                 )
             time.sleep(0.2)
-        self.checkout.state.put(ui_port=port)
 
     def _spawn(self, port: int) -> None:
         self.log.parent.mkdir(parents=True, exist_ok=True)
@@ -97,10 +96,7 @@ class Dev:
 
     def stop(self) -> bool:
         """End it and all its children. True if it ran."""
-        ended = end_group(self.pid_file)
-        if ended:
-            self.checkout.state.put(ui_port=None)
-        return ended
+        return end_group(self.pid_file)
 
     def last_lines(self, count: int = 20) -> list[str]:
         """The end of its log, without secrets."""

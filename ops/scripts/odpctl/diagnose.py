@@ -166,11 +166,17 @@ def worst(containers: Sequence[Container]) -> Container | None:
     return ill[0] if ill else None
 
 
+def named(output: str, project: str, containers: Sequence[Container]) -> Container | None:
+    """The container Compose gave up on, where it has come round since."""
+    match = re.search(rf"container {re.escape(project)}-(\S+)-\d+ (is unhealthy|exited)", output)
+    return next((one for one in containers if match and one.service == match[1]), None)
+
+
 def explain(phase: str, output: str, compose: Compose, *, services: Sequence[str] = ()) -> Failure:
     """A failed phase of the stack as one Failure: service, last lines, health, cause, one command."""
     checkout = compose.checkout
     containers = [one for one in compose.containers() if not services or one.service in services]
-    ill = worst(containers) if phase == "up" else None
+    ill = (worst(containers) or named(output, compose.project, containers)) if phase == "up" else None
     logs = compose.logs(ill.service, 200) if ill else ""
     details = []
     if ill:

@@ -55,7 +55,7 @@ class Embedded:
 
     def stop(self) -> bool:
         """End the UI of this checkout. True if there was one."""
-        if not self.venv.python.exists() or not self.checkout.state.get("ui_port"):
+        if not self.venv.python.exists() or not self.checkout.ui_pid.exists():
             return False
         done = self.run("ui-stop")
         if not done.ok:
@@ -64,7 +64,6 @@ class Embedded:
                 details=[("what it printed", done.tail())],
                 command="make status",
             )
-        self.checkout.state.put(ui_port=None)
         return True
 
 

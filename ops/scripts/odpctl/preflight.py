@@ -105,11 +105,11 @@ def ports(checkout: Checkout, profile: str, compose: Compose | None) -> Iterator
 
 
 def held_by_our_ui(checkout: Checkout, port: int) -> bool:
-    """Is the listener one of the processes this checkout started on the host?"""
-    holder = host.port_holder(port) if checkout.state.get("ui_port") == port else None
-    groups = {path.read_text().split()[0] for path in checkout.pid_files if path.stat().st_size}
+    """Is the listener in a process group that this checkout started on the host?"""
+    ours = {path.read_text().split()[0] for path in (checkout.ui_pid, checkout.dev_pid) if path.exists()}
+    holder = host.port_holder(port) if ours else None
     try:
-        return holder is not None and str(os.getpgid(holder[0])) in groups
+        return holder is not None and str(os.getpgid(holder[0])) in ours
     except ProcessLookupError:
         return False
 

@@ -134,7 +134,6 @@ class Start:
         done = self.embedded.run("ui-start")
         if not done.ok:
             raise self._failed("ui", "the Dagster UI did not come up", done)
-        self.checkout.state.put(ui_port=self.checkout.port("DAGSTER_PORT"))
 
     def _preflight(self, profile: str, engine: Engine) -> None:
         with self.terminal.phase("preflight") as phase:
