@@ -117,7 +117,7 @@ class Stack:
             self.compose.run("rm", "--stop", "--force", *extra, profile="*")
         done = self._up()
         if not done.ok and any(one.running and not one.well for one in before):
-            # Compose gives up on a container that was ill before, though what ailed it is only now coming back.
+            # Compose gives up on a container that was ill before; what ailed it may only now come back.
             self._wait_well(RECOVERY_SECONDS)
             done = self._up()
         if not done.ok:

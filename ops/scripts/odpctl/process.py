@@ -121,7 +121,7 @@ def command_line(pid: int) -> str:
     try:
         text = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     except OSError:
-        text = run(["ps", "-o", "args=", "-p", str(pid)]).text
+        text = run(["ps", "-ww", "-o", "args=", "-p", str(pid)]).text
     return text.strip()[:100]
 
 
