@@ -27,7 +27,9 @@ class Embedded:
     def env(self) -> dict[str, str]:
         """The venv's environment, without any address or key of another lake that a shell may carry."""
         foreign = ("LAKE_", "LANDING_", "S3_", "DAGSTER_", "AWS_")
-        kept = {key: value for key, value in self.venv.env.items() if not key.startswith(foreign)}
+        terminal = ("COLUMNS", "LINES")  # what it starts has none, and ps would cut its lines to that width
+        inherited = self.venv.env.items()
+        kept = {key: value for key, value in inherited if not key.startswith(foreign) and key not in terminal}
         settings = self.checkout.settings
         extra = {key: settings[key] for key in ("ALERT_WEBHOOK_URL", "ODP_SAMPLE_DATA") if settings.get(key)}
         return {**kept, **extra, **LOCAL, "DAGSTER_PORT": str(self.checkout.port("DAGSTER_PORT"))}
