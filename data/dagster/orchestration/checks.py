@@ -7,7 +7,7 @@ The checks run inside the step that wrote the table: no extra step, and a blocki
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -24,6 +24,7 @@ class Judged:
     name: str
     passed: bool
     says: str
+    numbers: dict[str, int | float] = field(default_factory=dict)  # drawn over time on the check's page
 
 
 def key_of(table: Contract) -> dg.AssetKey:
@@ -97,16 +98,14 @@ def _stored(lake: Lake, table: Contract) -> list[Judged]:
 
 
 def _conservation(lake: Lake, table: Contract, report: RefreshReport) -> Judged:
-    from lakehouse.verify import conservation_problems
+    from lakehouse.verify import conservation_problems, conservation_totals
 
     broken = conservation_problems(lake, table)
     if not report.balances:
         broken.append(f"this run read {report.read}, but accounts for another number")
-    says = (
-        f"read {report.read} = written {report.written} + merged {report.merged} + "
-        f"quarantined {report.quarantined}"
-    )
-    return Judged("conservation", not broken, "; ".join(broken) or says)
+    totals = conservation_totals(lake, table)
+    says = "read {read} = here {here} + merged {merged} + quarantined {quarantined}".format(**totals)
+    return Judged("conservation", not broken, "; ".join(broken) or says, dict(totals))
 
 
 def _reject_share(table: Contract, report: RefreshReport) -> Judged:
@@ -115,7 +114,8 @@ def _reject_share(table: Contract, report: RefreshReport) -> Judged:
     reasons = sorted(report.failures.items(), key=lambda item: (-item[1], item[0]))[:3]
     named = ", ".join(f"{name} ({count})" for name, count in reasons)
     says = f"{quarantined} of {read} rows quarantined ({share:.1%}, limit {table.reject_limit:.0%})"
-    return Judged("reject_share", share <= table.reject_limit, f"{says}: {named}" if named else says)
+    numbers = {"share": share, "read": read, "quarantined": quarantined}
+    return Judged("reject_share", share <= table.reject_limit, f"{says}: {named}" if named else says, numbers)
 
 
 def _results(table: Contract, judged: list[Judged]) -> list[dg.AssetCheckResult]:
@@ -131,6 +131,7 @@ def _results(table: Contract, judged: list[Judged]) -> list[dg.AssetCheckResult]
                 passed=one.passed,
                 severity=severity,
                 description=one.says,
+                metadata=dict(one.numbers),
             )
         )
     return results

@@ -5,8 +5,6 @@ Belongs here: schema, lineage, preview, chart. Does not: computing any of it twi
 
 from __future__ import annotations
 
-import base64
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -20,6 +18,8 @@ if TYPE_CHECKING:
 _PREVIEW_ROWS = 5
 _BARS = 12
 _LONGEST_CELL = 60
+_LONGEST_LABEL = 22
+_WIDEST_BAR = 24
 
 
 def column_schema(table: Contract) -> dg.TableSchema:
@@ -105,42 +105,28 @@ def _cell(table: Contract, name: str, value: Any) -> str:
         return "–"
     if table.by_name[name].pii:
         return "•••"
-    text = str(value).replace("|", "\\|").replace("\n", " ")
+    text = f"{value:.10g}" if isinstance(value, float) else str(value)
+    text = text.replace("|", "\\|").replace("\n", " ")
     return text if len(text) <= _LONGEST_CELL else text[:_LONGEST_CELL] + "…"
 
 
 def chart(lake: Lake, table: Contract, spec: Chart) -> str:
-    """Return a bar chart as an image in Markdown: the latest days in their order, or the largest values."""
+    """Return a bar chart as Markdown: the latest days in their order, or the largest values.
+
+    Bars of block characters, since they are seen at once: Dagster hides longer Markdown, such as an image,
+    behind a link.
+    """
     sums = lake.store.scan(table).select(spec.label, spec.value).drop_nulls().group_by(spec.label).sum()
     if table.by_name[spec.label].type in (Type.DATE, Type.TIMESTAMP):
         chosen = sums.sort(spec.label).tail(_BARS)
     else:
         chosen = sums.sort(spec.value, spec.label, descending=[True, False]).head(_BARS)
     rows = chosen.collect().rows()
-    label_is_pii = table.by_name[spec.label].pii
-    bars = [
-        (f"#{i}" if label_is_pii else str(label), float(value)) for i, (label, value) in enumerate(rows, 1)
-    ]
-    image = base64.b64encode(_svg(spec.title, bars).encode()).decode()
-    return f"![{spec.title}](data:image/svg+xml;base64,{image})"
-
-
-def _svg(title: str, bars: list[tuple[str, float]]) -> str:
-    top = max((value for _, value in bars), default=0.0) or 1.0
-    height = 34 + 22 * max(len(bars), 1)
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="560" height="{height}" '
-        'font-family="sans-serif" font-size="12">',
-        f'<text x="0" y="16" font-weight="bold">{escape(title)}</text>',
-    ]
-    for i, (label, value) in enumerate(bars):
-        y = 28 + 22 * i
-        width = max(2.0, 330 * value / top)
-        parts += [
-            f'<text x="150" y="{y + 13}" text-anchor="end">{escape(label[:22])}</text>',
-            f'<rect x="158" y="{y}" width="{width:.0f}" height="16" rx="2" fill="#4f7cff"/>',
-            f'<text x="{164 + width:.0f}" y="{y + 13}">{value:,.10g}</text>',
-        ]
-    if not bars:
-        parts.append('<text x="0" y="44">no rows yet</text>')
-    return "".join([*parts, "</svg>"])
+    pii = table.by_name[spec.label].pii
+    top = max((float(value) for _, value in rows), default=0.0) or 1.0
+    lines = [f"| {spec.label} | {spec.title} | |", "|---|---|--:|"]
+    for place, (label, value) in enumerate(rows, 1):
+        name = f"#{place}" if pii else _cell(table, spec.label, label)[:_LONGEST_LABEL]
+        bar = "█" * max(1, round(_WIDEST_BAR * float(value) / top)) if value > 0 else ""
+        lines.append(f"| {name} | {bar} | {_cell(table, spec.value, value)} |")
+    return "\n".join(lines)

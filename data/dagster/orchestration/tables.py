@@ -21,7 +21,7 @@ from typing import Any
 import dagster as dg
 
 from lakehouse.contracts import Contract
-from lakehouse.errors import Conflict, LakeError, StorageUnavailable
+from lakehouse.errors import Conflict, StorageUnavailable, plain
 from lakehouse.landing import Source
 from orchestration import checks, metadata
 from orchestration.frames import adapt, kinds
@@ -136,5 +136,5 @@ def _told_apart() -> Iterator[None]:
         yield
     except _TRANSIENT:
         raise
-    except LakeError as exc:
-        raise dg.Failure(description=f"{type(exc).__name__}: {exc}", allow_retries=False) from exc
+    except Exception as exc:
+        raise dg.Failure(description=f"{type(exc).__name__}: {plain(exc)}", allow_retries=False) from exc

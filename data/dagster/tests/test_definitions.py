@@ -100,9 +100,4 @@ def test_pii_never_reaches_preview_or_chart(tmp_path) -> None:  # type: ignore[n
     lake.store.merge(SECRET, pl.DataFrame({"name": ["Ada Lovelace"], "n": [3]}))
     found = metadata.of_run(lake, SECRET, 0.1)
     assert found["preview"].value == "| name | n |\n|---|---|\n| ••• | 3 |"
-    assert found["chart"].value.startswith("![People](data:image/svg+xml;base64,")
-    import base64
-
-    svg = base64.b64decode(found["chart"].value.split("base64,")[1].rstrip(")")).decode()
-    assert "Ada" not in svg
-    assert "#1" in svg
+    assert found["chart"].value == "| name | People | |\n|---|---|--:|\n| #1 | " + "█" * 24 + " | 3 |"

@@ -8,16 +8,17 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import narwhals.stable.v2 as nw
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lakehouse.contracts import LANDING_REJECTS, Contract, quarantine_of
+from lakehouse.contracts import LANDING_REJECTS, Contract, Write, quarantine_of
 from lakehouse.domains import contracts, sources
 from lakehouse.domains.pipelines import contracts as c
 from lakehouse.domains.pipelines import transforms
-from lakehouse.errors import DataViolation, TableNotFound
+from lakehouse.errors import DataViolation, StaleWriter, TableNotFound
 from lakehouse.flow import Lake, ingest, open_lake, refresh
 from lakehouse.flow.ingest import report_strays
 from lakehouse.settings import Settings
@@ -347,3 +348,40 @@ def test_the_sample_gives_the_stated_rows_in_every_table(lake: Lake) -> None:
     assert result.all_problems == []
     found = {t.table: t.rows for t in result.tables}
     assert {name: found[name] for name in EXPECTED} == EXPECTED
+
+
+def test_a_group_that_no_longer_gives_a_row_leaves_the_table(lake: Lake) -> None:
+    def sound_days(events: nw.LazyFrame) -> nw.LazyFrame:
+        return transforms.pipeline_metrics(events).filter(nw.col("failed_count") == 0)
+
+    def step() -> None:
+        ingest(lake, c.RAW_PIPELINE_EVENTS, EVENT_SOURCES)
+        refresh(lake, c.PIPELINE_EVENTS, transforms.pipeline_events)
+        refresh(lake, c.PIPELINE_METRICS, sound_days)
+
+    land(lake, "a.ndjson", event("p1"), event("p2", at="2026-01-09T10:00:00Z"))
+    step()
+    land(lake, "b.ndjson", event("p3", "failed", at="2026-01-09T11:00:00Z"))
+    step()
+    assert [row[1].day for row in metrics(lake)] == [10]  # type: ignore[attr-defined]
+    assert_sound(lake)
+
+
+def test_a_table_computed_whole_follows_its_source_and_a_later_run_wins(lake: Lake) -> None:
+    whole = dataclasses.replace(c.PIPELINE_METRICS, name="whole_metrics", groups=None, write=Write.OVERWRITE)
+    land(lake, "a.ndjson", event("p1"))
+    run(lake)
+    assert refresh(lake, whole, transforms.pipeline_metrics).batches == 1
+    assert refresh(lake, whole, transforms.pipeline_metrics).batches == 0
+
+    def overtaken(events: nw.LazyFrame) -> nw.LazyFrame:
+        land(lake, "c.ndjson", event("p3"))
+        run(lake)
+        refresh(lake, whole, transforms.pipeline_metrics)
+        return transforms.pipeline_metrics(events)
+
+    land(lake, "b.ndjson", event("p2"))
+    run(lake)
+    with pytest.raises(StaleWriter, match="another run has computed it from a later"):
+        refresh(lake, whole, overtaken)
+    assert lake.store.scan(whole).collect()["total_pipelines"].to_list() == [3]

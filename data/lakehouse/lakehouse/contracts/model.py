@@ -132,7 +132,6 @@ class Contract:
     fresh_within: timedelta | None = None
     owner: str = "team:data-platform"
     chart: Chart | None = None
-    may_be_empty: bool = False
     by_name: dict[str, Column] = field(init=False, repr=False, compare=False, hash=False)
 
     def __post_init__(self) -> None:
@@ -259,7 +258,6 @@ def quarantine_of(contract: Contract) -> Contract:
         ),
         write=Write.APPEND,
         sources=contract.sources,
-        may_be_empty=True,
     )  # fmt: skip
 
 
@@ -267,14 +265,15 @@ LANDING_REJECTS = Contract(
     layer="quarantine",
     name="landing_files",
     domain="landing",
-    row="One landed file that could not be read, or whose shape nobody declared. The file itself stays in landing.",
+    row="One landed file that could not be read, or whose shape nobody declared. It stays in landing.",
     columns=(
-        Column(name="_source", type=Type.STRING, nullable=False, description="The file, as <source>/<path> below landing"),
+        Column(name="_source", type=Type.STRING, nullable=False,
+               description="The file, as <source>/<path> below landing"),
         Column(name="_fingerprint", type=Type.STRING, nullable=False, description="SHA-256 of its bytes"),
         Column(name="size_bytes", type=Type.INT64, nullable=False, unit="byte", description="Its size"),
         Column(name="reason", type=Type.STRING, nullable=False, description="Why it was refused"),
-        Column(name="_ingested_at", type=Type.TIMESTAMP, nullable=False, volatile=True, description="When it was refused (UTC)"),
+        Column(name="_ingested_at", type=Type.TIMESTAMP, nullable=False, volatile=True,
+               description="When it was refused (UTC)"),
     ),
     write=Write.APPEND,
-    may_be_empty=True,
 )  # fmt: skip

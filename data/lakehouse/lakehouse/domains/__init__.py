@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
 
@@ -49,11 +50,24 @@ def sample_files() -> dict[str, bytes]:
 def _declared(module: str, name: str) -> list[Any]:
     """Return what each domain's `module` declares as `name`; a domain without that module has none."""
     found = []
-    for domain in sorted(m.name for m in iter_modules(__path__) if m.ispkg):
+    for domain in _domains():
         path = f"{__name__}.{domain}.{module}"
-        if find_spec(path) is not None:
-            found.append(getattr(import_module(path), name, ()))
-    return [each for each in found if each != ()]
+        if find_spec(path) is None:
+            continue
+        loaded = import_module(path)
+        if not hasattr(loaded, name):
+            raise ContractError(f"{path} declares no {name}; name them there, so that they are found")
+        found.append(getattr(loaded, name))
+    return found
+
+
+def _domains() -> list[str]:
+    """Return the domains' names. A folder that looks like one but cannot be imported is refused."""
+    packages = {m.name for m in iter_modules(__path__) if m.ispkg}
+    folders = {p.parent.name for root in __path__ for p in Path(root).glob("*/contracts.py")}
+    if lost := sorted(folders - packages):
+        raise ContractError(f"domain folders without an __init__.py are not found: {', '.join(lost)}; add it")
+    return sorted(packages)
 
 
 def _no_two(what: str, names: list[str]) -> None:

@@ -6,6 +6,7 @@ Does not: what a table is (contracts), how it is stored (store), what a domain c
 
 from lakehouse.flow.ingest import IngestReport, ingest
 from lakehouse.flow.lake import Lake, open_lake
-from lakehouse.flow.refresh import RefreshReport, refresh
+from lakehouse.flow.refresh import refresh
+from lakehouse.flow.step import RefreshReport
 
 __all__ = ["IngestReport", "Lake", "RefreshReport", "ingest", "open_lake", "refresh"]

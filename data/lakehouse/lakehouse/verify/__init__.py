@@ -8,6 +8,7 @@ from lakehouse.verify.checks import (
     TableReport,
     Verification,
     conservation_problems,
+    conservation_totals,
     key_problems,
     verify,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "TableReport",
     "Verification",
     "conservation_problems",
+    "conservation_totals",
     "content_hash",
     "key_problems",
     "verify",

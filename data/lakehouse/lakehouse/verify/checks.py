@@ -13,11 +13,12 @@ import polars as pl
 from lakehouse.contracts import LANDING_REJECTS, Contract, Write, quarantine_of
 from lakehouse.errors import LakeError, StorageUnavailable, TableNotFound, plain
 from lakehouse.flow import Lake
-from lakehouse.flow.marks import MERGED, QUARANTINED, READ, ROWS, WATERMARK, position_mark
+from lakehouse.flow.marks import MERGED, QUARANTINED, READ, ROWS, TOTALS, WATERMARK, position_mark
 from lakehouse.store import Snapshot
 from lakehouse.verify.content import content_hash
 
 INIT = "make init-data-layers"
+SEED = f"put files into landing (`make seed`), then {INIT}"
 REBUILD = "restore the table from a backup, or `make nuke` and start again"
 
 
@@ -76,6 +77,10 @@ def verify(
     side = [t for t in side_tables(tables) if t.path in found]
     for table in (*tables, *side):
         result.tables.append(_table(lake, table, materialised or {}))
+    if all(t.rows == 0 for t in result.tables):
+        result.problems.append(
+            Problem(table="lake", check="rows", message="the lake is empty: no table has a row", fix=SEED)
+        )
     declared = {t.path for t in (*tables, *side_tables(tables))}
     result.problems += [
         Problem(table=name, check="declared", message="nobody declared this table",
@@ -115,7 +120,6 @@ def _first_failing_stage(
         [("files", lambda: file_problems(lake, table, snapshot), REBUILD)],
         [("schema", lambda: lake.store.schema_problems(table), "migrate the table, or restore the contract")],
         [
-            ("rows", lambda: _no_rows(table, snapshot), f"put files into landing (`make seed`), then {INIT}"),
             ("rows", lambda: row_problems(lake, table, snapshot), REBUILD),
             ("version", lambda: version_problems(lake, table, snapshot, materialised), REBUILD),
             ("key", lambda: key_problems(lake, table), REBUILD),
@@ -145,10 +149,6 @@ def file_problems(lake: Lake, table: Contract, snapshot: Snapshot) -> list[str]:
     if not missing:
         return []
     return [f"{len(missing)} of {snapshot.files} data files are missing or cut short, as {missing[0]}"]
-
-
-def _no_rows(table: Contract, snapshot: Snapshot) -> list[str]:
-    return ["the table is empty"] if not snapshot.rows and not table.may_be_empty else []
 
 
 def row_problems(lake: Lake, table: Contract, snapshot: Snapshot) -> list[str]:
@@ -200,26 +200,31 @@ def position_problems(lake: Lake, table: Contract) -> list[str]:
     return problems
 
 
+def conservation_totals(lake: Lake, table: Contract) -> dict[str, int]:
+    """Return `read`, `merged` and `quarantined` as the table's commits counted them, and the rows `here`."""
+    counted = lake.store.marks(table, TOTALS)
+    return {name: counted.get(name, 0) for name in TOTALS} | {"here": lake.store.snapshot(table).rows}
+
+
 def conservation_problems(lake: Lake, table: Contract) -> list[str]:
-    """Check rows read = written + merged + quarantined, each counted where it lies."""
+    """Check rows read = rows here + merged + quarantined, each counted where it lies."""
     if not table.row_wise:
         return []
     source = table.sources[0]
     at = _mark(lake, table, position_mark(source))
-    read, merged, quarantined = (_mark(lake, table, name) for name in (READ, MERGED, QUARANTINED))
-    came = (
-        lake.store.scan(source).filter(pl.col("_batch_id") <= at).select(pl.len()).collect(engine="streaming")
-    )
+    totals = conservation_totals(lake, table)
+    read, merged, quarantined, here = (totals[name] for name in (READ, MERGED, QUARANTINED, "here"))
+    rows = lake.store.scan(source).filter(pl.col("_batch_id") <= at).select(pl.len())
+    came = rows.collect(engine="streaming").item()
     quarantine = quarantine_of(table)
     kept = lake.store.snapshot(quarantine).rows if lake.store.exists(quarantine) else 0
-    rows = lake.store.snapshot(table).rows
     problems = []
-    if read != came.item():
-        problems.append(f"it read {read} rows, but {source} holds {came.item()}")
+    if read != came:
+        problems.append(f"it read {read} rows, but {source} holds {came}")
     if quarantined != kept:
         problems.append(f"it quarantined {quarantined} rows, but {quarantine} holds {kept}")
-    if read != rows + merged + quarantined:
-        problems.append(f"{read} rows read, but {rows} here + {merged} merged + {quarantined} quarantined")
+    if read != here + merged + quarantined:
+        problems.append(f"{read} rows read, but {here} here + {merged} merged + {quarantined} quarantined")
     return problems
 
 

@@ -156,7 +156,6 @@ PIPELINE_METRICS = Contract(
     groups=Groups(by=lambda: [nw.col("workspace_id"), nw.col("occurred_at").dt.date().alias("date")]),
     fresh_within=timedelta(days=1),
     chart=Chart(label="date", value="total_pipelines", title="Pipelines ended per day"),
-    may_be_empty=True,
     columns=(
         _c("workspace_id", Type.STRING, "Workspace", of="workspace_id", nullable=False),
         _c("date", Type.DATE, "UTC day", of="occurred_at", nullable=False),

@@ -27,7 +27,7 @@ _LARGEST = 1e18
 
 
 def pipeline_events(raw: xp.Frame) -> xp.Frame:
-    """Bronze raw_pipeline_events -> Silver pipeline_events, row by row."""
+    """Type, name and score each event; what cannot be read is left to the contract's rules."""
     fields = {
         "duration_ms_text": "$.duration_ms",
         "activities_executed_text": "$.activities_executed",
@@ -51,7 +51,7 @@ def pipeline_events(raw: xp.Frame) -> xp.Frame:
 
 
 def crawler_results(raw: xp.Frame) -> xp.Frame:
-    """Bronze raw_crawler_results -> Silver crawler_results, row by row.
+    """Type and score each profile; what cannot be read is left to the contract's rules.
 
     The payload's own username wins over the envelope's; the envelope's time wins over the payload's.
     """
@@ -71,9 +71,7 @@ def crawler_results(raw: xp.Frame) -> xp.Frame:
 
 
 def pipeline_metrics(events: xp.Frame) -> xp.Frame:
-    """Silver pipeline_events -> Gold pipeline_metrics.
-
-    Only events that end a pipeline count; a pipeline counts once a day, by its last outcome (on a tie of
+    """Only events that end a pipeline count; a pipeline counts once a day, by its last outcome (on a tie of
     times, by the event type that sorts last, so a GitHub run wins over its jobs). A workspace and day
     without such an event gives no row. Durations ignore nulls, and are null where all are.
     """
@@ -106,7 +104,7 @@ def pipeline_metrics(events: xp.Frame) -> xp.Frame:
 
 
 def user_profiles(results: xp.Frame) -> xp.Frame:
-    """Silver crawler_results -> Gold user_profiles, by the latest scrape of each username.
+    """The latest scrape of each username, with its ratios and grades.
 
     Two scrapes at one time: the method_id that sorts last. A null count stays null in the ratios it goes
     into (engagement_rate, following_ratio), adds nothing to influence_score, and gives activity `unknown`.

@@ -1,0 +1,164 @@
+"""One output row per source row: in batches, each row written, merged as a duplicate, or quarantined.
+
+Belongs here: where batches end, splitting and counting them, committing rows and position together.
+Does not: rules (rules.py), aggregates (aggregates.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import polars as pl
+
+from lakehouse.contracts import POINTER, Contract, quarantine_of
+from lakehouse.errors import DataViolation
+from lakehouse.flow.marks import (
+    MERGED,
+    QUARANTINED,
+    READ,
+    ROWS,
+    RUN_QUARANTINED,
+    RUN_READ,
+    TOTALS,
+    WATERMARK,
+    position_mark,
+)
+from lakehouse.flow.rules import Split, split
+from lakehouse.flow.step import Step
+from lakehouse.store import Commit, CommitResult, Outcome, Token
+
+
+def batches(step: Step) -> None:
+    """Take every row past the table's position, in steps of about `lake.batch_rows`."""
+    lake, table, source = step.lake, step.table, step.table.sources[0]
+    lake.store.ensure(quarantine_of(table))
+    name = position_mark(source)
+    position = lake.store.marks(table, [name]).get(name, 0)
+    version = lake.store.snapshot(source).version
+    for upper in _bounds(step, position, version):
+        rows = lake.store.scan(source, version=version)
+        _batch(
+            step,
+            rows.filter(pl.col("_batch_id").is_between(position, upper, closed="right")).collect(),
+            Token(name, upper),
+        )
+        position = upper
+    last = lake.store.marks(table, [RUN_READ, RUN_QUARANTINED])
+    step.report.last_read, step.report.last_quarantined = last.get(RUN_READ, 0), last.get(RUN_QUARANTINED, 0)
+
+
+def _bounds(step: Step, position: int, version: int) -> list[int]:
+    """Return the last batch number of each step from `position` to the source's end.
+
+    Quarantine is committed before the table. A kill between the two leaves it one step ahead; that very
+    step is done again first, so that its token recognises the refused rows.
+    """
+    lake, table, source = step.lake, step.table, step.table.sources[0]
+    name = position_mark(source)
+    ahead = lake.store.marks(quarantine_of(table), [name]).get(name, 0)
+    sizes = (
+        lake.store.scan(source, version=version)
+        .filter(pl.col("_batch_id") > position)
+        .group_by("_batch_id")
+        .len()
+        .sort("_batch_id")
+        .collect(engine="streaming")
+    )
+    bounds: list[int] = []
+    held = last = 0
+    for number, rows in sizes.iter_rows():
+        if held and number > ahead and held + rows > lake.batch_rows:
+            bounds.append(last)
+            held = 0
+        held, last = held + rows, number
+        if number == ahead:
+            bounds.append(number)
+            held = 0
+    return [*bounds, last] if held else bounds
+
+
+def _batch(step: Step, taken: pl.DataFrame, token: Token) -> None:
+    made = step.compute(taken.lazy())
+    if made.height != taken.height:
+        raise DataViolation(
+            f"refreshing {step.table}: the transform made {made.height} rows of {taken.height}. "
+            "It must return one row per source row; refuse rows by rules, so that each is accounted for."
+        )
+    parts = split(step.table, made)
+    kept = latest(step.table, parts.good)
+    repeats = parts.good.height - kept.height
+    _keep_refused(step, taken, parts, token)
+    commit = Commit(
+        token=token, reads=(ROWS, *TOTALS), marks=_counters(step, parts, repeats, token), info=step.info
+    )
+    result = step.lake.store.merge(step.table, kept, commit)
+    step.report.version = result.version
+    if result.landed == "now":
+        _count(step, parts, repeats, result)
+
+
+def _counters(
+    step: Step, parts: Split, repeats: int, token: Token
+) -> Callable[[Outcome, Mapping[str, int]], dict[str, int]]:
+    """Return the marks of one batch as a function of what its merge will do."""
+    refused = parts.refused.height
+    read = parts.good.height + refused
+
+    def marks(outcome: Outcome, before: Mapping[str, int]) -> dict[str, int]:
+        return {
+            WATERMARK: token.value,
+            ROWS: before.get(ROWS, 0) + outcome.inserted,
+            READ: before.get(READ, 0) + read,
+            MERGED: before.get(MERGED, 0) + repeats + outcome.updated,
+            QUARANTINED: before.get(QUARANTINED, 0) + refused,
+            RUN_READ: step.report.read + read,
+            RUN_QUARANTINED: step.report.quarantined + refused,
+        }
+
+    return marks
+
+
+def _count(step: Step, parts: Split, repeats: int, result: CommitResult) -> None:
+    report = step.report
+    report.read += parts.good.height + parts.refused.height
+    report.written += result.outcome.inserted
+    report.merged += repeats + result.outcome.updated
+    report.updated += result.outcome.updated
+    report.quarantined += parts.refused.height
+    report.batches += 1
+    for total, part in ((report.failures, parts.failures), (report.warnings, parts.warnings)):
+        for rule, rows in part.items():
+            total[rule] = total.get(rule, 0) + rows
+
+
+def latest(table: Contract, frame: pl.DataFrame) -> pl.DataFrame:
+    """Keep one row per key: the one that landed last."""
+    repeated = frame.select(pl.struct(table.key).is_duplicated()).to_series() if frame.height else None
+    if repeated is None or not repeated.any():
+        return frame
+    order = [name for name in ("_batch_id", "_source", "_row") if name in frame.columns]
+    newest = (
+        frame.filter(repeated).sort(order).unique(subset=list(table.key), keep="last", maintain_order=True)
+    )
+    return pl.concat([frame.filter(~repeated), newest])
+
+
+def _keep_refused(step: Step, taken: pl.DataFrame, parts: Split, token: Token) -> None:
+    """Write refused rows as they were, with their reasons, under the same token as the batch."""
+    if parts.refused.is_empty():
+        return
+    target = quarantine_of(step.table)
+    payload = [name for name in taken.columns if not name.startswith("_")]
+    rows = (
+        taken.join(parts.refused, on=list(POINTER), how="inner")
+        .with_columns(
+            pl.struct(payload).struct.json_encode().alias("record"),
+            contract_version=pl.lit(step.table.version),
+        )
+        .select(target.column_names)
+    )
+
+    def marks(outcome: Outcome, before: Mapping[str, int]) -> dict[str, int]:
+        return {ROWS: before.get(ROWS, 0) + outcome.inserted}
+
+    step.lake.store.append(target, rows, Commit(token=token, reads=(ROWS,), marks=marks, info=step.info))
