@@ -33,6 +33,7 @@ from urllib.request import urlopen
 
 _JOB = "materialize_all"
 _UI_DEADLINE_SECONDS = 90
+_SENSOR_RUN_DEADLINE_SECONDS = 600
 _SOURCE_TAG = "odp/source"
 _SOURCE = "embedded init"
 
@@ -116,6 +117,7 @@ def init(place: Place) -> int:
     _seed()
     with _only_one(place), dg.DagsterInstance.get() as instance:
         _end_orphans(instance)
+        _wait_for_sensor_runs(place, instance)
         run_id = str(uuid.uuid4())
         job = defs.resolve_job_def(_JOB)
         with _progress(instance, run_id) as told:
@@ -162,6 +164,20 @@ def _end_orphans(instance) -> None:  # type: ignore[no-untyped-def]
             run, "The process was killed. Nothing is lost: this run goes on from there."
         )
         print(f"run {run.run_id[:8]} was killed: ended it, starting over", flush=True)
+
+
+def _wait_for_sensor_runs(place: Place, instance) -> None:  # type: ignore[no-untyped-def]
+    """Let a run that the UI's sensor has started come to its end: two at once would only conflict."""
+    import dagster as dg
+
+    going = dg.RunsFilter(job_name=_JOB, statuses=[dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED])
+    deadline = time.monotonic() + _SENSOR_RUN_DEADLINE_SECONDS
+    said = False
+    while _running(place) is not None and instance.get_runs_count(going) and time.monotonic() < deadline:
+        if not said:
+            print("the sensor has started a run: waiting for its end", flush=True)
+            said = True
+        time.sleep(0.5)
 
 
 class _Told:

@@ -367,6 +367,20 @@ def test_a_group_that_no_longer_gives_a_row_leaves_the_table(lake: Lake) -> None
     assert_sound(lake)
 
 
+def test_a_table_computed_whole_notices_a_source_that_was_built_again(lake: Lake, tmp_path: Path) -> None:
+    import shutil
+
+    whole = dataclasses.replace(c.PIPELINE_METRICS, name="whole_metrics", groups=None, write=Write.OVERWRITE)
+    land(lake, "a.ndjson", event("p1"))
+    run(lake)
+    refresh(lake, whole, transforms.pipeline_metrics)
+    shutil.rmtree(tmp_path / "lake" / "silver")
+    land(lake, "b.ndjson", event("p2"))
+    run(lake)  # one batch fewer than commits before: the same version, another table
+    assert refresh(lake, whole, transforms.pipeline_metrics).batches == 1
+    assert lake.store.scan(whole).collect()["total_pipelines"].to_list() == [2]
+
+
 def test_a_table_computed_whole_follows_its_source_and_a_later_run_wins(lake: Lake) -> None:
     whole = dataclasses.replace(c.PIPELINE_METRICS, name="whole_metrics", groups=None, write=Write.OVERWRITE)
     land(lake, "a.ndjson", event("p1"))

@@ -13,7 +13,7 @@ import polars as pl
 
 from lakehouse.contracts import Groups
 from lakehouse.errors import DataViolation, StaleWriter
-from lakehouse.flow.marks import ROWS, WATERMARK, position_mark
+from lakehouse.flow.marks import ROWS, WATERMARK, identity_mark, position_mark
 from lakehouse.flow.rules import split
 from lakehouse.flow.step import Step
 from lakehouse.store import Commit, Outcome, Token
@@ -60,25 +60,32 @@ def _vanished(step: Step, touched: pl.LazyFrame, made: pl.DataFrame) -> bool:
 def everything(step: Step) -> None:
     """Compute the whole table, unless each source is at the version it was computed from."""
     lake, table = step.lake, step.table
-    versions = {source: lake.store.snapshot(source).version for source in table.sources}
-    names = {position_mark(source): version for source, version in versions.items()}
-    if lake.store.marks(table, list(names)) == names:
+    seen = {source: lake.store.snapshot(source) for source in table.sources}
+    names = {position_mark(source): snapshot.version for source, snapshot in seen.items()}
+    these = {identity_mark(source): _number(snapshot.identity) for source, snapshot in seen.items()}
+    if lake.store.marks(table, [*names, *these]) == {**names, **these}:
         return
-    made = _good(step, step.compute(*[lake.store.scan(s, version=v) for s, v in versions.items()]))
+    made = _good(step, step.compute(*[lake.store.scan(s, version=at.version) for s, at in seen.items()]))
 
     def marks(outcome: Outcome, before: Mapping[str, int]) -> dict[str, int]:
-        newer = [name for name, version in names.items() if before.get(name, -1) > version]
+        same = all(before.get(name, number) == number for name, number in these.items())
+        newer = [name for name, version in names.items() if same and before.get(name, -1) > version]
         if newer:
             raise StaleWriter(
                 f"refreshing {table}: another run has computed it from a later {newer[0]}. "
                 "Nothing was written; its result stands."
             )
-        return {**names, ROWS: outcome.inserted}
+        return {**names, **these, ROWS: outcome.inserted}
 
-    result = lake.store.overwrite(table, made, Commit(reads=tuple(names), marks=marks, info=step.info))
+    result = lake.store.overwrite(table, made, Commit(reads=(*names, *these), marks=marks, info=step.info))
     step.report.version = result.version
     step.report.batches = 1
     step.report.written = result.outcome.inserted
+
+
+def _number(identity: str) -> int:
+    """A mark is a whole number: 60 bits of the table's UUID."""
+    return int(identity.replace("-", "")[:15], 16)
 
 
 def _good(step: Step, made: pl.DataFrame) -> pl.DataFrame:

@@ -9,6 +9,7 @@ Belongs here: the vocabulary of marks. Does not: reading or writing them (store)
     seen:<stamp>       Bronze: a file of that name, size and time need not be read again to know its bytes
     part:<fingerprint> Bronze: a file larger than a batch is in so far; rows
     position:<table>   consumer: how far it has read <table>
+    identity:<table>   consumer: which <table> that was, where the position is only a version
     read, merged, quarantined   consumer: running totals of the conservation equation
     run_read, run_quarantined   consumer: the same for the last run that read anything
 """
@@ -43,6 +44,10 @@ def seen_mark(file: LandedFile) -> str:
 
 def part_mark(fingerprint: str) -> str:
     return f"part:{fingerprint}"
+
+
+def identity_mark(source: Contract) -> str:
+    return f"identity:{source.path}"
 
 
 def position_mark(source: Contract) -> str:

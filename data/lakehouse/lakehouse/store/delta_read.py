@@ -58,6 +58,7 @@ class DeltaReader:
         return Snapshot(
             table=table.path,
             uri=self.uri(table),
+            identity=str(delta.metadata().id),
             version=delta.version(),
             rows=int(adds["num_records"].sum() or 0),
             size_bytes=int(adds["size_bytes"].sum() or 0),

@@ -71,6 +71,7 @@ class Snapshot:
 
     table: str
     uri: str
+    identity: str  # of this very table: another one under the same name has another
     version: int
     rows: int
     size_bytes: int
