@@ -11,11 +11,13 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import DeltaError
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lakehouse.contracts import Column, Contract, Type, Write
 from lakehouse.errors import DataViolation, SchemaViolation, StaleWriter, StorageUnavailable, TableNotFound
 from lakehouse.settings import Settings
-from lakehouse.store import Commit, DeltaStore, Outcome, Token
+from lakehouse.store import Commit, DeltaStore, Outcome, Token, repeats
 from lakehouse.store.delta import partition_predicate
 
 EVENTS = Contract(
@@ -284,3 +286,15 @@ def test_missing_and_cut_files_are_named(store: DeltaStore) -> None:
 def test_the_probe_accepts_a_folder(store: DeltaStore) -> None:
     store.probe()
     assert store.found() == []
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", "b", None, ""]), st.integers(0, 3)), max_size=30))
+def test_repeats_are_found_exactly(rows: list[tuple[str | None, int]]) -> None:
+    frame = pl.DataFrame(rows, schema={"k": pl.String, "n": pl.Int64}, orient="row")
+    assert repeats(frame, ["k", "n"]).to_list() == [rows.count(row) > 1 for row in rows]
+
+
+def test_rows_of_one_hash_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pl.DataFrame, "hash_rows", lambda self: pl.Series([7] * self.height, dtype=pl.UInt64))
+    frame = pl.DataFrame({"k": ["a", "b", "a", "c"]})
+    assert repeats(frame, ["k"]).to_list() == [True, False, True, False]

@@ -26,7 +26,7 @@ class Lake:
     store: TableStore
     landing: Landing
     clock: Callable[[], datetime] = field(default=now)
-    batch_rows: int = 500_000
+    batch_rows: int = 1_000_000
 
 
 def open_lake(settings: Settings | None = None) -> Lake:

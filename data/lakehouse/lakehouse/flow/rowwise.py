@@ -25,7 +25,7 @@ from lakehouse.flow.marks import (
 )
 from lakehouse.flow.rules import Split, split
 from lakehouse.flow.step import Step
-from lakehouse.store import Commit, CommitResult, Outcome, Token
+from lakehouse.store import Commit, CommitResult, Outcome, Token, repeats
 
 
 def batches(step: Step) -> None:
@@ -133,8 +133,8 @@ def _count(step: Step, parts: Split, repeats: int, result: CommitResult) -> None
 
 def latest(table: Contract, frame: pl.DataFrame) -> pl.DataFrame:
     """Keep one row per key: the one that landed last."""
-    repeated = frame.select(pl.struct(table.key).is_duplicated()).to_series() if frame.height else None
-    if repeated is None or not repeated.any():
+    repeated = repeats(frame, table.key)
+    if not repeated.any():
         return frame
     order = [name for name in ("_batch_id", "_source", "_row") if name in frame.columns]
     newest = (

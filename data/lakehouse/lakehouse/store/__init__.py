@@ -5,6 +5,17 @@ Does not: what a table means (contracts), or when to write it (flow).
 """
 
 from lakehouse.store.delta import DeltaStore
+from lakehouse.store.frames import repeats
 from lakehouse.store.protocol import Commit, CommitResult, Marks, Outcome, Snapshot, TableStore, Token
 
-__all__ = ["Commit", "CommitResult", "DeltaStore", "Marks", "Outcome", "Snapshot", "TableStore", "Token"]
+__all__ = [
+    "Commit",
+    "CommitResult",
+    "DeltaStore",
+    "Marks",
+    "Outcome",
+    "Snapshot",
+    "TableStore",
+    "Token",
+    "repeats",
+]
