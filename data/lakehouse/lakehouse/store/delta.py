@@ -56,7 +56,7 @@ class DeltaStore(DeltaReader):
             except Exception as exc:
                 if not self.exists(table):  # the other of two creators may have won: then all is well
                     raise StorageUnavailable(f"creating {table}: {plain(exc)}") from exc
-        delta = self.open(table)
+        delta = self.latest(table)
         problems = differences(table, delta.schema())
         if problems:
             raise SchemaViolation(
@@ -147,7 +147,7 @@ class DeltaStore(DeltaReader):
                 outcome=Outcome(rows=0, inserted=0, updated=0),
                 landed="noop",
             )
-        return commit_with_retries(table, lambda: self.open(table), commit, attempt)
+        return commit_with_retries(table, lambda fresh: self.latest(table, fresh=fresh), commit, attempt)
 
     def _append(self, delta: DeltaTable, frame: pl.DataFrame, properties: CommitProperties) -> None:
         self._write(delta, frame, properties, mode="append")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import polars as pl
 from deltalake import DeltaTable
-from deltalake.exceptions import TableNotFoundError
+from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from lakehouse.contracts import Contract
 from lakehouse.errors import SchemaViolation, StorageUnavailable, TableNotFound, plain
@@ -30,6 +30,7 @@ class DeltaReader:
         self.settings = settings
         self.files = files or open_files(settings)
         self._options = settings.storage_options()
+        self._handles: dict[str, DeltaTable] = {}
 
     def uri(self, table: Contract) -> str:
         return self.files.uri(table.path)
@@ -37,9 +38,27 @@ class DeltaReader:
     def exists(self, table: Contract) -> bool:
         """Return whether the table has ever been written."""
         try:
-            return bool(DeltaTable.is_deltatable(self.uri(table), storage_options=self._options))
-        except OSError as exc:
-            raise self._unavailable(f"looking for {table}", exc) from exc
+            self.latest(table)
+        except TableNotFound:
+            return False
+        return True
+
+    def latest(self, table: Contract, *, fresh: bool = False) -> DeltaTable:
+        """Return the table's one handle, brought up to its newest version; `fresh` reads its log anew.
+
+        Opening a log takes several requests, bringing a handle up to date takes one. The handle moves on with
+        every call, so nobody may keep it: what is scanned has a handle of its own.
+        """
+        handle = None if fresh else self._handles.get(table.path)
+        if handle is not None:
+            try:
+                handle.update_incremental()
+            except (DeltaError, OSError):
+                handle = None
+        if handle is None:
+            self._handles.pop(table.path, None)
+            handle = self._handles[table.path] = self.open(table)
+        return handle
 
     def open(self, table: Contract, *, version: int | None = None) -> DeltaTable:
         """Open a table's log. Raises TableNotFound, StorageUnavailable."""
@@ -53,7 +72,7 @@ class DeltaReader:
             raise self._unavailable(f"opening {table}", exc) from exc
 
     def snapshot(self, table: Contract, *, version: int | None = None) -> Snapshot:
-        delta = self.open(table, version=version)
+        delta = self.latest(table) if version is None else self.open(table, version=version)
         adds = _adds(delta)
         return Snapshot(
             table=table.path,
@@ -81,9 +100,10 @@ class DeltaReader:
 
     def marks(self, table: Contract, names: Sequence[str]) -> dict[str, int]:
         """Return those of `names` that the table holds; a table never written holds none."""
-        if not self.exists(table):
+        try:
+            return _marks(self.latest(table), names)
+        except TableNotFound:
             return {}
-        return _marks(self.open(table), names)
 
     def history(self, table: Contract, *, limit: int | None = None) -> list[HistoryEntry]:
         """Return the commits, newest first."""
@@ -94,17 +114,17 @@ class DeltaReader:
                 operation=str(entry.get("operation", "")),
                 info={k: v for k, v in entry.items() if k not in ("version", "timestamp", "operation")},
             )
-            for entry in self.open(table).history(limit)
+            for entry in self.latest(table).history(limit)
         ]
 
     def schema_problems(self, table: Contract) -> list[str]:
         """Say how the stored schema differs from the contract; empty when it does not."""
-        return differences(table, self.open(table).schema())
+        return differences(table, self.latest(table).schema())
 
     def missing_files(self, table: Contract) -> list[str]:
         """Return the files that the log names and the store lacks, or holds in another size."""
         stored = self.files.sizes(table.path)
-        adds = _adds(self.open(table)).select("path", "size_bytes")
+        adds = _adds(self.latest(table)).select("path", "size_bytes")
         return [path for path, size in adds.iter_rows() if stored.get(path) != size]
 
     def found(self) -> list[str]:

@@ -41,7 +41,7 @@ class Attempt:
 
 def commit_with_retries(
     table: Contract,
-    reopen: Callable[[], DeltaTable],
+    reopen: Callable[[bool], DeltaTable],
     commit: Commit,
     attempt: Callable[[DeltaTable], Attempt],
 ) -> CommitResult:
@@ -51,7 +51,7 @@ def commit_with_retries(
     """
     last: BaseException | None = None
     for number in range(1, _TRIES + 1):
-        delta = reopen()
+        delta = reopen(False)
         if _already(table, delta, commit):
             return _result(table, delta, Outcome(rows=0, inserted=0, updated=0), "earlier", number)
         tried = attempt(delta)
@@ -113,9 +113,9 @@ def _already(table: Contract, delta: DeltaTable, commit: Commit) -> bool:
     )
 
 
-def _reread(table: Contract, reopen: Callable[[], DeltaTable], cause: BaseException) -> DeltaTable:
+def _reread(table: Contract, reopen: Callable[[bool], DeltaTable], cause: BaseException) -> DeltaTable:
     try:
-        return reopen()
+        return reopen(True)
     except LakeError as exc:
         raise StorageUnavailable(
             f"writing {table}: {plain(cause)}; and the log cannot be read to see whether it landed. "
