@@ -32,6 +32,13 @@ SIX = {
 }
 
 
+@pytest.fixture(autouse=True)
+def up(stack: Stack) -> None:
+    """Tests of other files end services on purpose; here each begins with all of them."""
+    done = stack.make("start", "PROFILE=full")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_full_is_healthy_and_verified(stack: Stack) -> None:
     containers = stack.containers()
     assert stack.running() == FULL
