@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from checkouts import clean_env, wait_until
+from checkouts import ROOT, clean_env, wait_until
 
 from odpctl.checkout import Checkout
 from odpctl.data import write_tar
@@ -201,3 +201,11 @@ def test_upload_takes_files_and_never_what_lies_outside(tmp_path: Path) -> None:
     out.seek(0)
     with tarfile.open(fileobj=out) as tar:
         assert tar.getnames() == ["github/a.json"]
+
+
+def test_a_reader_that_goes_away_leaves_no_traceback() -> None:
+    done = subprocess.run(
+        ["bash", "-c", "set -o pipefail; python3 ops/scripts/odp.py doctor | true"],
+        cwd=ROOT, env=clean_env(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr

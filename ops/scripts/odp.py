@@ -26,4 +26,10 @@ if sys.version_info < MINIMUM:
 if __name__ == "__main__":
     from odpctl.main import main
 
-    sys.exit(main(sys.argv[1:]))
+    try:
+        code = main(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read along, such as `head`, has gone: no reason for a traceback
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
+    sys.exit(code)
