@@ -321,15 +321,19 @@ def _running(place: Place) -> int | None:
     try:
         pid = int(place.pid_file.read_text(encoding="utf-8"))
         os.killpg(pid, 0)
-        command = subprocess.run(  # noqa: S603
-            ["ps", "-o", "command=", "-p", str(pid)],  # noqa: S607
-            capture_output=True,
-            text=True,
-            check=False,
-        ).stdout
+        command = _command_line(pid)
     except (OSError, ValueError):
         return None
     return pid if "orchestration.definitions" in command else None
+
+
+def _command_line(pid: int) -> str:
+    """Return a process's whole command line; from /proc where there is one (a slim system has no `ps`)."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8").replace("\0", " ")
+    except OSError:
+        asked = ["ps", "-ww", "-o", "command=", "-p", str(pid)]
+        return subprocess.run(asked, capture_output=True, text=True, check=False).stdout  # noqa: S603
 
 
 def _answers(place: Place) -> bool:

@@ -12,6 +12,8 @@ from lakehouse.contracts import LAYERS
 from lakehouse.errors import StorageUnavailable, plain
 from lakehouse.settings import Settings
 
+_LOOK_SECONDS = 5
+
 
 class Files(Protocol):
     """Where tables live: one folder or one bucket per layer."""
@@ -63,6 +65,7 @@ class BucketFiles:
         return f"s3://{path}"
 
     def names(self) -> list[str]:
+        self._look()
         found = []
         for layer in LAYERS:
             for page in self._pages(Bucket=layer, Delimiter="/"):
@@ -76,6 +79,22 @@ class BucketFiles:
             for page in self._pages(Bucket=layer, Prefix=f"{name}/")
             for item in page.get("Contents", [])
         }
+
+    def _look(self) -> None:
+        """Fail within seconds when nothing answers: the patience of the other calls is for a loaded store."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            s3_client(self._settings, patience_seconds=_LOOK_SECONDS, attempts=1).head_bucket(
+                Bucket=LAYERS[0]
+            )
+        except ClientError:
+            return  # it answers; what it says is for the call that needs it
+        except BotoCoreError as exc:
+            raise StorageUnavailable(
+                f"reaching the object store at {self._settings.s3_endpoint}: {plain(exc)}. "
+                "Is it up? `make status` tells."
+            ) from exc
 
     def _pages(self, **arguments: str) -> list[dict[str, Any]]:
         from botocore.exceptions import BotoCoreError, ClientError
@@ -95,7 +114,7 @@ class BucketFiles:
         return self._client
 
 
-def s3_client(settings: Settings) -> Any:
+def s3_client(settings: Settings, *, patience_seconds: float = 60, attempts: int = 3) -> Any:
     """Return a boto3 S3 client: path-style, few retries, short timeouts."""
     import boto3
     from botocore.config import Config
@@ -108,9 +127,9 @@ def s3_client(settings: Settings) -> Any:
         region_name=settings.s3_region,
         config=Config(
             s3={"addressing_style": "path"},
-            retries={"max_attempts": 3, "mode": "standard"},
-            connect_timeout=5,
-            read_timeout=60,
+            retries={"total_max_attempts": attempts, "mode": "standard"},
+            connect_timeout=min(5, patience_seconds),
+            read_timeout=patience_seconds,
             max_pool_connections=32,
         ),
     )
