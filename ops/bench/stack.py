@@ -39,12 +39,12 @@ def measure(repeat: int = 3) -> dict[str, Any]:
             stack.make("start", "PROFILE=full")  # builds the image; not counted
             starts = []
             for _ in range(repeat):
-                stack.make("nuke", "FORCE=1", "KEEP_IMAGE=1")
+                stack.make("nuke", "FORCE=1")
                 starts.append(stack.timed_start())
             again = stack.timed_start()
+            idle = stack.idle_memory()
             inits = [stack.init() for _ in range(repeat)]
             clis = [stack.cli() for _ in range(repeat)]
-            idle = stack.idle_memory()
             sizes = stack.image_sizes()
         finally:
             stack.make("nuke", "FORCE=1", check=False)

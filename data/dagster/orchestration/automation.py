@@ -40,12 +40,12 @@ def on_landed_file(
     context: dg.SensorEvaluationContext, lake: LakeResource
 ) -> dg.SensorResult | dg.SkipReason:
     """Compare landing with what it was at the last run that this sensor saw or asked for."""
-    listing = fingerprint(lake.open().landing.list())
+    listing = fingerprint(lake.landing().list())
     if listing == context.cursor:
         return dg.SkipReason("landing is as it was")
     if context.instance.get_runs_count(dg.RunsFilter(job_name=materialize_all.name, statuses=GOING)):
         return dg.SkipReason("a run is going on; looking again after it")
-    if context.cursor is None and _covered(context.instance, lake.open().landing.list()):
+    if context.cursor is None and _covered(context.instance, lake.landing().list()):
         context.update_cursor(listing)
         return dg.SkipReason("a finished run has seen these files")
     return dg.SensorResult(run_requests=[dg.RunRequest(run_key=f"landing-{listing}")], cursor=listing)

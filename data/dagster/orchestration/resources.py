@@ -11,6 +11,7 @@ import dagster as dg
 
 if TYPE_CHECKING:
     from lakehouse.flow import Lake
+    from lakehouse.landing import Landing
 
 
 class LakeResource(dg.ConfigurableResource):
@@ -21,3 +22,10 @@ class LakeResource(dg.ConfigurableResource):
         from lakehouse.flow import open_lake
 
         return open_lake()
+
+    def landing(self) -> Landing:
+        """Return the landing place alone: a sensor that lists it every half minute needs no table format."""
+        from lakehouse.landing import landing_of
+        from lakehouse.settings import Settings
+
+        return landing_of(Settings.from_env())

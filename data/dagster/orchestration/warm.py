@@ -5,13 +5,19 @@ Belongs here: imports that start no thread. Does not: Polars and deltalake, whic
 
 import importlib
 
+import arro3.core
 import boto3
 import dagster
 import dagster_postgres
+import narwhals.stable.v2 as narwhals
+import orjson
+import upath
 
+from lakehouse import errors, settings
 from orchestration import storage
 
-__all__ = ["boto3", "dagster", "dagster_postgres", "storage"]
+__all__ = ["arro3", "boto3", "dagster", "dagster_postgres", "errors", "narwhals", "orjson", "settings"]
+__all__ += ["storage", "upath"]
 
 # Where the function that a run's process starts with lives; named, not imported, since it is Dagster's own.
 importlib.import_module("dagster._grpc.impl")

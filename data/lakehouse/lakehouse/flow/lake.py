@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from lakehouse.landing import Landing, open_landing
+from lakehouse.landing import Landing, landing_of
 from lakehouse.settings import Settings
 from lakehouse.store import DeltaStore, TableStore
 
@@ -32,10 +32,4 @@ class Lake:
 def open_lake(settings: Settings | None = None) -> Lake:
     """Open the lake of `settings` (default: the environment). Nothing is read yet."""
     settings = settings or Settings.from_env()
-    landing = open_landing(
-        settings.landing_url,
-        endpoint=settings.s3_endpoint,
-        access_key=settings.s3_access_key,
-        secret_key=settings.s3_secret_key,
-    )
-    return Lake(store=DeltaStore(settings), landing=landing)
+    return Lake(store=DeltaStore(settings), landing=landing_of(settings))

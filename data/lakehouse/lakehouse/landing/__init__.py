@@ -5,7 +5,7 @@ Does not: what a file means (domains/<domain>/sources.py), tables, or when anyth
 """
 
 from lakehouse.landing.files import LandedFile, Landing
-from lakehouse.landing.roots import open_landing
+from lakehouse.landing.roots import landing_of, open_landing
 from lakehouse.landing.source import CHUNK_ROWS, Source
 
-__all__ = ["CHUNK_ROWS", "LandedFile", "Landing", "Source", "open_landing"]
+__all__ = ["CHUNK_ROWS", "LandedFile", "Landing", "Source", "landing_of", "open_landing"]

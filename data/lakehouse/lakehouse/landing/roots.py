@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from lakehouse.errors import SettingsError
 from lakehouse.landing.files import Landing
+from lakehouse.settings import Settings
 
 
 def open_landing(
@@ -35,3 +36,14 @@ def open_landing(
     from lakehouse.landing.folder import FolderLanding
 
     return FolderLanding(Path(path))
+
+
+def landing_of(settings: Settings) -> Landing:
+    """Open the landing place of a lake's settings."""
+    return open_landing(
+        settings.landing_url,
+        endpoint=settings.s3_endpoint,
+        access_key=settings.s3_access_key,
+        secret_key=settings.s3_secret_key,
+        region=settings.s3_region,
+    )
