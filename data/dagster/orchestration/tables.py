@@ -82,12 +82,13 @@ def table(
                 )
                 results = checks.after_refresh(opened, contract, report)
                 found = metadata.of_run(opened, contract, time.monotonic() - started)
-            counted = {
-                "rows_read": report.read,
-                "rows_written": report.written,
-                "rows_merged": report.merged,
-                "rows_quarantined": report.quarantined,
-            }
+            counted = {"rows_written": report.written, "rows_updated": report.updated}
+            if contract.row_wise:
+                counted |= {
+                    "rows_read": report.read,
+                    "rows_merged": report.merged,
+                    "rows_quarantined": report.quarantined,
+                }
             return dg.MaterializeResult(
                 metadata={**found, **counted},
                 check_results=results,
