@@ -5,6 +5,7 @@ Belongs here: handing the library to assets. Does not: settings (lakehouse.setti
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -12,16 +13,20 @@ import dagster as dg
 if TYPE_CHECKING:
     from lakehouse.flow import Lake
     from lakehouse.landing import Landing
+    from lakehouse.settings import Settings
 
 
 class LakeResource(dg.ConfigurableResource):
     """Opens the lake when a step needs it, so that loading the definitions touches nothing."""
 
     def open(self) -> Lake:
-        """Return the lake. Raises SettingsError when the environment does not say where it is."""
-        from lakehouse.flow import open_lake
+        """Return the lake: one for all steps of a process, with its clients and open tables.
 
-        return open_lake()
+        Raises SettingsError when the environment does not say where it is.
+        """
+        from lakehouse.settings import Settings
+
+        return _opened(Settings.from_env())
 
     def landing(self) -> Landing:
         """Return the landing place alone: a sensor that lists it every half minute needs no table format."""
@@ -29,3 +34,10 @@ class LakeResource(dg.ConfigurableResource):
         from lakehouse.settings import Settings
 
         return landing_of(Settings.from_env())
+
+
+@lru_cache(maxsize=4)
+def _opened(settings: Settings) -> Lake:
+    from lakehouse.flow import open_lake
+
+    return open_lake(settings)
