@@ -3,6 +3,7 @@
 Belongs here: imports that start no thread. Does not: Polars and deltalake, which do.
 """
 
+import gc
 import importlib
 
 import arro3.core
@@ -21,3 +22,8 @@ __all__ += ["storage", "upath"]
 
 # Where the function that a run's process starts with lives; named, not imported, since it is Dagster's own.
 importlib.import_module("dagster._grpc.impl")
+
+# What is here now lives as long as the helper: the garbage collector of a run need not walk through it, and
+# so does not copy its pages.
+gc.collect()
+gc.freeze()
