@@ -16,7 +16,8 @@ from urllib.request import Request, urlopen
 import dagster as dg
 
 from lakehouse.settings import read
-from orchestration.jobs import BOOT_ID, BOOT_TAG, NO_BOOT, materialize_all
+from orchestration import BOOT_TAG
+from orchestration.jobs import BOOT_ID, NO_BOOT, materialize_all
 from orchestration.resources import LakeResource
 
 if TYPE_CHECKING:

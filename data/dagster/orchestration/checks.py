@@ -100,10 +100,10 @@ def _stored(lake: Lake, table: Contract) -> list[Judged]:
 def _conservation(lake: Lake, table: Contract, report: RefreshReport) -> Judged:
     from lakehouse.verify import conservation_problems, conservation_totals
 
-    broken = conservation_problems(lake, table)
+    totals = conservation_totals(lake, table)
+    broken = conservation_problems(lake, table, totals)
     if not report.balances:
         broken.append(f"this run read {report.read}, but accounts for another number")
-    totals = conservation_totals(lake, table)
     says = "read {read} = here {here} + merged {merged} + quarantined {quarantined}".format(**totals)
     return Judged("conservation", not broken, "; ".join(broken) or says, dict(totals))
 

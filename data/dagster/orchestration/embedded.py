@@ -31,6 +31,8 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from orchestration import BOOT_TAG
+
 _JOB = "materialize_all"
 _UI_DEADLINE_SECONDS = 90
 _SENSOR_RUN_DEADLINE_SECONDS = 600
@@ -112,7 +114,7 @@ def init(place: Place) -> int:
     import dagster as dg
 
     from orchestration.definitions import defs
-    from orchestration.jobs import BOOT_TAG, NO_BOOT
+    from orchestration.jobs import NO_BOOT
 
     _seed()
     with _only_one(place), dg.DagsterInstance.get() as instance:

@@ -11,9 +11,10 @@ import uuid
 
 import dagster as dg
 
+from orchestration import BOOT_TAG
+
 # Runs are children of the code server. A run that carries another boot id than the code location's jobs do
 # belongs to a server that is gone, and so is the run.
-BOOT_TAG = "odp/boot"
 BOOT_ID = uuid.uuid4().hex[:12]
 # A run in a process of its own, which no code server takes along when it goes.
 NO_BOOT = "none"

@@ -22,10 +22,9 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestration import graphql
+from orchestration import BOOT_TAG, graphql
 from orchestration.graphql import Client, Readiness, Unreachable
 
-BOOT_TAG = "odp/boot"
 _POLL_SECONDS = 0.25
 _FOLLOW_SECONDS = 0.5  # an answer costs the webserver some 15 ms of CPU
 _DONE = ("SUCCESS", "FAILURE", "CANCELED")
@@ -190,8 +189,6 @@ def _cause(event: dict[str, Any]) -> str:
 
 def _end(status: str, told: Told, run_id: str, link: str, *, as_json: bool) -> int:
     code = 1 if status != "SUCCESS" else 3 if told.failed_checks else 0
-    if told.failed_checks:
-        code = 3 if status == "SUCCESS" else 1
     if as_json:
         print(
             json.dumps(

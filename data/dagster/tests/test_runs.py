@@ -14,9 +14,10 @@ import pytest
 from lakehouse.domains import sample_files
 from lakehouse.flow import open_lake
 from lakehouse.store import DeltaStore
+from orchestration import BOOT_TAG
 from orchestration.automation import alert, on_landed_file, on_orphaned_run, on_run_failure
 from orchestration.definitions import defs
-from orchestration.jobs import BOOT_ID, BOOT_TAG, NO_BOOT
+from orchestration.jobs import BOOT_ID, NO_BOOT
 from orchestration.resources import LakeResource
 
 

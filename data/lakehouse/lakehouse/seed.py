@@ -69,8 +69,7 @@ def sample(landing: Landing, *, if_empty: bool = False) -> Landed:
         return Landed(skipped="landing holds files already: left alone")
     from lakehouse.domains import sample_files
 
-    files = sample_files()
-    return land(landing, files.items() if isinstance(files, Mapping) else files)
+    return land(landing, sample_files().items())
 
 
 def from_tar(stream: IO[bytes]) -> Iterator[tuple[str, bytes]]:

@@ -182,9 +182,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 
 
 def _wait_and_make_bucket(access: dict[str, str]) -> None:
-    from lakehouse.landing.bucket import connect
+    from lakehouse.s3 import s3_client
 
-    client = connect(region="us-east-1", **access)
+    client = s3_client(region="us-east-1", **access)
     for _ in range(100):
         with suppress(Exception):  # not up yet, whatever it says
             client.create_bucket(Bucket="raw")
@@ -195,9 +195,9 @@ def _wait_and_make_bucket(access: dict[str, str]) -> None:
 
 
 def test_a_bucket_lists_like_a_folder(store: dict[str, str]) -> None:
-    from lakehouse.landing.bucket import connect
+    from lakehouse.s3 import s3_client
 
-    landing, client = open_landing("s3://raw/in/landing/", **store), connect(region="us-east-1", **store)
+    landing, client = open_landing("s3://raw/in/landing/", **store), s3_client(region="us-east-1", **store)
     for name in ("b/2.json", "a/z.json", "a/deep/x.csv"):
         landing.put(name, b"{}")
     for key in (

@@ -145,24 +145,12 @@ class Start:
                 self.terminal.warn(f"{finding.text}   ({finding.fix})")
 
     def _init_and_verify(self, lake: Lake) -> str:
-        with self.terminal.phase("init"):
-            done = lake.init(quiet=True)
-            if not done.ok:
-                raise self._failed(
-                    "init",
-                    INIT_SAYS.get(done.code, f"exit code {done.code}"),
-                    done,
-                    again="make init-data-layers",
-                )
-        with self.terminal.phase("verify"):
-            done = lake.verify(quiet=True)
-            if not done.ok:
-                raise self._failed(
-                    "verify",
-                    VERIFY_SAYS.get(done.code, f"exit code {done.code}"),
-                    done,
-                    again="make verify-data-layers",
-                )
+        for name, verb, says in (("init", lake.init, INIT_SAYS), ("verify", lake.verify, VERIFY_SAYS)):
+            with self.terminal.phase(name):
+                done = verb(quiet=True)
+                if not done.ok:
+                    what = says.get(done.code, f"exit code {done.code}")
+                    raise self._failed(name, what, done, again=f"make {name}-data-layers")
         return next(iter(done.tail(1)), "verified").strip("✓ ")
 
     def _failed(self, phase: str, what: str, done: Done, *, again: str = "make status") -> Failure:

@@ -1,7 +1,6 @@
 """Landing in an S3-compatible bucket.
 
 Belongs here: listing, fetching and storing objects below one prefix. Does not: file formats.
-boto3 is imported on first use: it takes longer than the rest of the library together.
 """
 
 from __future__ import annotations
@@ -81,26 +80,3 @@ class BucketLanding:
         except (BotoCoreError, ClientError, HTTPClientError, Boto3Error, OSError) as exc:
             where = f"s3://{self._bucket}"
             raise StorageUnavailable(f"cannot {verb} {what!r} in {where}: {plain(exc)}; try again") from exc
-
-
-def connect(
-    *, endpoint: str | None, access_key: str | None, secret_key: str | None, region: str | None
-) -> Any:
-    """Return an S3 client: path-style addresses, bounded waits, four attempts."""
-    import boto3
-    from botocore.config import Config
-
-    config = Config(
-        connect_timeout=5,
-        read_timeout=60,
-        retries={"max_attempts": 4, "mode": "standard"},
-        s3={"addressing_style": "path"},
-    )
-    return boto3.client(
-        "s3",
-        endpoint_url=endpoint,
-        aws_access_key_id=access_key,
-        aws_secret_access_key=secret_key,
-        region_name=region,
-        config=config,
-    )

@@ -24,9 +24,13 @@ def open_landing(
     """Open a local folder (made if absent) or `s3://bucket[/prefix]`. No request is sent before first use."""
     parts = urlsplit(url)
     if parts.scheme == "s3" and parts.netloc:
-        from lakehouse.landing.bucket import BucketLanding, connect
+        from lakehouse.landing.bucket import BucketLanding
+        from lakehouse.s3 import s3_client
 
-        client = connect(endpoint=endpoint, access_key=access_key, secret_key=secret_key, region=region)
+        client = s3_client(
+            endpoint=endpoint, access_key=access_key, secret_key=secret_key, region=region,
+            attempts=5, connections=10,
+        )  # fmt: skip
         return BucketLanding(parts.netloc, parts.path, client)
     if "://" in url and parts.scheme != "file":
         raise SettingsError(f"landing {url!r}: give a folder or s3://bucket[/prefix]")

@@ -125,23 +125,17 @@ class ObjectStore:
         return self._client(self._settings.s3_root)
 
     def _client(self, key: Secret, *, connections: int = 1) -> Any:
-        import boto3
-        from botocore.config import Config
+        from lakehouse.s3 import s3_client
 
-        config = Config(
-            connect_timeout=3,
-            read_timeout=20,
-            retries={"total_max_attempts": 1},  # steps are retried as a whole, with a deadline
-            max_pool_connections=connections,
-            s3={"addressing_style": "path"},
-        )
-        return boto3.client(
-            "s3",
-            endpoint_url=self._settings.s3_endpoint,
-            aws_access_key_id=key.user,
-            aws_secret_access_key=key.password,
-            region_name=self._settings.s3_region,
-            config=config,
+        return s3_client(
+            endpoint=self._settings.s3_endpoint,
+            access_key=key.user,
+            secret_key=key.password,
+            region=self._settings.s3_region,
+            connect_seconds=3,
+            read_seconds=20,
+            attempts=1,  # steps are retried as a whole, with a deadline
+            connections=connections,
         )
 
     @cached_property

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from lakehouse.contracts import LAYERS
 from lakehouse.errors import StorageUnavailable, plain
+from lakehouse.s3 import s3_client
 from lakehouse.settings import Settings
 
 _LOOK_SECONDS = 5
@@ -85,9 +86,7 @@ class BucketFiles:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            s3_client(self._settings, patience_seconds=_LOOK_SECONDS, attempts=1).head_bucket(
-                Bucket=LAYERS[0]
-            )
+            self._connect(read_seconds=_LOOK_SECONDS, attempts=1).head_bucket(Bucket=LAYERS[0])
         except ClientError:
             return  # it answers; what it says is for the call that needs it
         except BotoCoreError as exc:
@@ -107,32 +106,20 @@ class BucketFiles:
                 "Is the object store up? `make status` tells."
             ) from exc
 
+    def _connect(self, **patience: int) -> Any:
+        return s3_client(
+            endpoint=self._settings.s3_endpoint,
+            access_key=self._settings.s3_access_key,
+            secret_key=self._settings.s3_secret_key,
+            region=self._settings.s3_region,
+            **patience,
+        )
+
     @property
     def client(self) -> Any:
         if self._client is None:
-            self._client = s3_client(self._settings)
+            self._client = self._connect()
         return self._client
-
-
-def s3_client(settings: Settings, *, patience_seconds: float = 60, attempts: int = 3) -> Any:
-    """Return a boto3 S3 client: path-style, few retries, short timeouts."""
-    import boto3
-    from botocore.config import Config
-
-    return boto3.client(
-        "s3",
-        endpoint_url=settings.s3_endpoint,
-        aws_access_key_id=settings.s3_access_key,
-        aws_secret_access_key=settings.s3_secret_key,
-        region_name=settings.s3_region,
-        config=Config(
-            s3={"addressing_style": "path"},
-            retries={"total_max_attempts": attempts, "mode": "standard"},
-            connect_timeout=min(5, patience_seconds),
-            read_timeout=patience_seconds,
-            max_pool_connections=32,
-        ),
-    )
 
 
 def open_files(settings: Settings) -> Files:

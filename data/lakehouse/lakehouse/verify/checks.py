@@ -14,7 +14,7 @@ from lakehouse.contracts import LANDING_REJECTS, Contract, Write, quarantine_of
 from lakehouse.errors import LakeError, StorageUnavailable, TableNotFound, plain
 from lakehouse.flow import Lake
 from lakehouse.flow.marks import MERGED, QUARANTINED, READ, ROWS, TOTALS, WATERMARK, position_mark
-from lakehouse.store import Snapshot
+from lakehouse.store import COMMIT_ID, Snapshot
 from lakehouse.verify.content import content_hash
 
 INIT = "make init-data-layers"
@@ -165,7 +165,7 @@ def version_problems(
     """Say when the last commit is not one of ours, or not the one the orchestrator knows."""
     last = lake.store.history(table, limit=1)[0]
     problems = []
-    if last.version and "odp.commit" not in last.info:
+    if last.version and COMMIT_ID not in last.info:
         problems.append(f"version {last.version} ({last.operation}) was written by something else")
     known = materialised.get(table.path)
     if known is not None and known != snapshot.version:
@@ -206,13 +206,13 @@ def conservation_totals(lake: Lake, table: Contract) -> dict[str, int]:
     return {name: counted.get(name, 0) for name in TOTALS} | {"here": lake.store.snapshot(table).rows}
 
 
-def conservation_problems(lake: Lake, table: Contract) -> list[str]:
+def conservation_problems(lake: Lake, table: Contract, totals: Mapping[str, int] | None = None) -> list[str]:
     """Check rows read = rows here + merged + quarantined, each counted where it lies."""
     if not table.row_wise:
         return []
     source = table.sources[0]
     at = _mark(lake, table, position_mark(source))
-    totals = conservation_totals(lake, table)
+    totals = totals or conservation_totals(lake, table)
     read, merged, quarantined, here = (totals[name] for name in (READ, MERGED, QUARANTINED, "here"))
     rows = lake.store.scan(source).filter(pl.col("_batch_id") <= at).select(pl.len())
     came = rows.collect(engine="streaming").item()
