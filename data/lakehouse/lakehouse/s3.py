@@ -20,7 +20,7 @@ def s3_client(
     attempts: int = 3,
     connections: int = 32,
 ) -> Any:
-    """Return an S3 client: path-style addresses, bounded waits, `attempts` tries in all. Sends nothing yet."""
+    """Return an S3 client: path-style addresses, bounded waits, `attempts` in all. No request is sent."""
     import boto3
     from botocore.config import Config
 
