@@ -73,7 +73,9 @@ def test_http(status: int, code: int) -> None:
     ("ages", "says"),
     [
         ({"SENSOR": 1.0, "SCHEDULER": 31.0, "asset": None}, ""),
-        ({"SENSOR": 1.0, "SCHEDULER": 60.0}, "no heartbeat within 45 s: SCHEDULER\n"),
+        ({"SENSOR": 1.0, "SCHEDULER": 60.0}, ""),
+        ({"SENSOR": 1.0, "SCHEDULER": 100.0}, "no heartbeat within 90 s: SCHEDULER\n"),
+        ({"SENSOR": 50.0, "SCHEDULER": 60.0}, "no heartbeat within 45 s: SENSOR, SCHEDULER\n"),
         ({"SENSOR": None}, "no heartbeat within 45 s: SENSOR\n"),
         ({}, "no heartbeat within 45 s: no daemon at all\n"),
     ],
