@@ -116,8 +116,9 @@ class Stack:
         if extra:
             self.compose.run("rm", "--stop", "--force", *extra, profile="*")
         done = self._up()
-        if not done.ok and any(one.running and not one.well for one in before):
-            # Compose gives up on a container that was ill before; what ailed it may only now come back.
+        if not done.ok and any(one.running for one in before) and services_down(self.config, before):
+            # Compose gives up on a container that is ill, or falls ill, for want of one that was down; what it
+            # lacks may only now come back.
             self._wait_well(RECOVERY_SECONDS)
             done = self._up()
         if not done.ok:
