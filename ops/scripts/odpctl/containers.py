@@ -117,8 +117,8 @@ class Stack:
             self.compose.run("rm", "--stop", "--force", *extra, profile="*")
         done = self._up()
         if not done.ok and any(one.running for one in before) and services_down(self.config, before):
-            # Compose gives up on a container that is ill, or falls ill, for want of one that was down; what it
-            # lacks may only now come back.
+            # Compose gives up on a container that is ill, or falls ill, for want of one that was down; what
+            # it lacks may only now come back.
             self._wait_well(RECOVERY_SECONDS)
             done = self._up()
         if not done.ok:
