@@ -124,6 +124,7 @@ class Contract:
     write: Write
     key: tuple[str, ...] = ()
     partition_by: tuple[str, ...] = ()
+    cluster_by: tuple[str, ...] = ()  # rows of a file lie in this order, so that a change touches few files
     rules: tuple[RowRule, ...] = ()
     sources: tuple[Contract, ...] = ()
     groups: Groups | None = None
@@ -149,9 +150,9 @@ class Contract:
         for column in self.columns:
             if not _COLUMN.match(column.name):
                 refuse(f"column {column.name!r} must match {_COLUMN.pattern}")
-        for name in (*self.key, *self.partition_by):
+        for name in (*self.key, *self.partition_by, *self.cluster_by):
             if name not in self.by_name:
-                refuse(f"{name!r} is in the key or the partitioning, but is no column")
+                refuse(f"{name!r} is in the key, the partitioning or the clustering, but is no column")
         for name in self.key:
             if self.by_name[name].nullable:
                 refuse(f"key column {name!r} must not be nullable")

@@ -25,7 +25,7 @@ from lakehouse.flow.marks import (
 )
 from lakehouse.flow.rules import Split, split
 from lakehouse.flow.step import Step
-from lakehouse.store import Commit, CommitResult, Outcome, Token, repeats
+from lakehouse.store import Commit, CommitResult, Outcome, Token, faults, repeats
 
 
 def batches(step: Step) -> None:
@@ -88,6 +88,7 @@ def _batch(step: Step, taken: pl.DataFrame, token: Token) -> None:
     kept = latest(step.table, parts.good)
     repeats = parts.good.height - kept.height
     _keep_refused(step, taken, parts, token)
+    faults.reach("flow.quarantined")
     commit = Commit(
         token=token, reads=(ROWS, *TOTALS), marks=_counters(step, parts, repeats, token), info=step.info
     )
@@ -95,6 +96,7 @@ def _batch(step: Step, taken: pl.DataFrame, token: Token) -> None:
     step.report.version = result.version
     if result.landed == "now":
         _count(step, parts, repeats, result)
+    faults.reach("flow.batch")
 
 
 def _counters(

@@ -6,18 +6,37 @@ Does not: what a table means (contracts), or when to write it (flow).
 
 from lakehouse.store.delta import DeltaStore
 from lakehouse.store.frames import repeats
-from lakehouse.store.protocol import Commit, CommitResult, Marks, Outcome, Snapshot, TableStore, Token
+from lakehouse.store.predicate import Term, Where
+from lakehouse.store.protocol import (
+    Changes,
+    Commit,
+    CommitResult,
+    HistoryEntry,
+    Maintained,
+    Marks,
+    Outcome,
+    Snapshot,
+    TableStore,
+    Token,
+    Upkeep,
+)
 from lakehouse.store.retry import COMMIT_ID
 
 __all__ = [
     "COMMIT_ID",
+    "Changes",
     "Commit",
     "CommitResult",
     "DeltaStore",
+    "HistoryEntry",
+    "Maintained",
     "Marks",
     "Outcome",
     "Snapshot",
     "TableStore",
+    "Term",
     "Token",
+    "Upkeep",
+    "Where",
     "repeats",
 ]

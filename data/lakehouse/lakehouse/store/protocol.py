@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 
 import polars as pl
 
 from lakehouse.contracts import Contract
+from lakehouse.store.predicate import Where
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Outcome:
     rows: int  # rows in the frame
     inserted: int
     updated: int
+    deleted: int = 0
 
 
 Marks = Mapping[str, int]
@@ -89,6 +91,54 @@ class HistoryEntry:
     info: Mapping[str, Any]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Changes:
+    """What changed between two versions: rows by content, so that compaction or a restart changes nothing.
+
+    `added` and `removed` have the contract's columns; a replaced row is in both. `complete` is False when
+    the older version can no longer be read (its files were vacuumed, or the table is another one under the
+    same name): then `added` is the whole table and `removed` is empty.
+    """
+
+    table: str
+    since: int
+    until: int
+    added: pl.LazyFrame
+    removed: pl.LazyFrame
+    complete: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upkeep:
+    """What one maintenance run may do to a table.
+
+    Files of versions older than `retain` go, except those that a version in `keep` or the newest one needs.
+    """
+
+    retain: timedelta
+    keep: Sequence[int] = ()
+    compact: bool = True
+    orphans: bool = False  # also files that no version ever named, once they are older than `retain`
+
+
+@dataclass(frozen=True, kw_only=True)
+class Maintained:
+    """What one maintenance run did. `rows` is the same before and after, or the run raised."""
+
+    table: str
+    version: int
+    rows: int
+    files_before: int
+    files_after: int
+    bytes_before: int  # all bytes below the table, of every version, log included
+    bytes_after: int
+    removed_files: int
+
+    @property
+    def reclaimed_bytes(self) -> int:
+        return self.bytes_before - self.bytes_after
+
+
 class TableStore(Protocol):
     """The persistence authority.
 
@@ -101,17 +151,44 @@ class TableStore(Protocol):
 
     def uri(self, table: Contract) -> str: ...
     def exists(self, table: Contract) -> bool: ...
-    def ensure(self, table: Contract) -> int: ...
-    def snapshot(self, table: Contract, *, version: int | None = None) -> Snapshot: ...
-    def scan(self, table: Contract, *, version: int | None = None) -> pl.LazyFrame: ...
-    def marks(self, table: Contract, names: Sequence[str]) -> dict[str, int]: ...
+
+    def ensure(self, table: Contract) -> int:
+        """Create the table, or bring it to a contract that only adds nullable columns. Return its version."""
+        ...
+
     def append(self, table: Contract, frame: pl.DataFrame, commit: Commit = ...) -> CommitResult: ...
     def merge(self, table: Contract, frame: pl.DataFrame, commit: Commit = ...) -> CommitResult: ...
     def replace_partitions(
         self, table: Contract, frame: pl.DataFrame, commit: Commit = ...
     ) -> CommitResult: ...
     def overwrite(self, table: Contract, frame: pl.DataFrame, commit: Commit = ...) -> CommitResult: ...
+
+    def delete(self, table: Contract, where: Where, commit: Commit = ...) -> CommitResult:
+        """Remove the rows that `where` holds for; `outcome.deleted` counts them. None: no commit."""
+        ...
+
+    def scan(
+        self, table: Contract, *, version: int | None = None, where: Where | None = None
+    ) -> pl.LazyFrame: ...
+    def snapshot(self, table: Contract, *, version: int | None = None) -> Snapshot: ...
+
+    def changes(self, table: Contract, *, since: int, until: int | None = None) -> Changes:
+        """Return the rows that came and went after version `since`, up to `until` (None: now)."""
+        ...
+
+    def data_version(self, table: Contract) -> int:
+        """Return the newest version that changed rows; maintenance does not move it."""
+        ...
+
     def history(self, table: Contract, *, limit: int | None = None) -> list[HistoryEntry]: ...
+
+    def restore(self, table: Contract, version: int, commit: Commit = ...) -> CommitResult:
+        """Bring rows and marks back to how they stood at `version`, as one new commit."""
+        ...
+
+    def maintain(self, table: Contract, upkeep: Upkeep) -> Maintained: ...
+    def marks(self, table: Contract, names: Sequence[str]) -> dict[str, int]: ...
+    def all_marks(self, table: Contract, *, version: int | None = None) -> dict[str, int]: ...
     def schema_problems(self, table: Contract) -> list[str]: ...
     def missing_files(self, table: Contract) -> list[str]: ...
     def found(self) -> list[str]: ...

@@ -20,6 +20,7 @@ from deltalake.exceptions import CommitFailedError
 
 from lakehouse.contracts import Contract
 from lakehouse.errors import Conflict, LakeError, StaleWriter, StorageUnavailable, plain
+from lakehouse.store import faults
 from lakehouse.store.protocol import Commit, CommitResult, Outcome
 
 COMMIT_ID = "odp.commit"
@@ -58,7 +59,9 @@ def commit_with_retries(
         commit_id = uuid.uuid4().hex
         base = delta.version()
         try:
+            faults.reach("commit.begin")
             tried.write(_properties(commit_id, delta, commit, tried))
+            faults.reach("commit.done")
             return _result(table, delta, tried.outcome, "now", number)
         except LakeError:
             raise
