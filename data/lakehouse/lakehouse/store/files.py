@@ -31,6 +31,10 @@ class Files(Protocol):
         """Return size in bytes by file name relative to table `path`."""
         ...
 
+    def read(self, path: str, name: str) -> bytes:
+        """Return one file below table `path`. Raises FileNotFoundError, StorageUnavailable."""
+        ...
+
 
 class FolderFiles:
     """Layers as folders below one root."""
@@ -53,6 +57,9 @@ class FolderFiles:
     def sizes(self, path: str) -> dict[str, int]:
         base = self.root / path
         return {str(f.relative_to(base)): f.stat().st_size for f in base.rglob("*") if f.is_file()}
+
+    def read(self, path: str, name: str) -> bytes:
+        return (self.root / path / name).read_bytes()
 
 
 class BucketFiles:
@@ -80,6 +87,19 @@ class BucketFiles:
             for page in self._pages(Bucket=layer, Prefix=f"{name}/")
             for item in page.get("Contents", [])
         }
+
+    def read(self, path: str, name: str) -> bytes:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        layer, table = path.split("/", 1)
+        try:
+            return bytes(self.client.get_object(Bucket=layer, Key=f"{table}/{name}")["Body"].read())
+        except (BotoCoreError, ClientError) as exc:
+            if isinstance(exc, ClientError) and exc.response["Error"]["Code"] in ("NoSuchKey", "404"):
+                raise FileNotFoundError(f"s3://{path}/{name}") from exc
+            raise StorageUnavailable(
+                f"reading s3://{path}/{name}: {plain(exc)}. Is the object store up? `make status` tells."
+            ) from exc
 
     def _look(self) -> None:
         """Fail within seconds when nothing answers: the patience of the other calls is for a loaded store."""

@@ -1,0 +1,46 @@
+"""Reading a Delta log's own actions: what each commit added and removed.
+
+Belongs here: commits as they lie in `_delta_log`. Does not: snapshots, which the library replays (delta_read.py).
+The library hands out the state at a version, but not which files a commit brought.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+import orjson
+
+from lakehouse.store.files import Files
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggedCommit:
+    """One commit: its data files in and out, its transactions and what it says of itself.
+
+    `rearranged` tells that it moved rows between files without changing any (compaction, clean-up).
+    """
+
+    version: int
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    transactions: dict[str, int]
+    info: dict[str, Any]
+    rearranged: bool
+
+
+def read_commit(files: Files, path: str, version: int) -> LoggedCommit:
+    """Read one commit of table `path`. Raises FileNotFoundError once the log has been cleaned up past it."""
+    lines = files.read(path, f"_delta_log/{version:020d}.json").splitlines()
+    actions = [orjson.loads(line) for line in lines if line.strip()]
+    adds = [a["add"] for a in actions if "add" in a]
+    removes = [a["remove"] for a in actions if "remove" in a]
+    return LoggedCommit(
+        version=version,
+        added=tuple(unquote(a["path"]) for a in adds),
+        removed=tuple(unquote(r["path"]) for r in removes),
+        transactions={a["txn"]["appId"]: int(a["txn"]["version"]) for a in actions if "txn" in a},
+        info=next((a["commitInfo"] for a in actions if "commitInfo" in a), {}),
+        rearranged=not any(a.get("dataChange", True) for a in (*adds, *removes)),
+    )
