@@ -19,19 +19,27 @@ from deltalake import (
     write_deltalake,
 )
 
-from lakehouse.contracts import Contract, Type
-from lakehouse.errors import SchemaViolation, StorageUnavailable, plain
-from lakehouse.store.delta_read import DeltaReader
-from lakehouse.store.delta_schema import delta_schema, differences, properties
+from lakehouse.contracts import Contract
+from lakehouse.errors import SchemaViolation, StorageUnavailable, Unsupported, plain
+from lakehouse.store.delta_changes import DeltaChanges
+from lakehouse.store.delta_read import adds
+from lakehouse.store.delta_schema import append_only, delta_schema, differences, properties
 from lakehouse.store.frames import conform, refuse_repeated_keys
+from lakehouse.store.predicate import Where, literal, quoted
 from lakehouse.store.protocol import Commit, CommitResult, Outcome
 from lakehouse.store.retry import Attempt, commit_with_retries
+from lakehouse.store.spans import pruning_column, spans, within, within_sql
 
-_TARGET_FILE_BYTES = 128 * 1024 * 1024
+_LARGEST_FILE_BYTES = 128 * 1024 * 1024
+# A change rewrites whole files, so a clustered table is cut into some hundred of them; below this size a
+# file's fixed cost would be more than what it saves.
+_SMALLEST_FILE_BYTES = 256 * 1024
+_FILES_PER_TABLE = 64
+_FRAME_BYTES_PER_STORED = 8  # a frame in memory against its Parquet, zstd; only the order of it matters
 _NO_COMMIT = Commit()
 
 
-class DeltaStore(DeltaReader):
+class DeltaStore(DeltaChanges):
     """Tables as Delta Lake, below one folder or in one bucket per layer."""
 
     def ensure(self, table: Contract) -> int:
@@ -72,7 +80,7 @@ class DeltaStore(DeltaReader):
         def attempt(delta: DeltaTable) -> Attempt:
             outcome = Outcome(rows=frame.height, inserted=frame.height, updated=0)
             # Appends do not read, so the library may rebase them over other commits by itself.
-            return Attempt(outcome, lambda properties: self._append(delta, frame, properties), retries=50)
+            return Attempt(outcome, lambda properties: self._append(table, delta, frame, properties), 50)
 
         return self._commit(table, frame, commit, attempt)
 
@@ -87,10 +95,11 @@ class DeltaStore(DeltaReader):
 
         def attempt(delta: DeltaTable) -> Attempt:
             known = self._known_keys(table, delta, frame)
-            outcome = Outcome(rows=frame.height, inserted=frame.height - known, updated=known)
-            if known == 0:
-                return Attempt(outcome, lambda properties: self._append(delta, frame, properties))
-            return Attempt(outcome, lambda properties: self._merge(table, delta, frame, properties))
+            updated = known.height
+            outcome = Outcome(rows=frame.height, inserted=frame.height - updated, updated=updated)
+            if updated == 0:
+                return Attempt(outcome, lambda properties: self._append(table, delta, frame, properties))
+            return Attempt(outcome, lambda properties: self._merge(table, delta, frame, known, properties))
 
         return self._commit(table, frame, commit, attempt)
 
@@ -103,7 +112,7 @@ class DeltaStore(DeltaReader):
         def attempt(delta: DeltaTable) -> Attempt:
             outcome = Outcome(rows=frame.height, inserted=frame.height, updated=0)
             return Attempt(
-                outcome, lambda properties: self._write(delta, frame, properties, mode="overwrite")
+                outcome, lambda properties: self._write(table, delta, frame, properties, mode="overwrite")
             )
 
         return self._commit(table, frame, commit, attempt, empty_is_noop=False)
@@ -124,23 +133,45 @@ class DeltaStore(DeltaReader):
             return Attempt(
                 outcome,
                 lambda properties: self._write(
-                    delta, frame, properties, mode="overwrite", predicate=predicate
+                    table, delta, frame, properties, mode="overwrite", predicate=predicate
                 ),
             )
 
         return self._commit(table, frame, commit, attempt)
 
+    def delete(self, table: Contract, where: Where, commit: Commit = _NO_COMMIT) -> CommitResult:
+        """Remove the rows that `where` holds for. Without any and without a token, nothing is committed.
+
+        Raises Unsupported for an append-only table and for a condition that does not fit the contract.
+        """
+        where.check(table)
+        if append_only(table):
+            raise Unsupported(f"deleting from {table}: it is append-only, rows of it only ever come")
+
+        def attempt(delta: DeltaTable) -> Attempt:
+            rows = self._scan(table, delta).filter(where.polars()).select(pl.len())
+            count = int(rows.collect(engine="streaming").item()) if delta.file_uris() else 0
+            outcome = Outcome(rows=0, inserted=0, updated=0, deleted=count)
+            if count:
+                return Attempt(outcome, lambda properties: _delete(delta, where, properties))
+            if commit.token is None:
+                return Attempt(outcome, None)
+            empty = pl.DataFrame(schema=table.polars_schema())
+            return Attempt(outcome, lambda properties: self._append(table, delta, empty, properties))
+
+        return self._commit(table, None, commit, attempt)
+
     def _commit(
         self,
         table: Contract,
-        frame: pl.DataFrame,
+        frame: pl.DataFrame | None,
         commit: Commit,
         attempt: Callable[[DeltaTable], Attempt],
         *,
         empty_is_noop: bool = True,
     ) -> CommitResult:
         version = self.ensure(table)
-        if frame.is_empty() and empty_is_noop and commit.token is None:
+        if frame is not None and frame.is_empty() and empty_is_noop and commit.token is None:
             return CommitResult(
                 table=table.path,
                 version=version,
@@ -149,11 +180,14 @@ class DeltaStore(DeltaReader):
             )
         return commit_with_retries(table, lambda fresh: self.latest(table, fresh=fresh), commit, attempt)
 
-    def _append(self, delta: DeltaTable, frame: pl.DataFrame, properties: CommitProperties) -> None:
-        self._write(delta, frame, properties, mode="append")
+    def _append(
+        self, table: Contract, delta: DeltaTable, frame: pl.DataFrame, properties: CommitProperties
+    ) -> None:
+        self._write(table, delta, frame, properties, mode="append")
 
     def _write(
         self,
+        table: Contract,
         delta: DeltaTable,
         frame: pl.DataFrame,
         properties: CommitProperties,
@@ -164,10 +198,10 @@ class DeltaStore(DeltaReader):
         write: Any = write_deltalake  # its overloads do not know a mode held in a variable
         write(
             delta,
-            _arrow(frame),
+            arrow(frame.sort(table.cluster_by) if table.cluster_by else frame),
             mode=mode,
-            target_file_size=_TARGET_FILE_BYTES,
-            writer_properties=_writer(),
+            target_file_size=self.file_bytes(table, delta, frame),
+            writer_properties=writer(),
             commit_properties=properties,
             post_commithook_properties=PostCommitHookProperties(
                 create_checkpoint=True, cleanup_expired_logs=False
@@ -175,41 +209,58 @@ class DeltaStore(DeltaReader):
             **({"predicate": predicate} if predicate else {}),
         )
 
-    def _known_keys(self, table: Contract, delta: DeltaTable, frame: pl.DataFrame) -> int:
-        """Return how many of the frame's keys the table holds, reading key columns of its time span only."""
+    def file_bytes(self, table: Contract, delta: DeltaTable, frame: pl.DataFrame | None = None) -> int:
+        """Return how large a data file should be: a small part of a clustered table, else as large as any."""
+        if not table.cluster_by:
+            return _LARGEST_FILE_BYTES
+        coming = frame.estimated_size() // _FRAME_BYTES_PER_STORED if frame is not None else 0
+        stored = int(adds(delta)["size_bytes"].sum() or 0)
+        share = (stored + int(coming)) // _FILES_PER_TABLE
+        return min(max(share, _SMALLEST_FILE_BYTES), _LARGEST_FILE_BYTES)
+
+    def _known_keys(self, table: Contract, delta: DeltaTable, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return those of the frame's keys that the table holds, looking into files of their spans only."""
+        keys = frame.select(table.key)
         if not delta.file_uris():
-            return 0
-        stored = self._scan(table, delta)
-        for name in table.key:
-            if table.by_name[name].type in (Type.DATE, Type.TIMESTAMP):
-                stored = stored.filter(pl.col(name).is_between(frame[name].min(), frame[name].max()))
-        keys = frame.lazy().select(table.key)
-        return int(
-            stored.select(table.key)
-            .join(keys, on=list(table.key), how="semi")
-            .select(pl.len())
-            .collect(engine="streaming")
-            .item()
-        )
+            return keys.clear()
+        stored = self._scan(table, delta).select(table.key)
+        column = pruning_column(table)
+        if column is not None:
+            stored = stored.filter(within(column, spans(frame[column])))
+        return stored.join(keys.lazy(), on=list(table.key), how="semi").collect(engine="streaming")
 
     def _merge(
-        self, table: Contract, delta: DeltaTable, frame: pl.DataFrame, properties: CommitProperties
+        self,
+        table: Contract,
+        delta: DeltaTable,
+        frame: pl.DataFrame,
+        known: pl.DataFrame,
+        properties: CommitProperties,
     ) -> None:
-        matches = " AND ".join(f"target.{name} = source.{name}" for name in table.key)
+        """Rewrite the files that hold known keys; all other rows of the frame are new."""
+        names = [quoted(name) for name in table.key]
+        matches = " AND ".join(f"target.{name} = source.{name}" for name in names)
+        column = pruning_column(table)
+        if column is not None:
+            matches += f" AND ({within_sql(column, spans(known[column]))})"
         (
             delta.merge(
-                _arrow(frame),
+                arrow(frame.sort(table.cluster_by) if table.cluster_by else frame),
                 predicate=matches,
                 source_alias="source",
                 target_alias="target",
                 streamed_exec=False,  # only then are the target's files pruned by the source's statistics
                 commit_properties=properties,
-                writer_properties=_writer(),
+                writer_properties=writer(),
             )
             .when_matched_update_all()
             .when_not_matched_insert_all()
             .execute()
         )
+
+
+def _delete(delta: DeltaTable, where: Where, properties: CommitProperties) -> None:
+    delta.delete(where.sql(), commit_properties=properties, writer_properties=writer())
 
 
 def partition_predicate(table: Contract, frame: pl.DataFrame) -> str:
@@ -219,21 +270,13 @@ def partition_predicate(table: Contract, frame: pl.DataFrame) -> str:
     """
     parts = []
     for row in frame.select(table.partition_by).unique().sort(table.partition_by).iter_rows():
-        terms = [f"{name} = {_literal(value)}" if value is not None else f"{name} IS NULL"
+        terms = [f"{name} = {literal(value)}" if value is not None else f"{name} IS NULL"
                  for name, value in zip(table.partition_by, row, strict=True)]  # fmt: skip
         parts.append(f"({' AND '.join(terms)})")
     return " OR ".join(parts)
 
 
-def _literal(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return str(value)
-    return "'" + str(value).replace("'", "''") + "'"
-
-
-def _arrow(frame: pl.DataFrame) -> Table:
+def arrow(frame: pl.DataFrame) -> Table:
     """Hand the frame over as Arrow with plain strings.
 
     Straight from Polars the files carry Utf8View in their Arrow schema, and readers that go through pyarrow
@@ -248,6 +291,6 @@ def _arrow(frame: pl.DataFrame) -> Table:
     return Table.from_arrays(plain, names=columns.column_names)
 
 
-def _writer() -> WriterProperties:
+def writer() -> WriterProperties:
     # zstd halves the bytes for a tenth of a second per million rows.
     return WriterProperties(compression="ZSTD", compression_level=1)

@@ -1,6 +1,6 @@
 """Reading a Delta log's own actions: what each commit added and removed.
 
-Belongs here: commits as they lie in `_delta_log`. Does not: snapshots, which the library replays (delta_read.py).
+Belongs here: commits as they lie in `_delta_log`. Does not: snapshots, which the library replays.
 The library hands out the state at a version, but not which files a commit brought.
 """
 
@@ -15,6 +15,14 @@ import orjson
 from lakehouse.store.files import Files
 
 
+@dataclass(frozen=True)
+class DataFile:
+    """One data file: its path below the table, and the values its partition columns have, as text."""
+
+    path: str
+    partition: tuple[tuple[str, str | None], ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class LoggedCommit:
     """One commit: its data files in and out, its transactions and what it says of itself.
@@ -23,8 +31,8 @@ class LoggedCommit:
     """
 
     version: int
-    added: tuple[str, ...]
-    removed: tuple[str, ...]
+    added: tuple[DataFile, ...]
+    removed: tuple[DataFile, ...]
     transactions: dict[str, int]
     info: dict[str, Any]
     rearranged: bool
@@ -38,9 +46,13 @@ def read_commit(files: Files, path: str, version: int) -> LoggedCommit:
     removes = [a["remove"] for a in actions if "remove" in a]
     return LoggedCommit(
         version=version,
-        added=tuple(unquote(a["path"]) for a in adds),
-        removed=tuple(unquote(r["path"]) for r in removes),
+        added=tuple(_file(a) for a in adds),
+        removed=tuple(_file(r) for r in removes),
         transactions={a["txn"]["appId"]: int(a["txn"]["version"]) for a in actions if "txn" in a},
         info=next((a["commitInfo"] for a in actions if "commitInfo" in a), {}),
         rearranged=not any(a.get("dataChange", True) for a in (*adds, *removes)),
     )
+
+
+def _file(action: dict[str, Any]) -> DataFile:
+    return DataFile(unquote(action["path"]), tuple(sorted((action.get("partitionValues") or {}).items())))

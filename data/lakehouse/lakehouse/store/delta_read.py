@@ -20,6 +20,7 @@ from lakehouse.settings import Settings
 from lakehouse.store import probe
 from lakehouse.store.delta_schema import differences
 from lakehouse.store.files import BucketFiles, Files, FolderFiles, open_files
+from lakehouse.store.predicate import Where
 from lakehouse.store.protocol import HistoryEntry, Snapshot
 
 
@@ -31,6 +32,7 @@ class DeltaReader:
         self.files = files or open_files(settings)
         self._options = settings.storage_options()
         self._handles: dict[str, DeltaTable] = {}
+        self._data_versions: dict[str, tuple[str, int, int]] = {}
 
     def uri(self, table: Contract) -> str:
         return self.files.uri(table.path)
@@ -73,21 +75,27 @@ class DeltaReader:
 
     def snapshot(self, table: Contract, *, version: int | None = None) -> Snapshot:
         delta = self.latest(table) if version is None else self.open(table, version=version)
-        adds = _adds(delta)
+        files = adds(delta)
         return Snapshot(
             table=table.path,
             uri=self.uri(table),
             identity=str(delta.metadata().id),
             version=delta.version(),
-            rows=int(adds["num_records"].sum() or 0),
-            size_bytes=int(adds["size_bytes"].sum() or 0),
-            files=adds.height,
+            rows=int(files["num_records"].sum() or 0),
+            size_bytes=int(files["size_bytes"].sum() or 0),
+            files=files.height,
             columns={f.name: str(getattr(f.type, "type", f.type)) for f in delta.schema().fields},
         )
 
-    def scan(self, table: Contract, *, version: int | None = None) -> pl.LazyFrame:
+    def scan(
+        self, table: Contract, *, version: int | None = None, where: Where | None = None
+    ) -> pl.LazyFrame:
         """Return the rows lazily, as of `version` (None: now), with the contract's columns and types."""
-        return self._scan(table, self.open(table, version=version))
+        rows = self._scan(table, self.open(table, version=version))
+        if where is None:
+            return rows
+        where.check(table)
+        return rows.filter(where.polars())
 
     def _scan(self, table: Contract, delta: DeltaTable) -> pl.LazyFrame:
         problems = differences(table, delta.schema())
@@ -124,8 +132,8 @@ class DeltaReader:
     def missing_files(self, table: Contract) -> list[str]:
         """Return the files that the log names and the store lacks, or holds in another size."""
         stored = self.files.sizes(table.path)
-        adds = _adds(self.latest(table)).select("path", "size_bytes")
-        return [path for path, size in adds.iter_rows() if stored.get(path) != size]
+        named = adds(self.latest(table)).select("path", "size_bytes")
+        return [path for path, size in named.iter_rows() if stored.get(path) != size]
 
     def found(self) -> list[str]:
         """Return every `<layer>/<name>` with anything in it, declared or not."""
@@ -151,9 +159,9 @@ def _marks(delta: DeltaTable, names: Sequence[str]) -> dict[str, int]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _adds(delta: DeltaTable) -> pl.DataFrame:
+def adds(delta: DeltaTable) -> pl.DataFrame:
     """Return one row per data file: path, size_bytes, num_records."""
-    adds = pl.DataFrame(delta.get_add_actions(flatten=True))
-    if "num_records" not in adds.columns:
-        adds = adds.with_columns(num_records=pl.lit(0, pl.Int64))
-    return adds
+    found = pl.DataFrame(delta.get_add_actions(flatten=True))
+    if "num_records" not in found.columns:
+        found = found.with_columns(num_records=pl.lit(0, pl.Int64))
+    return found

@@ -44,9 +44,14 @@ def properties(table: Contract) -> dict[str, str | None]:
         "delta.logRetentionDuration": "interval 30 days",
         "delta.deletedFileRetentionDuration": "interval 7 days",
     }
-    if table.write is Write.APPEND:
+    if append_only(table):
         values["delta.appendOnly"] = "true"
     return values
+
+
+def append_only(table: Contract) -> bool:
+    """Say whether rows of the table may only ever come: Bronze keeps what came, other layers are computed."""
+    return table.write is Write.APPEND and table.layer == "bronze"
 
 
 def differences(table: Contract, found: Schema) -> list[str]:

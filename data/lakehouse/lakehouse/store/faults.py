@@ -24,7 +24,7 @@ _armed: Callable[[str], None] | None = None
 
 def arm(action: Callable[[str], None] | None) -> None:
     """Call `action(point)` at every point from now on in this process; None disarms."""
-    global _armed  # noqa: PLW0603
+    global _armed
     _armed = action
 
 

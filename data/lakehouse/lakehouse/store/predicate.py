@@ -81,7 +81,9 @@ class Where(tuple[Term, ...]):
                 continue
             given = list(term.value) if term.operator == "in" else [term.value]
             holes = ", ".join("?" for _ in given)
-            texts.append(f"{name} IN ({holes})" if term.operator == "in" else f"{name} {term.operator} {holes}")
+            texts.append(
+                f"{name} IN ({holes})" if term.operator == "in" else f"{name} {term.operator} {holes}"
+            )
             values += given
         return " AND ".join(texts) or "true", values
 
@@ -111,7 +113,7 @@ def _check_value(table: Contract, name: str, type_: Type, value: object) -> None
         fits = False
     if type_ is Type.TIMESTAMP and isinstance(value, datetime) and value.tzinfo is None:
         fits = False
-    if isinstance(value, float) and value != value:  # noqa: PLR0124  a NaN equals nothing, itself included
+    if isinstance(value, float) and value != value:
         fits = False
     if not fits:
         wanted = "a datetime with a time zone" if type_ is Type.TIMESTAMP else f"a value of type {type_}"
@@ -120,6 +122,7 @@ def _check_value(table: Contract, name: str, type_: Type, value: object) -> None
 
 def _polars(term: Term) -> pl.Expr:
     column = pl.col(term.column)
+    made: pl.Expr
     match term.operator:
         case "=":
             made = column == term.value

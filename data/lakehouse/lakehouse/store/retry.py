@@ -32,11 +32,12 @@ _LONGEST_WAIT_SECONDS = 5.0
 class Attempt:
     """One try: what it will do, how, and how often the library may rebase it over other commits.
 
-    With `retries` 0 the commit lands only on the very version that was read: compare and swap.
+    With `retries` 0 the commit lands only on the very version that was read: compare and swap. Without
+    `write` there is nothing to do, and no commit.
     """
 
     outcome: Outcome
-    write: Callable[[CommitProperties], None]
+    write: Callable[[CommitProperties], None] | None
     retries: int = 0
 
 
@@ -56,6 +57,8 @@ def commit_with_retries(
         if _already(table, delta, commit):
             return _result(table, delta, Outcome(rows=0, inserted=0, updated=0), "earlier", number)
         tried = attempt(delta)
+        if tried.write is None:
+            return _result(table, delta, tried.outcome, "noop", number)
         commit_id = uuid.uuid4().hex
         base = delta.version()
         try:

@@ -1,0 +1,125 @@
+"""What changed in a Delta table between two versions, by content.
+
+Belongs here: the files that commits brought and took, read and compared. Does not: the log (delta_log.py).
+The files of each commit are compared rather than the states: compaction, which rewrites a table without
+changing a row, then costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from urllib.parse import unquote
+
+import polars as pl
+
+from lakehouse.contracts import POLARS_TYPES, Contract, Type
+from lakehouse.store.delta_log import DataFile, LoggedCommit, read_commit
+from lakehouse.store.delta_read import DeltaReader, adds
+from lakehouse.store.protocol import Changes
+
+
+class DeltaChanges(DeltaReader):
+    """Reading Delta tables by what changed."""
+
+    def data_version(self, table: Contract) -> int:
+        """Return the newest version that changed rows; where the log no longer tells, too new a one."""
+        latest = self.latest(table)
+        newest, identity = int(latest.version()), str(latest.metadata().id)
+        seen = self._data_versions.get(table.path)
+        known = seen if seen is not None and seen[0] == identity and seen[1] <= newest else None
+        version = newest
+        while version > (known[1] if known else 0):
+            commit = self._commit_at(table, version)
+            if commit is None or not commit.rearranged:
+                break
+            version -= 1
+        else:
+            version = known[2] if known else 0
+        self._data_versions[table.path] = (identity, newest, version)
+        return version
+
+    def changes(self, table: Contract, *, since: int, until: int | None = None) -> Changes:
+        """Return the rows that came and went after version `since`, up to `until` (None: now).
+
+        Costs as much as the files that were rewritten in between. Raises TableNotFound.
+        """
+        last = int(self.latest(table).version()) if until is None else until
+        commits = [self._commit_at(table, version) for version in range(since + 1, last + 1)]
+        told = [commit for commit in commits if commit is not None and not commit.rearranged]
+        if None in commits or not self._all_there(table, told):
+            rows = self.scan(table, version=last)
+            return Changes(
+                table=table.path, since=since, until=last, added=rows, removed=rows.clear(), complete=False
+            )
+        came, went = _net(told)
+        added, removed = self._rows(table, came), self._rows(table, went)
+        if came and went:
+            added, removed = _without_common(table, added, removed)
+        return Changes(table=table.path, since=since, until=last, added=added, removed=removed)
+
+    def _commit_at(self, table: Contract, version: int) -> LoggedCommit | None:
+        try:
+            return read_commit(self.files, table.path, version)
+        except FileNotFoundError:
+            return None
+
+    def _all_there(self, table: Contract, commits: Iterable[LoggedCommit]) -> bool:
+        """Say whether every file of these commits can still be read: clean-up takes those of old versions."""
+        named = {file.path for commit in commits for file in (*commit.added, *commit.removed)}
+        named -= {unquote(path) for path in adds(self.latest(table))["path"]}
+        return not named or named <= self.files.sizes(table.path).keys()
+
+    def _rows(self, table: Contract, files: list[DataFile]) -> pl.LazyFrame:
+        if not files:
+            return pl.LazyFrame(schema=table.polars_schema())
+        stored = {c.name: POLARS_TYPES[c.type] for c in table.columns if c.name not in table.partition_by}
+        by_partition: dict[tuple[tuple[str, str | None], ...], list[str]] = {}
+        for file in files:
+            by_partition.setdefault(file.partition, []).append(f"{self.uri(table)}/{file.path}")
+        parts = []
+        for partition, paths in by_partition.items():
+            rows = pl.scan_parquet(
+                paths,
+                schema=stored,
+                missing_columns="insert",  # a file may be older than a column
+                glob=False,
+                hive_partitioning=False,
+                storage_options=self._options,
+            )
+            values = [_partition_value(table, name, text) for name, text in partition]
+            parts.append(rows.with_columns(values).select(table.column_names))
+        return pl.concat(parts)
+
+
+def _partition_value(table: Contract, name: str, text: str | None) -> pl.Expr:
+    """Return a partition column's one value; the log has it as text, and a null or empty text as null."""
+    kind = table.by_name[name].type
+    value: object = text or None
+    if value is not None and kind is Type.BOOL:
+        value = text == "true"
+    return pl.lit(value, None if value is not None else pl.String).cast(POLARS_TYPES[kind]).alias(name)
+
+
+def _net(commits: Iterable[LoggedCommit]) -> tuple[list[DataFile], list[DataFile]]:
+    """Return the files that came and those that went, without the ones that did both."""
+    balance: Counter[DataFile] = Counter()
+    for commit in commits:
+        balance.update(commit.added)
+        balance.subtract(commit.removed)
+    came = [file for file, count in balance.items() if count > 0]
+    return came, [file for file, count in balance.items() if count < 0]
+
+
+def _without_common(
+    table: Contract, added: pl.LazyFrame, removed: pl.LazyFrame
+) -> tuple[pl.LazyFrame, pl.LazyFrame]:
+    """Drop the rows that are on both sides: a rewritten file carries mostly rows that it had before."""
+    names = table.column_names
+    if not table.key:  # equal rows may occur several times: the second is another row than the first
+        numbered = pl.int_range(pl.len()).over(names).alias("__nth")
+        added, removed = added.with_columns(numbered), removed.with_columns(numbered)
+        names = [*names, "__nth"]
+    came = added.join(removed, on=names, how="anti", nulls_equal=True)
+    went = removed.join(added, on=names, how="anti", nulls_equal=True)
+    return came.select(table.column_names), went.select(table.column_names)
