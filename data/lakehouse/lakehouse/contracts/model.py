@@ -97,10 +97,13 @@ class RowRule:
 class Groups:
     """How Gold finds what a change touches: the key columns of a group, computed from source rows.
 
-    A group must be a function of the source row's key, so that a row never moves between groups.
+    A group must be a function of the source row's key, so that a row never moves between groups. `within`
+    names a time column of the source and the aligned span (one UTC day, say) of it that no group reaches
+    beyond: then only the files of those spans are read.
     """
 
     by: Callable[[], Sequence[nw.Expr]]
+    within: tuple[str, timedelta] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

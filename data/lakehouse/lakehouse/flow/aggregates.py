@@ -7,63 +7,118 @@ map one to one (rowwise.py).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 
 import narwhals.stable.v2 as nw
 import polars as pl
 
 from lakehouse.contracts import Groups
 from lakehouse.errors import DataViolation, StaleWriter
-from lakehouse.flow.marks import ROWS, WATERMARK, identity_mark, position_mark
+from lakehouse.flow.marks import ROWS, identity_mark, position_mark
 from lakehouse.flow.rules import split
 from lakehouse.flow.step import Step
-from lakehouse.store import Commit, Outcome, Token
+from lakehouse.store import Commit, Outcome
+from lakehouse.store.spans import spans, within
+
+_SPAN = "__span"
+_TICK = timedelta(microseconds=1)
 
 
 def groups(step: Step, spec: Groups) -> None:
-    """Compute the groups that new source rows touch, each from all of its source rows."""
+    """Compute the groups that changed source rows touch, each from all of its source rows.
+
+    Changes are taken by the source's versions: new, corrected, replayed and deleted rows all count.
+    """
     lake, table, source = step.lake, step.table, step.table.sources[0]
-    name = position_mark(source)
-    position = lake.store.marks(table, [name]).get(name, 0)
-    # Watermark before version: rows that land in between are then computed twice rather than never.
-    end = lake.store.marks(source, [WATERMARK]).get(WATERMARK, 0)
-    if end <= position:
+    # The position before the version: rows that land in between are then computed twice rather than never.
+    end, seen = lake.store.data_version(source), lake.store.snapshot(source)
+    here, this = position_mark(source), {identity_mark(source): _number(seen.identity)}
+    marks = lake.store.marks(table, [here, *this, ROWS])
+    known = here in marks and all(marks.get(name) == number for name, number in this.items())
+    if known and not step.full and marks[here] >= end:
         return
-    rows = lake.store.scan(source, version=lake.store.snapshot(source).version)
-    keyed = nw.from_native(rows).with_columns(*spec.by()).to_native()
-    touched = keyed.filter(pl.col("_batch_id") > position).select(table.key).unique()
-    old = keyed.join(touched, on=list(table.key), how="semi") if position else keyed
-    made = _good(step, step.compute(old.select(source.column_names)))
-    write = lake.store.merge
-    if position and _vanished(step, touched, made):
+    rows = lake.store.scan(source, version=seen.version)
+    touched = _touched(step, spec, marks[here], seen.version) if known and not step.full else None
+    if touched is None or 2 * touched.height >= marks.get(ROWS, 0):
         made, write = _good(step, step.compute(rows)), lake.store.overwrite
+    else:
+        made, write = _good(step, step.compute(_rows_of(step, spec, rows, touched))), lake.store.merge
+        if _vanished(step, touched, made):
+            made, write = _good(step, step.compute(rows)), lake.store.overwrite
 
-    def marks(outcome: Outcome, before: Mapping[str, int]) -> dict[str, int]:
+    def counted(outcome: Outcome, before: Mapping[str, int]) -> dict[str, int]:
+        if all(before.get(name) == number for name, number in this.items()) and before.get(here, -1) > end:
+            raise StaleWriter(
+                f"refreshing {table}: another run has computed it from a later {source}. "
+                "Nothing was written; its result stands."
+            )
         kept = before.get(ROWS, 0) if write == lake.store.merge else 0
-        return {WATERMARK: end, ROWS: kept + outcome.inserted}
+        return {here: end, **this, ROWS: kept + outcome.inserted}
 
-    commit = Commit(token=Token(name, end), reads=(ROWS,), marks=marks, info=step.info)
-    result = write(table, made, commit)
+    result = write(table, made, Commit(reads=(here, *this, ROWS), marks=counted, info=step.info))
     step.report.version = result.version
-    step.report.batches = int(result.landed == "now")
+    step.report.batches = 1
     step.report.written = result.outcome.inserted
     step.report.updated = result.outcome.updated
 
 
-def _vanished(step: Step, touched: pl.LazyFrame, made: pl.DataFrame) -> bool:
+def _touched(step: Step, spec: Groups, since: int, until: int) -> pl.DataFrame | None:
+    """Return the keys of the groups whose source rows changed, with the start of the span they lie in.
+
+    None when the source no longer tells what changed.
+    """
+    changed = step.lake.store.changes(step.table.sources[0], since=since, until=until)
+    if not changed.complete:
+        return None
+    return (
+        _keyed(spec, pl.concat([changed.added, changed.removed]))
+        .select(*step.table.key, *_span(spec))
+        .unique()
+        .collect(engine="streaming")
+    )
+
+
+def _rows_of(step: Step, spec: Groups, rows: pl.LazyFrame, touched: pl.DataFrame) -> pl.LazyFrame:
+    """Return all source rows of the touched groups, from the files of their spans where these are known."""
+    if spec.within is not None:
+        name, length = spec.within
+        starts = spans(touched[_SPAN])
+        rows = rows.filter(within(name, [(low, high + length - _TICK) for low, high in starts]))
+    keys = touched.lazy().select(step.table.key).unique()
+    found = _keyed(spec, rows).join(keys, on=list(step.table.key), how="semi")
+    return found.select(step.table.sources[0].column_names)
+
+
+def _keyed(spec: Groups, rows: pl.LazyFrame) -> pl.LazyFrame:
+    keyed: pl.LazyFrame = nw.from_native(rows).with_columns(*spec.by()).to_native()
+    return keyed
+
+
+def _span(spec: Groups) -> list[pl.Expr]:
+    if spec.within is None:
+        return []
+    name, length = spec.within
+    return [pl.col(name).dt.truncate(length).alias(_SPAN)]
+
+
+def _vanished(step: Step, touched: pl.DataFrame, made: pl.DataFrame) -> bool:
     """Say whether a touched group has a row in the table but none in the result: a merge would keep it."""
     key = list(step.table.key)
-    gone = touched.join(made.lazy().select(key), on=key, how="anti")
-    stale = step.lake.store.scan(step.table).select(key).join(gone, on=key, how="semi")
+    gone = touched.select(key).join(made.select(key), on=key, how="anti")
+    if gone.is_empty():
+        return False
+    stale = step.lake.store.scan(step.table).select(key).join(gone.lazy(), on=key, how="semi")
     return not stale.head(1).collect().is_empty()
 
 
 def everything(step: Step) -> None:
     """Compute the whole table, unless each source is at the version it was computed from."""
     lake, table = step.lake, step.table
+    ends = {source: lake.store.data_version(source) for source in table.sources}
     seen = {source: lake.store.snapshot(source) for source in table.sources}
-    names = {position_mark(source): snapshot.version for source, snapshot in seen.items()}
+    names = {position_mark(source): version for source, version in ends.items()}
     these = {identity_mark(source): _number(snapshot.identity) for source, snapshot in seen.items()}
-    if lake.store.marks(table, [*names, *these]) == {**names, **these}:
+    if not step.full and lake.store.marks(table, [*names, *these]) == {**names, **these}:
         return
     made = _good(step, step.compute(*[lake.store.scan(s, version=at.version) for s, at in seen.items()]))
 

@@ -8,10 +8,11 @@ Belongs here: the vocabulary of marks. Does not: reading or writing them (store)
     file:<fingerprint> Bronze: a landed file is wholly in; its number of rows
     seen:<stamp>       Bronze: a file of that name, size and time need not be read again to know its bytes
     part:<fingerprint> Bronze: a file larger than a batch is in so far; rows
-    position:<table>   consumer: how far it has read <table>
-    identity:<table>   consumer: which <table> that was, where the position is only a version
+    position:<table>   consumer: how far it has read <table>: a batch number of Bronze, a version of others
+    identity:<table>   consumer: which <table> that was, where the position is a version
     read, merged, quarantined   consumer: running totals of the conservation equation
     run_read, run_quarantined   consumer: the same for the last run that read anything
+    rebuilding         consumer: 1 while it is computed anew; a kill leaves it, the next refresh ends it
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ MERGED = "merged"
 QUARANTINED = "quarantined"
 TOTALS = (READ, MERGED, QUARANTINED)
 RUN_READ = "run_read"
+REBUILDING = "rebuilding"
 RUN_QUARANTINED = "run_quarantined"
 
 

@@ -19,9 +19,17 @@ from lakehouse.flow.step import RefreshReport, Step, Transform
 
 
 def refresh(
-    lake: Lake, table: Contract, transform: Transform, *, info: Mapping[str, str] | None = None
+    lake: Lake,
+    table: Contract,
+    transform: Transform,
+    *,
+    full: bool = False,
+    info: Mapping[str, str] | None = None,
 ) -> RefreshReport:
     """Bring `table` up to its sources. A second call without new rows commits nothing.
+
+    `full` computes it anew from every source row, as after a changed transform; unless that has changed, the
+    content is the same to the byte.
 
     Raises TableNotFound (a source was never written), SchemaViolation, DataViolation, StaleWriter,
     Conflict, StorageUnavailable. Whatever was committed by then stays; a re-run goes on from it.
@@ -31,7 +39,7 @@ def refresh(
             raise TableNotFound(
                 f"refreshing {table}: its source {source} has never been written; do that first"
             )
-    step = Step(lake=lake, table=table, transform=transform, info=info or {})
+    step = Step(lake=lake, table=table, transform=transform, info=info or {}, full=full)
     step.report.version = lake.store.ensure(table)
     if table.write is Write.OVERWRITE:
         aggregates.everything(step)

@@ -7,6 +7,7 @@ Does not: rules (rules.py), aggregates (aggregates.py).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import polars as pl
 
@@ -16,6 +17,7 @@ from lakehouse.flow.marks import (
     MERGED,
     QUARANTINED,
     READ,
+    REBUILDING,
     ROWS,
     RUN_QUARANTINED,
     RUN_READ,
@@ -24,13 +26,16 @@ from lakehouse.flow.marks import (
     position_mark,
 )
 from lakehouse.flow.rules import Split, split
-from lakehouse.flow.step import Step
+from lakehouse.flow.step import RefreshReport, Step
 from lakehouse.store import Commit, CommitResult, Outcome, Token, faults, repeats
 
 
 def batches(step: Step) -> None:
     """Take every row past the table's position, in steps of about `lake.batch_rows`."""
     lake, table, source = step.lake, step.table, step.table.sources[0]
+    if step.full or lake.store.marks(table, [REBUILDING]).get(REBUILDING):
+        rebuild(step)
+        return
     lake.store.ensure(quarantine_of(table))
     name = position_mark(source)
     position = lake.store.marks(table, [name]).get(name, 0)
@@ -45,6 +50,40 @@ def batches(step: Step) -> None:
         position = upper
     last = lake.store.marks(table, [RUN_READ, RUN_QUARANTINED])
     step.report.last_read, step.report.last_quarantined = last.get(RUN_READ, 0), last.get(RUN_QUARANTINED, 0)
+
+
+def rebuild(step: Step) -> None:
+    """Compute table and quarantine anew beside the old ones, then put them in their place.
+
+    Readers see the old table until the new one is whole. A mark says that the work is under way: whatever a
+    kill leaves, the next refresh does it again from the start.
+    """
+    lake, table = step.lake, step.table
+    fresh = replace(table, name=f"{table.name}__rebuild")
+    quarantine, refused = quarantine_of(table), quarantine_of(fresh)
+    nothing = pl.DataFrame(schema=table.polars_schema())
+    lake.store.append(table, nothing, Commit(marks=_just({REBUILDING: 1}), info=step.info))
+    for stage in (fresh, refused):
+        lake.store.drop(stage)
+        lake.store.ensure(stage)
+    inner = replace(step, table=fresh, full=False, report=RefreshReport())
+    batches(inner)
+    marks = lake.store.all_marks(fresh)
+    lake.store.ensure(quarantine)
+    for target, stage, kept in (
+        (quarantine, refused, lake.store.all_marks(refused)),
+        (table, fresh, {**marks, REBUILDING: 0}),
+    ):
+        new = Commit(marks=_just(kept), info=step.info)
+        version = lake.store.overwrite_from(target, stage, new).version
+    for stage in (fresh, refused):
+        lake.store.drop(stage)
+    vars(step.report).update(vars(inner.report) | {"version": version})
+
+
+def _just(marks: Mapping[str, int]) -> Callable[[Outcome, Mapping[str, int]], Mapping[str, int]]:
+    """These marks, whatever the commit does and finds."""
+    return lambda _outcome, _before: marks
 
 
 def _bounds(step: Step, position: int, version: int) -> list[int]:

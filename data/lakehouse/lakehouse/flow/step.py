@@ -51,6 +51,7 @@ class Step:
     table: Contract
     transform: Transform
     info: Mapping[str, str]
+    full: bool = False  # from all source rows, whatever the table has taken in already
     report: RefreshReport = field(default_factory=RefreshReport)
 
     def compute(self, *sources: pl.LazyFrame) -> pl.DataFrame:

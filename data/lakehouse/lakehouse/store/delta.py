@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import polars as pl
-from arro3.core import DataType, Table
+from arro3.core import DataType, RecordBatchReader, Table
 from deltalake import (
     CommitProperties,
     DeltaTable,
@@ -36,6 +36,7 @@ _LARGEST_FILE_BYTES = 128 * 1024 * 1024
 _SMALLEST_FILE_BYTES = 256 * 1024
 _FILES_PER_TABLE = 64
 _FRAME_BYTES_PER_STORED = 8  # a frame in memory against its Parquet, zstd; only the order of it matters
+_STREAMED_ROWS = 250_000
 _NO_COMMIT = Commit()
 
 
@@ -117,6 +118,28 @@ class DeltaStore(DeltaChanges):
 
         return self._commit(table, frame, commit, attempt, empty_is_noop=False)
 
+    def overwrite_from(self, table: Contract, other: Contract, commit: Commit = _NO_COMMIT) -> CommitResult:
+        """Replace every row by those of table `other`, streamed.
+
+        Raises SchemaViolation when the two contracts differ in their columns.
+        """
+        if table.polars_schema() != other.polars_schema():
+            raise SchemaViolation(f"overwriting {table} from {other}: their columns are not the same")
+        source = self.open(other)
+
+        def attempt(delta: DeltaTable) -> Attempt:
+            rows = int(adds(source)["num_records"].sum() or 0)
+            outcome = Outcome(rows=rows, inserted=rows, updated=0)
+            return Attempt(outcome, lambda properties: self._stream(table, delta, source, properties))
+
+        return self._commit(table, None, commit, attempt)
+
+    def drop(self, table: Contract) -> None:
+        """Remove a table with all its versions."""
+        self._handles.pop(table.path, None)
+        self._data_versions.pop(table.path, None)
+        self.files.drop(table.path)
+
     def replace_partitions(
         self, table: Contract, frame: pl.DataFrame, commit: Commit = _NO_COMMIT
     ) -> CommitResult:
@@ -154,7 +177,7 @@ class DeltaStore(DeltaChanges):
             outcome = Outcome(rows=0, inserted=0, updated=0, deleted=count)
             if count:
                 return Attempt(outcome, lambda properties: _delete(delta, where, properties))
-            if commit.token is None:
+            if commit.token is None and commit.marks is None:
                 return Attempt(outcome, None)
             empty = pl.DataFrame(schema=table.polars_schema())
             return Attempt(outcome, lambda properties: self._append(table, delta, empty, properties))
@@ -171,7 +194,8 @@ class DeltaStore(DeltaChanges):
         empty_is_noop: bool = True,
     ) -> CommitResult:
         version = self.ensure(table)
-        if frame is not None and frame.is_empty() and empty_is_noop and commit.token is None:
+        nothing = frame is not None and frame.is_empty() and empty_is_noop
+        if nothing and commit.token is None and commit.marks is None:
             return CommitResult(
                 table=table.path,
                 version=version,
@@ -195,18 +219,27 @@ class DeltaStore(DeltaChanges):
         mode: str,
         predicate: str | None = None,
     ) -> None:
-        write: Any = write_deltalake  # its overloads do not know a mode held in a variable
-        write(
+        _write(
             delta,
             arrow(frame.sort(table.cluster_by) if table.cluster_by else frame),
             mode=mode,
             target_file_size=self.file_bytes(table, delta, frame),
-            writer_properties=writer(),
             commit_properties=properties,
-            post_commithook_properties=PostCommitHookProperties(
-                create_checkpoint=True, cleanup_expired_logs=False
-            ),
             **({"predicate": predicate} if predicate else {}),
+        )
+
+    def _stream(
+        self, table: Contract, delta: DeltaTable, source: DeltaTable, properties: CommitProperties
+    ) -> None:
+        rows = self._scan(table, source).collect_batches(chunk_size=_STREAMED_ROWS, maintain_order=True)
+        first = arrow(pl.DataFrame(schema=table.polars_schema()))
+        batches = (batch for frame in rows for batch in arrow(frame).to_batches())
+        _write(
+            delta,
+            RecordBatchReader.from_batches(first.schema, batches),
+            mode="overwrite",
+            target_file_size=self.file_bytes(table, source),
+            commit_properties=properties,
         )
 
     def file_bytes(self, table: Contract, delta: DeltaTable, frame: pl.DataFrame | None = None) -> int:
@@ -257,6 +290,12 @@ class DeltaStore(DeltaChanges):
             .when_not_matched_insert_all()
             .execute()
         )
+
+
+def _write(delta: DeltaTable, rows: Table | RecordBatchReader, **arguments: Any) -> None:
+    write: Any = write_deltalake  # its overloads do not know a mode held in a variable
+    hooks = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
+    write(delta, rows, writer_properties=writer(), post_commithook_properties=hooks, **arguments)
 
 
 def _delete(delta: DeltaTable, where: Where, properties: CommitProperties) -> None:

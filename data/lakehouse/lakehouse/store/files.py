@@ -5,6 +5,7 @@ Belongs here: listing and sizes of objects. Does not: what a table is, or its lo
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -35,6 +36,10 @@ class Files(Protocol):
         """Return one file below table `path`. Raises FileNotFoundError, StorageUnavailable."""
         ...
 
+    def drop(self, path: str) -> None:
+        """Remove everything below table `path`, its log last: what is left of a half removed one opens."""
+        ...
+
 
 class FolderFiles:
     """Layers as folders below one root."""
@@ -60,6 +65,11 @@ class FolderFiles:
 
     def read(self, path: str, name: str) -> bytes:
         return (self.root / path / name).read_bytes()
+
+    def drop(self, path: str) -> None:
+        for name in sorted(self.sizes(path), key=_log_last):
+            (self.root / path / name).unlink()
+        shutil.rmtree(self.root / path, ignore_errors=True)
 
 
 class BucketFiles:
@@ -101,6 +111,20 @@ class BucketFiles:
                 f"reading s3://{path}/{name}: {plain(exc)}. Is the object store up? `make status` tells."
             ) from exc
 
+    def drop(self, path: str) -> None:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        layer, table = path.split("/", 1)
+        names = sorted(self.sizes(path), key=_log_last)
+        try:
+            for start in range(0, len(names), 1000):
+                keys = [{"Key": f"{table}/{name}"} for name in names[start : start + 1000]]
+                self.client.delete_objects(Bucket=layer, Delete={"Objects": keys, "Quiet": True})
+        except (BotoCoreError, ClientError) as exc:
+            raise StorageUnavailable(
+                f"removing s3://{path}: {plain(exc)}. Is the object store up? `make status` tells."
+            ) from exc
+
     def _look(self) -> None:
         """Fail within seconds when nothing answers: the patience of the other calls is for a loaded store."""
         from botocore.exceptions import BotoCoreError, ClientError
@@ -140,6 +164,10 @@ class BucketFiles:
         if self._client is None:
             self._client = self._connect()
         return self._client
+
+
+def _log_last(name: str) -> tuple[bool, str]:
+    return name.startswith("_delta_log/"), name
 
 
 def open_files(settings: Settings) -> Files:

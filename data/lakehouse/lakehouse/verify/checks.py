@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from lakehouse.contracts import LANDING_REJECTS, Contract, Write, quarantine_of
+from lakehouse.contracts import LANDING_REJECTS, Contract, quarantine_of
 from lakehouse.errors import LakeError, StorageUnavailable, TableNotFound, plain
 from lakehouse.flow import Lake
-from lakehouse.flow.marks import MERGED, QUARANTINED, READ, ROWS, TOTALS, WATERMARK, position_mark
+from lakehouse.flow.marks import MERGED, QUARANTINED, READ, REBUILDING, ROWS, TOTALS, WATERMARK, position_mark
 from lakehouse.store import COMMIT_ID, Snapshot
 from lakehouse.verify.content import content_hash
 
@@ -189,14 +189,17 @@ def key_problems(lake: Lake, table: Contract) -> list[str]:
 
 def position_problems(lake: Lake, table: Contract) -> list[str]:
     """Say when rows of a source have not come in yet."""
-    if table.write is not Write.MERGE or not table.sources:
+    if table.layer not in ("silver", "gold"):
         return []
     problems = []
     for source in table.sources:
         at = _mark(lake, table, position_mark(source))
-        end = _mark(lake, source, WATERMARK)
-        if at < end:
+        if table.row_wise and at < (end := _mark(lake, source, WATERMARK)):
             problems.append(f"{end - at} batches of {source} are not in yet")
+        elif not table.row_wise and at < (end := lake.store.data_version(source)):
+            problems.append(f"{source} has changed since: it was read at version {at}, and is at {end}")
+    if _mark(lake, table, REBUILDING):
+        problems.append("a full refresh of it was interrupted")
     return problems
 
 

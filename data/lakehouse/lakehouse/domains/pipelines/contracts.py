@@ -63,6 +63,7 @@ PIPELINE_EVENTS = Contract(
     layer="silver", name="pipeline_events", domain=DOMAIN, write=Write.MERGE,
     row="One event of one pipeline, typed; the last landed version of it.",
     key=("workspace_id", "pipeline_id", "event_type", "occurred_at"),
+    cluster_by=("occurred_at",),
     sources=(RAW_PIPELINE_EVENTS,),
     columns=(
         _c("workspace_id", Type.STRING,
@@ -106,6 +107,7 @@ CRAWLER_RESULTS = Contract(
     layer="silver", name="crawler_results", domain=DOMAIN, write=Write.MERGE,
     row="One social profile as one method saw it at one time.",
     key=("method_id", "username", "scraped_at"),
+    cluster_by=("scraped_at",),
     sources=(RAW_CRAWLER_RESULTS,),
     columns=(
         _c("method_id", Type.STRING, "How it was crawled", of="method_id", nullable=False),
@@ -152,8 +154,12 @@ PIPELINE_METRICS = Contract(
     layer="gold", name="pipeline_metrics", domain=DOMAIN, write=Write.MERGE,
     row="One workspace on one UTC day: the pipelines that ended, each once, by its last outcome of the day.",
     key=("workspace_id", "date"),
+    cluster_by=("date", "workspace_id"),
     sources=(PIPELINE_EVENTS,),
-    groups=Groups(by=lambda: [nw.col("workspace_id"), nw.col("occurred_at").dt.date().alias("date")]),
+    groups=Groups(
+        by=lambda: [nw.col("workspace_id"), nw.col("occurred_at").dt.date().alias("date")],
+        within=("occurred_at", timedelta(days=1)),
+    ),
     fresh_within=timedelta(days=1),
     chart=Chart(label="date", value="total_pipelines", title="Pipelines ended per day"),
     columns=(
@@ -181,6 +187,7 @@ USER_PROFILES = Contract(
     layer="gold", name="user_profiles", domain=DOMAIN, write=Write.MERGE,
     row="One social account, by its latest scrape.",
     key=("username",),
+    cluster_by=("username",),
     sources=(CRAWLER_RESULTS,),
     groups=Groups(by=lambda: [nw.col("username")]),
     fresh_within=timedelta(days=7),
