@@ -1,7 +1,7 @@
 """`make bench`: every figure of one machine, each beside what it is judged against, in one run.
 
 make bench                       everything this machine can do
-make bench ARGS="pipeline init"  some parts: pipeline, init, stack
+make bench ARGS="pipeline init"  some parts: pipeline, increment, init, stack
 make bench ARGS="--json"
 """
 
@@ -16,11 +16,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import increment
 import init
 import pipeline
 import stack
 
-PARTS = ("pipeline", "init", "stack")
+PARTS = ("pipeline", "increment", "init", "stack")
 
 
 def main() -> int:
@@ -41,6 +42,9 @@ def main() -> int:
     if "pipeline" in chosen:
         results["pipeline"] = [pipeline.compare(rows, options.repeat) for rows in options.rows]
         say("\n" + pipeline.as_text(results["pipeline"]))
+    if "increment" in chosen:
+        results["increment"] = increment.measure(increment.ROWS)
+        say("\n" + increment.as_text(results["increment"]))
     if "init" in chosen:
         results["init"] = init.measure(options.repeat)
         say("\n" + init.as_text(results["init"]))

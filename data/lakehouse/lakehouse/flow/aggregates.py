@@ -17,8 +17,8 @@ from lakehouse.errors import DataViolation, StaleWriter
 from lakehouse.flow.marks import ROWS, identity_mark, position_mark
 from lakehouse.flow.rules import split
 from lakehouse.flow.step import Step
-from lakehouse.store import Commit, Outcome
-from lakehouse.store.spans import spans, within
+from lakehouse.store import Commit, Outcome, Snapshot
+from lakehouse.store.spans import pruning_column, spans, within
 
 _SPAN = "__span"
 _TICK = timedelta(microseconds=1)
@@ -38,7 +38,7 @@ def groups(step: Step, spec: Groups) -> None:
     if known and not step.full and marks[here] >= end:
         return
     rows = lake.store.scan(source, version=seen.version)
-    touched = _touched(step, spec, marks[here], seen.version) if known and not step.full else None
+    touched = _touched(step, spec, marks[here], seen) if known and not step.full else None
     if touched is None or 2 * touched.height >= marks.get(ROWS, 0):
         made, write = _good(step, step.compute(rows)), lake.store.overwrite
     else:
@@ -62,13 +62,13 @@ def groups(step: Step, spec: Groups) -> None:
     step.report.updated = result.outcome.updated
 
 
-def _touched(step: Step, spec: Groups, since: int, until: int) -> pl.DataFrame | None:
+def _touched(step: Step, spec: Groups, since: int, seen: Snapshot) -> pl.DataFrame | None:
     """Return the keys of the groups whose source rows changed, with the start of the span they lie in.
 
-    None when the source no longer tells what changed.
+    None when the source no longer tells what changed, or telling costs more than computing everything.
     """
-    changed = step.lake.store.changes(step.table.sources[0], since=since, until=until)
-    if not changed.complete:
+    changed = step.lake.store.changes(step.table.sources[0], since=since, until=seen.version)
+    if not changed.complete or 2 * changed.compared_rows > seen.rows:
         return None
     return (
         _keyed(spec, pl.concat([changed.added, changed.removed]))
@@ -107,7 +107,10 @@ def _vanished(step: Step, touched: pl.DataFrame, made: pl.DataFrame) -> bool:
     gone = touched.select(key).join(made.select(key), on=key, how="anti")
     if gone.is_empty():
         return False
-    stale = step.lake.store.scan(step.table).select(key).join(gone.lazy(), on=key, how="semi")
+    here = step.lake.store.scan(step.table).select(key)
+    if (column := pruning_column(step.table)) is not None:
+        here = here.filter(within(column, spans(gone[column])))
+    stale = here.join(gone.lazy(), on=key, how="semi")
     return not stale.head(1).collect().is_empty()
 
 

@@ -33,7 +33,7 @@ from lakehouse.store.spans import pruning_column, spans, within, within_sql
 _LARGEST_FILE_BYTES = 128 * 1024 * 1024
 # A change rewrites whole files, so a clustered table is cut into some hundred of them; below this size a
 # file's fixed cost would be more than what it saves.
-_SMALLEST_FILE_BYTES = 256 * 1024
+_SMALLEST_FILE_BYTES = 32 * 1024
 _FILES_PER_TABLE = 64
 _FRAME_BYTES_PER_STORED = 8  # a frame in memory against its Parquet, zstd; only the order of it matters
 _STREAMED_ROWS = 250_000

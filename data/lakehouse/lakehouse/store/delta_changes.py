@@ -18,6 +18,8 @@ from lakehouse.store.delta_log import DataFile, LoggedCommit, read_commit
 from lakehouse.store.delta_read import DeltaReader, adds
 from lakehouse.store.protocol import Changes
 
+_HASHES = ("__hash_a", "__hash_b")
+
 
 class DeltaChanges(DeltaReader):
     """Reading Delta tables by what changed."""
@@ -50,13 +52,22 @@ class DeltaChanges(DeltaReader):
         if None in commits or not self._all_there(table, told):
             rows = self.scan(table, version=last)
             return Changes(
-                table=table.path, since=since, until=last, added=rows, removed=rows.clear(), complete=False
+                table=table.path,
+                since=since,
+                until=last,
+                added=rows,
+                removed=rows.clear(),
+                compared_rows=int(adds(self.open(table, version=last))["num_records"].sum() or 0),
+                complete=False,
             )
         came, went = _net(told)
+        compared = sum(file.rows for file in (*came, *went))
         added, removed = self._rows(table, came), self._rows(table, went)
         if came and went:
             added, removed = _without_common(table, added, removed)
-        return Changes(table=table.path, since=since, until=last, added=added, removed=removed)
+        return Changes(
+            table=table.path, since=since, until=last, added=added, removed=removed, compared_rows=compared
+        )
 
     def _commit_at(self, table: Contract, version: int) -> LoggedCommit | None:
         try:
@@ -114,12 +125,26 @@ def _net(commits: Iterable[LoggedCommit]) -> tuple[list[DataFile], list[DataFile
 def _without_common(
     table: Contract, added: pl.LazyFrame, removed: pl.LazyFrame
 ) -> tuple[pl.LazyFrame, pl.LazyFrame]:
-    """Drop the rows that are on both sides: a rewritten file carries mostly rows that it had before."""
-    names = table.column_names
-    if not table.key:  # equal rows may occur several times: the second is another row than the first
-        numbered = pl.int_range(pl.len()).over(names).alias("__nth")
-        added, removed = added.with_columns(numbered), removed.with_columns(numbered)
-        names = [*names, "__nth"]
-    came = added.join(removed, on=names, how="anti", nulls_equal=True)
-    went = removed.join(added, on=names, how="anti", nulls_equal=True)
-    return came.select(table.column_names), went.select(table.column_names)
+    """Drop the rows that are on both sides: a rewritten file carries mostly rows that it had before.
+
+    Rows are compared by 128 bits of their content, several times quicker than text by text. Without a key
+    equal rows may occur several times: the second is another row than the first.
+    """
+    came, went, names = _hashed(table, added), _hashed(table, removed), [*_HASHES]
+    if not table.key:
+        nth = pl.int_range(pl.len(), dtype=pl.Int64).over(_HASHES).alias("__nth")
+        came, went, names = came.with_columns(nth), went.with_columns(nth), [*names, "__nth"]
+    return (
+        came.join(went.select(names), on=names, how="anti").select(table.column_names),
+        went.join(came.select(names), on=names, how="anti").select(table.column_names),
+    )
+
+
+def _hashed(table: Contract, rows: pl.LazyFrame) -> pl.LazyFrame:
+    return rows.map_batches(
+        lambda frame: frame.with_columns(frame.hash_rows(n).alias(name) for n, name in enumerate(_HASHES)),
+        schema={**table.polars_schema(), **dict.fromkeys(_HASHES, pl.UInt64)},
+        predicate_pushdown=False,
+        projection_pushdown=False,
+        streamable=True,
+    )

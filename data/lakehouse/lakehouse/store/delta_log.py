@@ -6,7 +6,7 @@ The library hands out the state at a version, but not which files a commit broug
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
@@ -21,6 +21,8 @@ class DataFile:
 
     path: str
     partition: tuple[tuple[str, str | None], ...]
+    size_bytes: int = field(default=0, compare=False)
+    rows: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,4 +57,10 @@ def read_commit(files: Files, path: str, version: int) -> LoggedCommit:
 
 
 def _file(action: dict[str, Any]) -> DataFile:
-    return DataFile(unquote(action["path"]), tuple(sorted((action.get("partitionValues") or {}).items())))
+    told = orjson.loads(action.get("stats") or "{}")
+    return DataFile(
+        path=unquote(action["path"]),
+        partition=tuple(sorted((action.get("partitionValues") or {}).items())),
+        size_bytes=int(action.get("size") or 0),
+        rows=int(told.get("numRecords") or 0),
+    )

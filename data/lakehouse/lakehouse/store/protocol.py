@@ -97,7 +97,8 @@ class Changes:
 
     `added` and `removed` have the contract's columns; a replaced row is in both. `complete` is False when
     the older version can no longer be read (its files were vacuumed, or the table is another one under the
-    same name): then `added` is the whole table and `removed` is empty.
+    same name): then `added` is the whole table and `removed` is empty. `compared_rows` says what looking at
+    them costs: the rows of all files that came or went, where the store knows.
     """
 
     table: str
@@ -105,6 +106,7 @@ class Changes:
     until: int
     added: pl.LazyFrame
     removed: pl.LazyFrame
+    compared_rows: int
     complete: bool = True
 
 

@@ -1,0 +1,229 @@
+"""Work follows the change: what a refresh reads and writes, and that it ends where a full refresh ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from test_flow import (
+    EVENT_TABLES,
+    Killed,
+    assert_sound,
+    event,
+    hashes,
+    lake,
+    lake_at,
+    land,
+    run,
+    versions,
+)
+
+from lakehouse.contracts import quarantine_of
+from lakehouse.domains.pipelines import contracts as c
+from lakehouse.domains.pipelines import transforms
+from lakehouse.flow import Lake, refresh
+from lakehouse.store import Commit, Term, Where, faults
+from lakehouse.verify import content_hash
+
+__all__ = ["lake"]
+
+
+def full(lake: Lake) -> None:
+    refresh(lake, c.PIPELINE_EVENTS, transforms.pipeline_events, full=True)
+    refresh(lake, c.PIPELINE_METRICS, transforms.pipeline_metrics, full=True)
+
+
+def day(number: int, hour: int = 10) -> str:
+    return f"2026-01-{number:02d}T{hour:02d}:00:00Z"
+
+
+def many(days: int, each: int) -> list[dict]:  # type: ignore[type-arg]
+    return [event(f"p{d}-{n}", at=day(d, n % 24)) for d in range(1, days + 1) for n in range(each)]
+
+
+def metrics(lake: Lake) -> dict[str, int]:
+    rows = lake.store.scan(c.PIPELINE_METRICS).select(pl.col("date").cast(pl.String), "total_pipelines")
+    return dict(rows.collect().rows())
+
+
+def rejects(lake: Lake) -> str:
+    table = quarantine_of(c.PIPELINE_EVENTS)
+    return content_hash(table, lake.store.scan(table))
+
+
+def test_a_full_refresh_gives_the_same_content_and_leaves_a_sound_lake(tmp_path: Path) -> None:
+    lake = lake_at(tmp_path, batch_rows=7)
+    land(lake, "1.ndjson", *many(3, 5), event("bad", duration_ms=-1))
+    land(lake, "2.ndjson", event("p1-1", at=day(1, 1), kind="completed", duration_ms=5), event(None))
+    run(lake)
+    before, refused = hashes(lake), rejects(lake)
+    full(lake)
+    assert (hashes(lake), rejects(lake)) == (before, refused)
+    assert_sound(lake)
+    assert not [name for name in lake.store.found() if name.endswith("__rebuild")]
+    land(lake, "3.ndjson", event("late", at=day(2)), event("bad2", duration_ms=-1))
+    run(lake)
+    assert metrics(lake) == {"2026-01-01": 5, "2026-01-02": 6, "2026-01-03": 5}
+    assert_sound(lake)
+
+
+def test_a_changed_transform_reaches_old_rows_by_a_full_refresh(lake: Lake) -> None:
+    land(lake, "1.ndjson", *many(2, 3))
+    run(lake)
+    halved = lambda raw: transforms.pipeline_events(raw).with_columns(duration_ms=pl_lit(7))  # noqa: E731
+    refresh(lake, c.PIPELINE_EVENTS, halved)
+    assert lake.store.scan(c.PIPELINE_EVENTS).collect()["duration_ms"].unique().to_list() == [1000]
+    refresh(lake, c.PIPELINE_EVENTS, halved, full=True)
+    assert lake.store.scan(c.PIPELINE_EVENTS).collect()["duration_ms"].unique().to_list() == [7]
+    refresh(lake, c.PIPELINE_METRICS, transforms.pipeline_metrics)
+    assert lake.store.scan(c.PIPELINE_METRICS).collect()["avg_duration_sec"].unique().to_list() == [0.007]
+    assert_sound(lake)
+
+
+def pl_lit(value: int):  # type: ignore[no-untyped-def]
+    import narwhals.stable.v2 as nw
+
+    return nw.lit(value, nw.Int64)
+
+
+@pytest.mark.parametrize("point", ["commit.begin", "commit.done", "flow.quarantined", "flow.batch"])
+def test_a_full_refresh_killed_anywhere_is_finished_by_the_next_refresh(tmp_path: Path, point: str) -> None:
+    lake = lake_at(tmp_path, batch_rows=6)
+    land(lake, "1.ndjson", *many(3, 5), event("bad", duration_ms=-1), event("bad2", duration_ms=-1))
+    land(lake, "2.ndjson", *many(2, 4))
+    run(lake)
+    wanted, refused = hashes(lake), rejects(lake)
+    killed = 0
+    for occurrence in range(1, 20):
+        left = occurrence
+
+        def kill(reached: str) -> None:
+            nonlocal left
+            left -= reached == point
+            if left == 0:
+                raise Killed
+
+        faults.arm(kill)
+        try:
+            full(lake)
+            done = True
+        except Killed:
+            done = False
+        finally:
+            faults.arm(None)
+        killed += not done
+        run(lake)
+        assert (hashes(lake), rejects(lake)) == (wanted, refused)
+        assert_sound(lake)
+        assert not [name for name in lake.store.found() if name.endswith("__rebuild")]
+        if done:
+            break
+    assert done
+    assert killed >= 2
+
+
+def test_a_late_event_reads_and_writes_the_files_of_its_day_only(lake: Lake, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    """Thirty days in small files: one late event leaves the files of all other days as they are."""
+    monkeypatch.setattr("lakehouse.store.delta._SMALLEST_FILE_BYTES", 2_000)
+    land(lake, "1.ndjson", *many(28, 300))
+    run(lake)
+    silver = lake.store.scan(c.PIPELINE_EVENTS).collect()
+    before = files(lake, c.PIPELINE_EVENTS)
+    gold = files(lake, c.PIPELINE_METRICS)
+    land(lake, "2.ndjson", event("p5-1", at=day(5, 1), duration_ms=2), event("late", at=day(5)))
+    run(lake)
+    assert len(before) >= 8
+    assert len(before - files(lake, c.PIPELINE_EVENTS)) <= 2
+    assert metrics(lake) == {f"2026-01-{d:02d}": 300 + (d == 5) for d in range(1, 29)}
+    assert lake.store.scan(c.PIPELINE_EVENTS).collect().height == silver.height + 1
+    assert gold != files(lake, c.PIPELINE_METRICS)
+    assert_sound(lake)
+
+
+def files(lake: Lake, table) -> set[str]:  # type: ignore[no-untyped-def]
+    from deltalake import DeltaTable
+
+    return set(DeltaTable(lake.store.uri(table)).file_uris())
+
+
+def test_rows_deleted_from_silver_leave_gold(lake: Lake) -> None:
+    land(lake, "1.ndjson", *many(4, 3))
+    run(lake)
+    gone = Where(Term("pipeline_id", "in", ("p1-0", "p2-0", "p2-1", "p2-2")))
+    lake.store.delete(c.PIPELINE_EVENTS, gone)
+    refresh(lake, c.PIPELINE_METRICS, transforms.pipeline_metrics)
+    assert metrics(lake) == {"2026-01-01": 2, "2026-01-03": 3, "2026-01-04": 3}
+
+
+def test_compaction_of_silver_is_no_change_for_gold(lake: Lake) -> None:
+    from deltalake import DeltaTable
+
+    for number in range(3):
+        land(lake, f"{number}.ndjson", event(f"p{number}", at=day(1 + number)))
+        run(lake)
+    DeltaTable(lake.store.uri(c.PIPELINE_EVENTS)).optimize.compact()
+    before = versions(lake)
+    run(lake)
+    assert versions(lake) == before
+    report = refresh(lake, c.PIPELINE_METRICS, transforms.pipeline_metrics)
+    assert report.batches == 0
+
+
+def test_a_source_that_forgot_its_changes_is_read_whole(lake: Lake) -> None:
+    land(lake, "1.ndjson", *many(3, 2))
+    run(lake)
+    land(lake, "2.ndjson", event("p1-0", at=day(1, 0), duration_ms=9), event("x", at=day(2)))
+    refresh_silver_only(lake)
+    log = Path(lake.store.uri(c.PIPELINE_EVENTS)) / "_delta_log"
+    from deltalake import DeltaTable
+
+    DeltaTable(str(log.parent)).create_checkpoint()
+    for commit in sorted(log.glob("*.json"))[:-1]:
+        commit.unlink()
+    lake = lake_at(log.parents[3])
+    refresh(lake, c.PIPELINE_METRICS, transforms.pipeline_metrics)
+    assert metrics(lake) == {"2026-01-01": 2, "2026-01-02": 3, "2026-01-03": 2}
+
+
+def refresh_silver_only(lake: Lake) -> None:
+    from test_flow import EVENT_SOURCES
+
+    from lakehouse.flow import ingest
+
+    ingest(lake, c.RAW_PIPELINE_EVENTS, EVENT_SOURCES)
+    refresh(lake, c.PIPELINE_EVENTS, transforms.pipeline_events)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    steps=st.lists(
+        st.lists(
+            st.tuples(st.integers(1, 6), st.integers(1, 9), st.sampled_from(["completed", "failed", "started"])),
+            max_size=8,
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_however_rows_come_incremental_equals_full(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[list[tuple[int, int, str]]]
+) -> None:
+    lake = lake_at(tmp_path_factory.mktemp("lake"))
+    for number, step in enumerate(steps):
+        records = [event(p, kind, at=day(d), n=number) for p, d, kind in step]
+        land(lake, f"{number}.ndjson", *records)
+        run(lake)
+    incremental = hashes(lake)
+    full(lake)
+    assert hashes(lake) == incremental
+    assert_sound(lake)
+
+
+def test_marks_without_rows_are_committed(lake: Lake) -> None:
+    lake.store.ensure(EVENT_TABLES[1])
+    nothing = pl.DataFrame(schema=EVENT_TABLES[1].polars_schema())
+    lake.store.append(EVENT_TABLES[1], nothing, Commit(marks=lambda _o, _b: {"x": 3}))
+    assert lake.store.marks(EVENT_TABLES[1], ["x"]) == {"x": 3}
