@@ -1,6 +1,6 @@
 #!/bin/sh
 # Land what is new in landing/, then run every layer once, on the running platform. A second run changes nothing.
-# usage: ops/scripts/init-data-layers.sh [--help] [options of orchestration.launch, e.g. --json, --timeout S]
+# usage: ops/scripts/init-data-layers.sh [--help] [options of orchestration.launch, e.g. --json, --full-refresh]
 # exit:  0 done · 1 the run failed · 2 the platform is not ready · 3 the run is complete but a check failed
 #        4 the run did not end in time · 130 ended by Ctrl-C
 set -eu

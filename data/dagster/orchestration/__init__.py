@@ -6,3 +6,5 @@ Does not: what data means or how it is stored (lakehouse). Importing this packag
 
 # Tag of a run: the start of the code server it belongs to (jobs.py). Here, for clients without Dagster.
 BOOT_TAG = "odp/boot"
+# Tag of a run that computes Silver and Gold anew from every source row; any value but `true` means no.
+FULL_REFRESH_TAG = "odp/full_refresh"

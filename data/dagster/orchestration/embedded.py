@@ -31,7 +31,7 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from orchestration import BOOT_TAG
+from orchestration import BOOT_TAG, FULL_REFRESH_TAG
 
 _JOB = "materialize_all"
 _UI_DEADLINE_SECONDS = 90
@@ -85,6 +85,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, default=Path(".data"), help="where the lake is kept (.data)")
     parser.add_argument("--landing", type=Path, default=Path("landing"), help="where files land (landing)")
     parser.add_argument("--json", action="store_true", help="for machines (verify)")
+    parser.add_argument(
+        "--full-refresh", action="store_true", help="compute Silver and Gold anew from every row (init)"
+    )
     options = parser.parse_args(argv)
     place = Place(
         data=options.data.resolve(),
@@ -92,7 +95,9 @@ def main(argv: list[str] | None = None) -> int:
         port=int(os.environ.get("DAGSTER_PORT") or 18084),
     )
     prepare(place)
-    verbs = {"init": init, "ui-start": ui_start, "ui-stop": ui_stop, "status": status}
+    if options.verb == "init":
+        return init(place, full_refresh=options.full_refresh)
+    verbs = {"ui-start": ui_start, "ui-stop": ui_stop, "status": status}
     if options.verb == "verify":
         from orchestration import verify
 
@@ -109,7 +114,7 @@ def prepare(place: Place) -> None:
     os.environ.update(place.env())
 
 
-def init(place: Place) -> int:
+def init(place: Place, *, full_refresh: bool = False) -> int:
     """Run the job in this process. Exit codes as in launch.py."""
     import dagster as dg
 
@@ -129,7 +134,11 @@ def init(place: Place) -> int:
                 raise_on_error=False,
                 # The progress lines below tell it; Dagster's own console log would bury them.
                 run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-                tags={_SOURCE_TAG: _SOURCE, BOOT_TAG: NO_BOOT},
+                tags={
+                    _SOURCE_TAG: _SOURCE,
+                    BOOT_TAG: NO_BOOT,
+                    FULL_REFRESH_TAG: "true" if full_refresh else "false",
+                },
             )
     return told.end(success=result.success)
 

@@ -22,7 +22,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestration import BOOT_TAG, graphql
+from orchestration import BOOT_TAG, FULL_REFRESH_TAG, graphql
 from orchestration.graphql import Client, Readiness, Unreachable
 
 _POLL_SECONDS = 0.25
@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
     deadline = time.monotonic() + options.timeout
     try:
         ready = wait_ready(client, options.job, min(deadline, time.monotonic() + options.ready_timeout))
-        run_id = launch(client, options.job, ready, told)
+        run_id = launch(client, options.job, ready, told, full_refresh=options.full_refresh)
         link = f"{options.public_url.rstrip('/')}/runs/{run_id}"
         told.say(f"run {link}")
         status = follow(client, run_id, told, deadline)
@@ -92,11 +92,16 @@ def wait_ready(client: Client, job: str, deadline: float) -> Readiness:
         time.sleep(_POLL_SECONDS)
 
 
-def launch(client: Client, job: str, ready: Readiness, told: Told) -> str:
-    """Return the run to follow: one that is going on already, or a new one."""
+def launch(client: Client, job: str, ready: Readiness, told: Told, *, full_refresh: bool = False) -> str:
+    """Return the run to follow: one that is going on already, or a new one.
+
+    Raises NotReady when a full refresh is asked for while a run is going on, which might not be one.
+    """
     for orphan in ready.orphans:
         client.ask(graphql.END, run=orphan)
         told.say(f"run {orphan[:8]} was orphaned by a restart: ended it, starting over")
+    if ready.going and full_refresh:
+        raise NotReady(f"run {ready.going[:8]} is going on; ask for the full refresh when it has ended")
     if ready.going:
         told.say(f"run {ready.going[:8]} is going on already: following it")
         return ready.going
@@ -106,6 +111,8 @@ def launch(client: Client, job: str, ready: Readiness, told: Told) -> str:
         "jobName": job,
     }
     tags = [{"key": "odp/source", "value": "make init-data-layers"}]
+    if full_refresh:
+        tags.append({"key": FULL_REFRESH_TAG, "value": "true"})
     params = {
         "selector": selector,
         "runConfigData": {},
@@ -230,6 +237,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--job", default="materialize_all", help="which job (default materialize_all)")
     parser.add_argument("--timeout", type=float, default=1800, help="seconds to wait for the end (1800)")
     parser.add_argument("--ready-timeout", type=float, default=90, help="seconds to wait for the stack (90)")
+    parser.add_argument(
+        "--full-refresh", action="store_true", help="compute Silver and Gold anew from every row of Bronze"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object instead of progress lines")
     return parser
 

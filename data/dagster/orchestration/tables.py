@@ -23,7 +23,7 @@ import dagster as dg
 from lakehouse.contracts import Contract
 from lakehouse.errors import Conflict, StorageUnavailable, plain
 from lakehouse.landing import Source
-from orchestration import checks, metadata
+from orchestration import FULL_REFRESH_TAG, checks, metadata
 from orchestration.frames import adapt, kinds
 from orchestration.resources import LakeResource
 
@@ -78,7 +78,11 @@ def table(
             opened = lake.open()
             with _told_apart():
                 report = refresh(
-                    opened, contract, adapt(function, contract), info=_info(context, code_version)
+                    opened,
+                    contract,
+                    adapt(function, contract),
+                    full=context.run.tags.get(FULL_REFRESH_TAG) == "true",
+                    info=_info(context, code_version),
                 )
                 results = checks.after_refresh(opened, contract, report)
                 found = metadata.of_run(opened, contract, time.monotonic() - started)
