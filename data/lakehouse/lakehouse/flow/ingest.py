@@ -150,6 +150,8 @@ def _flush(
     def marks(outcome: Outcome, before: Mapping[str, int]) -> dict[str, int]:
         if before.get(BATCH, 0) + 1 != number:
             raise _Overtaken(f"batch {number} of {table} was taken by another run")
+        if not outcome.inserted:  # what is known of the files changes, but no row came to read
+            return batch.marks
         total = before.get(ROWS, 0) + outcome.inserted
         return {**batch.marks, BATCH: number, WATERMARK: number, ROWS: total}
 

@@ -12,7 +12,7 @@ Belongs here: the vocabulary of marks. Does not: reading or writing them (store)
     identity:<table>   consumer: which <table> that was, where the position is a version
     read, merged, quarantined   consumer: running totals of the conservation equation
     run_read, run_quarantined   consumer: the same for the last run that read anything
-    rebuilding         consumer: 1 while it is computed anew; a kill leaves it, the next refresh ends it
+    rebuilding         consumer: above 0 while it is computed anew; a kill leaves it, a refresh ends it
 """
 
 from __future__ import annotations

@@ -29,13 +29,18 @@ from lakehouse.flow.rules import Split, split
 from lakehouse.flow.step import RefreshReport, Step
 from lakehouse.store import Commit, CommitResult, Outcome, Token, faults, repeats
 
+_COMPUTING, _IN_PLACE = 1, 2  # how far a full refresh has come
+
 
 def batches(step: Step) -> None:
     """Take every row past the table's position, in steps of about `lake.batch_rows`."""
     lake, table, source = step.lake, step.table, step.table.sources[0]
-    if step.full or lake.store.marks(table, [REBUILDING]).get(REBUILDING):
+    under_way = lake.store.marks(table, [REBUILDING]).get(REBUILDING, 0)
+    if step.full or under_way == _COMPUTING:
         rebuild(step)
         return
+    if under_way == _IN_PLACE:
+        _clear_away(step)
     lake.store.ensure(quarantine_of(table))
     name = position_mark(source)
     position = lake.store.marks(table, [name]).get(name, 0)
@@ -55,30 +60,41 @@ def batches(step: Step) -> None:
 def rebuild(step: Step) -> None:
     """Compute table and quarantine anew beside the old ones, then put them in their place.
 
-    Readers see the old table until the new one is whole. A mark says that the work is under way: whatever a
-    kill leaves, the next refresh does it again from the start.
+    Readers see the old table until the new one is whole. A mark says how far the work is: whatever a kill
+    leaves, the next refresh does it again from the start, or clears away what is left of it.
     """
     lake, table = step.lake, step.table
-    fresh = replace(table, name=f"{table.name}__rebuild")
-    quarantine, refused = quarantine_of(table), quarantine_of(fresh)
-    nothing = pl.DataFrame(schema=table.polars_schema())
-    lake.store.append(table, nothing, Commit(marks=_just({REBUILDING: 1}), info=step.info))
-    for stage in (fresh, refused):
+    _say(step, _COMPUTING)
+    fresh, refused = stages = _stages(table)
+    for stage in stages:
         lake.store.drop(stage)
         lake.store.ensure(stage)
     inner = replace(step, table=fresh, full=False, report=RefreshReport())
     batches(inner)
-    marks = lake.store.all_marks(fresh)
-    lake.store.ensure(quarantine)
-    for target, stage, kept in (
-        (quarantine, refused, lake.store.all_marks(refused)),
-        (table, fresh, {**marks, REBUILDING: 0}),
-    ):
-        new = Commit(marks=_just(kept), info=step.info)
-        version = lake.store.overwrite_from(target, stage, new).version
-    for stage in (fresh, refused):
-        lake.store.drop(stage)
-    vars(step.report).update(vars(inner.report) | {"version": version})
+    lake.store.ensure(quarantine_of(table))
+    kept = Commit(marks=_just(lake.store.all_marks(refused)), info=step.info)
+    lake.store.overwrite_from(quarantine_of(table), refused, kept)
+    kept = Commit(marks=_just({**lake.store.all_marks(fresh), REBUILDING: _IN_PLACE}), info=step.info)
+    lake.store.overwrite_from(table, fresh, kept)
+    vars(step.report).update(vars(inner.report))
+    _clear_away(step)
+
+
+def _clear_away(step: Step) -> None:
+    for stage in _stages(step.table):
+        step.lake.store.drop(stage)
+    step.report.version = _say(step, 0)
+
+
+def _stages(table: Contract) -> tuple[Contract, Contract]:
+    fresh = replace(table, name=f"{table.name}__rebuild")
+    return fresh, quarantine_of(fresh)
+
+
+def _say(step: Step, how_far: int) -> int:
+    nothing = pl.DataFrame(schema=step.table.polars_schema())
+    said = Commit(marks=_just({REBUILDING: how_far}), info=step.info)
+    return step.lake.store.append(step.table, nothing, said).version
 
 
 def _just(marks: Mapping[str, int]) -> Callable[[Outcome, Mapping[str, int]], Mapping[str, int]]:

@@ -18,10 +18,12 @@ from lakehouse.contracts import Contract
 from lakehouse.errors import SchemaViolation, StorageUnavailable, TableNotFound, plain
 from lakehouse.settings import Settings
 from lakehouse.store import probe
+from lakehouse.store.delta_marks import all_marks
 from lakehouse.store.delta_schema import differences
 from lakehouse.store.files import BucketFiles, Files, FolderFiles, open_files
 from lakehouse.store.predicate import Where
 from lakehouse.store.protocol import HistoryEntry, Snapshot
+from lakehouse.store.retry import recorded
 
 
 class DeltaReader:
@@ -109,9 +111,14 @@ class DeltaReader:
     def marks(self, table: Contract, names: Sequence[str]) -> dict[str, int]:
         """Return those of `names` that the table holds; a table never written holds none."""
         try:
-            return _marks(self.latest(table), names)
+            return recorded(self.latest(table), names)
         except TableNotFound:
             return {}
+
+    def all_marks(self, table: Contract, *, version: int | None = None) -> dict[str, int]:
+        """Return every mark, as of `version` (None: now). Raises Unsupported where the log is gone."""
+        last = int(self.latest(table).version()) if version is None else version
+        return all_marks(self.files, table.path, last)
 
     def history(self, table: Contract, *, limit: int | None = None) -> list[HistoryEntry]:
         """Return the commits, newest first."""
@@ -152,11 +159,6 @@ class DeltaReader:
 
     def _unavailable(self, doing: str, exc: BaseException) -> StorageUnavailable:
         return StorageUnavailable(f"{doing}: {plain(exc)}. Is the store up? `make status` tells.")
-
-
-def _marks(delta: DeltaTable, names: Sequence[str]) -> dict[str, int]:
-    found = {name: delta.transaction_version(name) for name in names}
-    return {name: value for name, value in found.items() if value is not None}
 
 
 def adds(delta: DeltaTable) -> pl.DataFrame:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from deltalake import CommitProperties, DeltaTable, Transaction
@@ -90,11 +90,19 @@ def landed(delta: DeltaTable, commit_id: str, base: int) -> bool:
     return any(entry.get(COMMIT_ID) == commit_id for entry in delta.history(newer))
 
 
+def recorded(delta: DeltaTable, names: Sequence[str]) -> dict[str, int]:
+    """Return those of `names` that the table holds.
+
+    A restored table cannot forget a mark that it did not have then: it says so by a number below zero.
+    """
+    found = {name: delta.transaction_version(name) for name in names}
+    return {name: value for name, value in found.items() if value is not None and value >= 0}
+
+
 def _properties(commit_id: str, delta: DeltaTable, commit: Commit, tried: Attempt) -> CommitProperties:
     marks: dict[str, int] = {}
     if commit.marks is not None:
-        before = {name: delta.transaction_version(name) for name in commit.reads}
-        marks.update(commit.marks(tried.outcome, {k: v for k, v in before.items() if v is not None}))
+        marks.update(commit.marks(tried.outcome, recorded(delta, commit.reads)))
     if commit.token is not None:
         marks[commit.token.name] = commit.token.value
     return CommitProperties(
@@ -108,13 +116,13 @@ def _properties(commit_id: str, delta: DeltaTable, commit: Commit, tried: Attemp
 def _already(table: Contract, delta: DeltaTable, commit: Commit) -> bool:
     if commit.token is None:
         return False
-    recorded = delta.transaction_version(commit.token.name)
-    if recorded is None or recorded < commit.token.value:
+    position = recorded(delta, [commit.token.name]).get(commit.token.name)
+    if position is None or position < commit.token.value:
         return False
-    if recorded == commit.token.value:
+    if position == commit.token.value:
         return True
     raise StaleWriter(
-        f"writing {table}: {commit.token.name} stands at {recorded}, past this writer's "
+        f"writing {table}: {commit.token.name} stands at {position}, past this writer's "
         f"{commit.token.value}. Nothing was written; another run is ahead of this one."
     )
 
