@@ -10,8 +10,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from lakehouse.errors import SettingsError
+
+LakeFormat = Literal["delta", "ducklake"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,10 +27,19 @@ class Settings:
     s3_access_key: str | None = None
     s3_secret_key: str | None = field(default=None, repr=False)
     s3_region: str = "us-east-1"
+    lake_format: LakeFormat = "delta"
+    ducklake_pg_host: str | None = None
+    ducklake_pg_port: int = 5432
+    ducklake_pg_db: str = "ducklake"
+    ducklake_pg_user: str = "ducklake"
+    ducklake_pg_password: str | None = field(default=None, repr=False)
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
-        """Read LAKE_URL, LANDING_URL and S3_*. Raise SettingsError naming what is missing."""
+        """Read LAKE_URL, LANDING_URL, S3_*, LAKE_FORMAT and DUCKLAKE_PG_*.
+
+        Raises SettingsError naming what is missing.
+        """
         values = os.environ if env is None else env
         lake_url = read(values, "LAKE_URL")
         landing_url = read(values, "LANDING_URL")
@@ -44,10 +56,21 @@ class Settings:
             s3_access_key=read(values, "S3_ACCESS_KEY"),
             s3_secret_key=read(values, "S3_SECRET_KEY"),
             s3_region=read(values, "S3_REGION") or "us-east-1",
+            lake_format=_lake_format(values),
+            ducklake_pg_host=read(values, "DUCKLAKE_PG_HOST"),
+            ducklake_pg_port=_port(values, "DUCKLAKE_PG_PORT"),
+            ducklake_pg_db=read(values, "DUCKLAKE_PG_DB") or "ducklake",
+            ducklake_pg_user=read(values, "DUCKLAKE_PG_USER") or "ducklake",
+            ducklake_pg_password=read(values, "DUCKLAKE_PG_PASSWORD"),
         )
         if settings.on_s3 and not (settings.s3_access_key and settings.s3_secret_key):
             raise SettingsError(
                 "S3_ACCESS_KEY and S3_SECRET_KEY (or their _FILE forms) are needed with LAKE_URL=s3://"
+            )
+        if settings.lake_format == "ducklake" and not settings.ducklake_pg_host:
+            raise SettingsError(
+                "DUCKLAKE_PG_HOST is not set: with LAKE_FORMAT=ducklake the catalog lies in Postgres. Give "
+                "DUCKLAKE_PG_HOST, _PORT, _DB, _USER and _PASSWORD (or DUCKLAKE_PG_PASSWORD_FILE)"
             )
         return settings
 
@@ -74,6 +97,20 @@ class Settings:
             if self.s3_endpoint.startswith("http://"):
                 options["AWS_ALLOW_HTTP"] = "true"
         return options
+
+
+def _lake_format(env: Mapping[str, str]) -> LakeFormat:
+    text = read(env, "LAKE_FORMAT") or "delta"
+    if text == "delta" or text == "ducklake":
+        return text
+    raise SettingsError(f"LAKE_FORMAT={text} is not known: give delta or ducklake")
+
+
+def _port(env: Mapping[str, str], name: str) -> int:
+    text = read(env, name) or "5432"
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
+        raise SettingsError(f"{name}={text} is no port number")
+    return int(text)
 
 
 def read(env: Mapping[str, str], name: str) -> str | None:

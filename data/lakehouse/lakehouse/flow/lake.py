@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from lakehouse.landing import Landing, landing_of
 from lakehouse.settings import Settings
-from lakehouse.store import DeltaStore, TableStore
+from lakehouse.store import TableStore, open_store
 
 
 def now() -> datetime:
@@ -32,4 +32,4 @@ class Lake:
 def open_lake(settings: Settings | None = None) -> Lake:
     """Open the lake of `settings` (default: the environment). Nothing is read yet."""
     settings = settings or Settings.from_env()
-    return Lake(store=DeltaStore(settings), landing=landing_of(settings))
+    return Lake(store=open_store(settings), landing=landing_of(settings))

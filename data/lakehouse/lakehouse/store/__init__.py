@@ -4,6 +4,7 @@ Belongs here: committing, scanning and describing tables, and the promises about
 Does not: what a table means (contracts), or when to write it (flow).
 """
 
+from lakehouse.settings import Settings
 from lakehouse.store.delta import DeltaStore
 from lakehouse.store.frames import repeats
 from lakehouse.store.predicate import Term, Where
@@ -38,5 +39,18 @@ __all__ = [
     "Token",
     "Upkeep",
     "Where",
+    "open_store",
     "repeats",
 ]
+
+
+def open_store(settings: Settings) -> TableStore:
+    """Return the store that `settings.lake_format` names. DuckDB is imported for `ducklake` alone.
+
+    Raises SettingsError when the packages of that format are not installed.
+    """
+    if settings.lake_format == "ducklake":
+        from lakehouse.store.ducklake import DuckLakeStore
+
+        return DuckLakeStore(settings)
+    return DeltaStore(settings)
