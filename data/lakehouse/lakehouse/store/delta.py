@@ -137,6 +137,7 @@ class DeltaStore(DeltaChanges):
     def drop(self, table: Contract) -> None:
         """Remove a table with all its versions."""
         self._handles.pop(table.path, None)
+        self._stills.pop(table.path, None)
         self._data_versions.pop(table.path, None)
         self.files.drop(table.path)
 

@@ -147,4 +147,4 @@ def _hashed(table: Contract, rows: pl.LazyFrame) -> pl.LazyFrame:
         predicate_pushdown=False,
         projection_pushdown=False,
         streamable=True,
-    )
+    ).cache()

@@ -34,6 +34,7 @@ class DeltaReader:
         self.files = files or open_files(settings)
         self._options = settings.storage_options()
         self._handles: dict[str, DeltaTable] = {}
+        self._stills: dict[str, DeltaTable] = {}
         self._data_versions: dict[str, tuple[str, int, int]] = {}
 
     def uri(self, table: Contract) -> str:
@@ -62,6 +63,15 @@ class DeltaReader:
         if handle is None:
             self._handles.pop(table.path, None)
             handle = self._handles[table.path] = self.open(table)
+        return handle
+
+    def _still(self, table: Contract, version: int | None) -> DeltaTable:
+        """Return a handle that stays at a version: the last one of its table, if it is at that version."""
+        newest = self.latest(table)
+        wanted = newest.version() if version is None else version
+        handle = self._stills.get(table.path)
+        if handle is None or (handle.version(), handle.metadata().id) != (wanted, newest.metadata().id):
+            handle = self._stills[table.path] = self.open(table, version=wanted)
         return handle
 
     def open(self, table: Contract, *, version: int | None = None) -> DeltaTable:
@@ -93,7 +103,7 @@ class DeltaReader:
         self, table: Contract, *, version: int | None = None, where: Where | None = None
     ) -> pl.LazyFrame:
         """Return the rows lazily, as of `version` (None: now), with the contract's columns and types."""
-        rows = self._scan(table, self.open(table, version=version))
+        rows = self._scan(table, self._still(table, version))
         if where is None:
             return rows
         where.check(table)
