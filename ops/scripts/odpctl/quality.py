@@ -17,7 +17,7 @@ from .process import Argv, Done, run
 from .terminal import Terminal
 from .venv import Venv
 
-UNIT = "not containers and not browser"
+UNIT = "not containers and not browser and not readers"
 DCLINT = Path("ops/lint")
 NPM_SECONDS = 300
 
@@ -54,7 +54,8 @@ LINTERS = (
 def test(checkout: Checkout, args: Sequence[str]) -> int:
     """Everything that needs no container: unit, property, and the embedded platform end to end."""
     venv = Venv(checkout)
-    venv.ensure(["dev", *(["browser"] if "browser" in args else [])])  # `-m browser` needs its driver
+    # `-m browser` needs its driver, `-m readers` the engines that read.
+    venv.ensure(["dev", *(group for group in ("browser", "readers") if group in args)])
     # By file: a file shares one running platform, and its tests follow each other.
     argv = [venv.tool("pytest"), *(args or ("-m", UNIT, "-n", "2", "--dist", "loadfile"))]
     return subprocess.call([str(part) for part in argv], cwd=checkout.root, env=venv.env)
