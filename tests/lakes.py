@@ -28,11 +28,12 @@ from pathlib import Path
 import pytest
 from checkouts import ROOT, free_ports, wait_until
 
+from lakehouse.contracts import LAYERS
 from lakehouse.s3 import s3_client
 from lakehouse.settings import Settings
 
 KINDS = ("folder", "s3", "ducklake", "ducklake-s3")
-BUCKETS = ("landing", "bronze", "silver", "gold", "quarantine")
+BUCKETS = ("landing", *LAYERS)
 KEY, SECRET = "lakes-key", "lakes-secret"
 DSN = "DUCKLAKE_TEST_DSN"
 

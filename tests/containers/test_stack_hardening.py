@@ -25,7 +25,7 @@ from odpctl import dotenv
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(900)]
 
 LONG = ("postgres", "minio", "toolbox", "dagster-code", "dagster", "dagster-daemon")
-TABLES = ("bronze", "silver", "gold", "quarantine")
+TABLES = ("bronze", "silver", "gold", "quarantine", "system")
 
 
 def status(container: dict[str, Any]) -> dict[str, str]:

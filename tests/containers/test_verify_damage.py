@@ -14,7 +14,7 @@ from stacks import Stack
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(900)]
 
-LAYERS = ("bronze", "silver", "gold", "quarantine")
+LAYERS = ("bronze", "silver", "gold", "quarantine", "system")
 EVENTS, RAW, METRICS = "silver/pipeline_events", "bronze/raw_pipeline_events", "gold/pipeline_metrics"
 
 

@@ -47,8 +47,18 @@ POLARS_TYPES: dict[Type, pl.DataType] = {
     Type.TIMESTAMP: pl.Datetime("us", "UTC"),
 }
 
-Layer = Literal["bronze", "silver", "gold", "quarantine"]
-LAYERS: tuple[Layer, ...] = ("bronze", "silver", "gold", "quarantine")
+Layer = Literal["bronze", "silver", "gold", "quarantine", "system"]
+LAYERS: tuple[Layer, ...] = ("bronze", "silver", "gold", "quarantine", "system")
+
+
+RETENTION: dict[Layer, timedelta] = {
+    "bronze": timedelta(days=30),
+    "silver": timedelta(days=90),
+    "gold": timedelta(days=365),
+    "quarantine": timedelta(days=365),
+    "system": timedelta(days=365),
+}
+"""How long versions of a table can be gone back to. The rows of today are kept whatever their age."""
 
 
 class Write(StrEnum):
@@ -278,6 +288,24 @@ LANDING_REJECTS = Contract(
         Column(name="reason", type=Type.STRING, nullable=False, description="Why it was refused"),
         Column(name="_ingested_at", type=Type.TIMESTAMP, nullable=False, volatile=True,
                description="When it was refused (UTC)"),
+    ),
+    write=Write.APPEND,
+)  # fmt: skip
+
+RESTORE_POINTS = Contract(
+    layer="system",
+    name="restore_points",
+    domain="lake",
+    row="One table's version at the end of a run, or a run's pin. The rows of a run come in one commit.",
+    columns=(
+        Column(name="run_id", type=Type.STRING, nullable=False, description="The run that ended so"),
+        Column(name="number", type=Type.INT64, nullable=False, description="Place among all records, from 1"),
+        Column(name="at", type=Type.TIMESTAMP, nullable=False, description="When it was recorded (UTC)"),
+        Column(name="table", type=Type.STRING, description="<layer>/<name>; null in a pin"),
+        Column(name="version", type=Type.INT64, description="The table's version then; null in a pin"),
+        Column(name="rows", type=Type.INT64, unit="count", description="Its rows then; null in a pin"),
+        Column(name="is_pinned", type=Type.BOOL, description="A pin: maintenance keeps the run; else null"),
+        Column(name="name", type=Type.STRING, description="What the pin is called"),
     ),
     write=Write.APPEND,
 )  # fmt: skip

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 LANDING = "landing"
-TABLES = ("bronze", "silver", "gold", "quarantine")
+TABLES = ("bronze", "silver", "gold", "quarantine", "system")
 BUCKETS = (LANDING, *TABLES)
 
 _BROWSE = ("s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads")

@@ -14,14 +14,13 @@ from arro3.core import DataType, RecordBatchReader, Table
 from deltalake import (
     CommitProperties,
     DeltaTable,
-    PostCommitHookProperties,
-    WriterProperties,
     write_deltalake,
 )
 
 from lakehouse.contracts import Contract
 from lakehouse.errors import SchemaViolation, StorageUnavailable, Unsupported, plain
-from lakehouse.store.delta_changes import DeltaChanges
+from lakehouse.store.delta_care import DeltaCare
+from lakehouse.store.delta_layout import file_bytes, hooks, writer
 from lakehouse.store.delta_read import adds
 from lakehouse.store.delta_schema import append_only, delta_schema, differences, properties
 from lakehouse.store.frames import conform, refuse_repeated_keys
@@ -30,17 +29,11 @@ from lakehouse.store.protocol import Commit, CommitResult, Outcome
 from lakehouse.store.retry import Attempt, commit_with_retries
 from lakehouse.store.spans import pruning_column, spans, within, within_sql
 
-_LARGEST_FILE_BYTES = 128 * 1024 * 1024
-# A change rewrites whole files, so a clustered table is cut into some hundred of them; below this size a
-# file's fixed cost would be more than what it saves.
-_SMALLEST_FILE_BYTES = 32 * 1024
-_FILES_PER_TABLE = 64
-_FRAME_BYTES_PER_STORED = 8  # a frame in memory against its Parquet, zstd; only the order of it matters
 _STREAMED_ROWS = 250_000
 _NO_COMMIT = Commit()
 
 
-class DeltaStore(DeltaChanges):
+class DeltaStore(DeltaCare):
     """Tables as Delta Lake, below one folder or in one bucket per layer."""
 
     def ensure(self, table: Contract) -> int:
@@ -224,7 +217,7 @@ class DeltaStore(DeltaChanges):
             delta,
             arrow(frame.sort(table.cluster_by) if table.cluster_by else frame),
             mode=mode,
-            target_file_size=self.file_bytes(table, delta, frame),
+            target_file_size=file_bytes(table, delta, frame),
             commit_properties=properties,
             **({"predicate": predicate} if predicate else {}),
         )
@@ -239,18 +232,9 @@ class DeltaStore(DeltaChanges):
             delta,
             RecordBatchReader.from_batches(first.schema, batches),
             mode="overwrite",
-            target_file_size=self.file_bytes(table, source),
+            target_file_size=file_bytes(table, source),
             commit_properties=properties,
         )
-
-    def file_bytes(self, table: Contract, delta: DeltaTable, frame: pl.DataFrame | None = None) -> int:
-        """Return how large a data file should be: a small part of a clustered table, else as large as any."""
-        if not table.cluster_by:
-            return _LARGEST_FILE_BYTES
-        coming = frame.estimated_size() // _FRAME_BYTES_PER_STORED if frame is not None else 0
-        stored = int(adds(delta)["size_bytes"].sum() or 0)
-        share = (stored + int(coming)) // _FILES_PER_TABLE
-        return min(max(share, _SMALLEST_FILE_BYTES), _LARGEST_FILE_BYTES)
 
     def _known_keys(self, table: Contract, delta: DeltaTable, frame: pl.DataFrame) -> pl.DataFrame:
         """Return those of the frame's keys that the table holds, looking into files of their spans only."""
@@ -285,6 +269,7 @@ class DeltaStore(DeltaChanges):
                 target_alias="target",
                 streamed_exec=False,  # only then are the target's files pruned by the source's statistics
                 commit_properties=properties,
+                post_commithook_properties=hooks(),
                 writer_properties=writer(),
             )
             .when_matched_update_all()
@@ -295,12 +280,16 @@ class DeltaStore(DeltaChanges):
 
 def _write(delta: DeltaTable, rows: Table | RecordBatchReader, **arguments: Any) -> None:
     write: Any = write_deltalake  # its overloads do not know a mode held in a variable
-    hooks = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
-    write(delta, rows, writer_properties=writer(), post_commithook_properties=hooks, **arguments)
+    write(delta, rows, writer_properties=writer(), post_commithook_properties=hooks(), **arguments)
 
 
 def _delete(delta: DeltaTable, where: Where, properties: CommitProperties) -> None:
-    delta.delete(where.sql(), commit_properties=properties, writer_properties=writer())
+    delta.delete(
+        where.sql(),
+        commit_properties=properties,
+        post_commithook_properties=hooks(),
+        writer_properties=writer(),
+    )
 
 
 def partition_predicate(table: Contract, frame: pl.DataFrame) -> str:
@@ -329,8 +318,3 @@ def arrow(frame: pl.DataFrame) -> Table:
         for column in columns.columns
     ]
     return Table.from_arrays(plain, names=columns.column_names)
-
-
-def writer() -> WriterProperties:
-    # zstd halves the bytes for a tenth of a second per million rows.
-    return WriterProperties(compression="ZSTD", compression_level=1)

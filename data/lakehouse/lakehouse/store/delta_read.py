@@ -15,7 +15,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from lakehouse.contracts import Contract
-from lakehouse.errors import SchemaViolation, StorageUnavailable, TableNotFound, plain
+from lakehouse.errors import SchemaViolation, StorageUnavailable, TableNotFound, Unsupported, plain
 from lakehouse.settings import Settings
 from lakehouse.store import probe
 from lakehouse.store.delta_marks import all_marks
@@ -75,10 +75,17 @@ class DeltaReader:
         return handle
 
     def open(self, table: Contract, *, version: int | None = None) -> DeltaTable:
-        """Open a table's log. Raises TableNotFound, StorageUnavailable."""
+        """Open a table's log. Raises TableNotFound, StorageUnavailable, Unsupported (no such version)."""
         try:
             return DeltaTable(self.uri(table), version=version, storage_options=self._options)
-        except TableNotFoundError as exc:
+        except DeltaError as exc:
+            if version is not None and self.exists(table):
+                newest = self.latest(table).version()
+                raise Unsupported(
+                    f"reading {table} at version {version}: it is not there (any more), up to {newest}"
+                ) from exc
+            if not isinstance(exc, TableNotFoundError):
+                raise self._unavailable(f"opening {table}", exc) from exc
             raise TableNotFound(
                 f"reading {table}: it has never been written. `make init-data-layers` writes it."
             ) from exc

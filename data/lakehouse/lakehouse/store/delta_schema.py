@@ -8,7 +8,7 @@ from __future__ import annotations
 from deltalake import Field, Schema
 from deltalake.schema import PrimitiveType
 
-from lakehouse.contracts import Contract, Type, Write
+from lakehouse.contracts import RETENTION, Contract, Type, Write
 
 DELTA_TYPES: dict[Type, str] = {
     Type.STRING: "string",
@@ -41,8 +41,10 @@ def properties(table: Contract) -> dict[str, str | None]:
     values: dict[str, str | None] = {
         # The default of 100 makes opening a table read up to 100 JSON files, each of them twice.
         "delta.checkpointInterval": "10",
-        "delta.logRetentionDuration": "interval 30 days",
-        "delta.deletedFileRetentionDuration": "interval 7 days",
+        "delta.logRetentionDuration": f"interval {RETENTION[table.layer].days} days",
+        "delta.deletedFileRetentionDuration": f"interval {RETENTION[table.layer].days} days",
+        # A vacuum would clean the log as well, whatever is pinned; maintenance does it, knowing the pins.
+        "delta.enableExpiredLogCleanup": "false",
     }
     if append_only(table):
         values["delta.appendOnly"] = "true"

@@ -5,7 +5,10 @@ Belongs here: listing and sizes of objects. Does not: what a table is, or its lo
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import shutil
+import uuid
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +18,7 @@ from lakehouse.s3 import s3_client
 from lakehouse.settings import Settings
 
 _LOOK_SECONDS = 5
+OWN = "_odp"  # where the lake keeps what is no table
 
 
 class Files(Protocol):
@@ -34,6 +38,21 @@ class Files(Protocol):
 
     def read(self, path: str, name: str) -> bytes:
         """Return one file below table `path`. Raises FileNotFoundError, StorageUnavailable."""
+        ...
+
+    def put_if(self, name: str, body: bytes, tag: str | None) -> str | None:
+        """Write the lake's own file `name` if it still is what `tag` says (None: absent).
+
+        Return its new tag, or None when it is something else.
+        """
+        ...
+
+    def read_tagged(self, name: str) -> tuple[bytes, str] | None:
+        """Return the lake's own file `name` and its tag; None when there is none."""
+        ...
+
+    def forget(self, name: str) -> None:
+        """Remove the lake's own file `name`; one that is not there is no error."""
         ...
 
     def drop(self, path: str) -> None:
@@ -56,7 +75,7 @@ class FolderFiles:
             for layer in LAYERS
             if (self.root / layer).is_dir()
             for entry in (self.root / layer).iterdir()
-            if entry.is_dir() and any(entry.iterdir())
+            if entry.is_dir() and entry.name != OWN and any(entry.iterdir())
         )
 
     def sizes(self, path: str) -> dict[str, int]:
@@ -65,6 +84,29 @@ class FolderFiles:
 
     def read(self, path: str, name: str) -> bytes:
         return (self.root / path / name).read_bytes()
+
+    def put_if(self, name: str, body: bytes, tag: str | None) -> str | None:
+        target = self.root / OWN / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with (target.parent / ".lock").open("w") as gate:
+            fcntl.flock(gate, fcntl.LOCK_EX)  # compare and write as one; processes of one machine share it
+            found = self.read_tagged(name)
+            if (found[1] if found else None) != tag:
+                return None
+            fresh = target.with_name(f"{target.name}.{uuid.uuid4().hex}")
+            fresh.write_bytes(body)
+            fresh.replace(target)
+        return hashlib.sha256(body).hexdigest()
+
+    def read_tagged(self, name: str) -> tuple[bytes, str] | None:
+        try:
+            body = (self.root / OWN / name).read_bytes()
+        except FileNotFoundError:
+            return None
+        return body, hashlib.sha256(body).hexdigest()
+
+    def forget(self, name: str) -> None:
+        (self.root / OWN / name).unlink(missing_ok=True)
 
     def drop(self, path: str) -> None:
         for name in sorted(self.sizes(path), key=_log_last):
@@ -88,7 +130,7 @@ class BucketFiles:
         for layer in LAYERS:
             for page in self._pages(Bucket=layer, Delimiter="/"):
                 found += [f"{layer}/{p['Prefix'].rstrip('/')}" for p in page.get("CommonPrefixes", [])]
-        return sorted(found)
+        return sorted(name for name in found if not name.endswith(f"/{OWN}"))
 
     def sizes(self, path: str) -> dict[str, int]:
         layer, name = path.split("/", 1)
@@ -110,6 +152,33 @@ class BucketFiles:
             raise StorageUnavailable(
                 f"reading s3://{path}/{name}: {plain(exc)}. Is the object store up? `make status` tells."
             ) from exc
+
+    def put_if(self, name: str, body: bytes, tag: str | None) -> str | None:
+        from botocore.exceptions import ClientError
+
+        condition = {"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag}
+        try:
+            return str(
+                self.client.put_object(Bucket="system", Key=f"{OWN}/{name}", Body=body, **condition)["ETag"]
+            )
+        except ClientError as exc:
+            if exc.response["ResponseMetadata"]["HTTPStatusCode"] in (404, 409, 412):
+                return None
+            raise StorageUnavailable(f"writing s3://system/{OWN}/{name}: {plain(exc)}") from exc
+
+    def read_tagged(self, name: str) -> tuple[bytes, str] | None:
+        from botocore.exceptions import ClientError
+
+        try:
+            found = self.client.get_object(Bucket="system", Key=f"{OWN}/{name}")
+        except ClientError as exc:
+            if exc.response["Error"]["Code"] in ("NoSuchKey", "404"):
+                return None
+            raise StorageUnavailable(f"reading s3://system/{OWN}/{name}: {plain(exc)}") from exc
+        return bytes(found["Body"].read()), str(found["ETag"])
+
+    def forget(self, name: str) -> None:
+        self.client.delete_object(Bucket="system", Key=f"{OWN}/{name}")
 
     def drop(self, path: str) -> None:
         from botocore.exceptions import BotoCoreError, ClientError

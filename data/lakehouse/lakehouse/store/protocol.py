@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 import polars as pl
 
 from lakehouse.contracts import Contract
+from lakehouse.store.files import Files
 from lakehouse.store.predicate import Where
 
 
@@ -132,7 +133,7 @@ class Maintained:
     rows: int
     files_before: int
     files_after: int
-    bytes_before: int  # all bytes below the table, of every version, log included
+    bytes_before: int  # data files of every version
     bytes_after: int
     removed_files: int
 
@@ -142,7 +143,7 @@ class Maintained:
 
 
 class TableStore(Protocol):
-    """The persistence authority.
+    """The persistence authority. `files` are the bytes below it, where leases are kept too.
 
     Every write checks the frame's schema exactly, refuses null keys and repeated keys, commits rows and
     marks atomically, and after any exception reads the log before it says success or failure.
@@ -150,6 +151,8 @@ class TableStore(Protocol):
     Raises (all methods): StorageUnavailable. Readers: TableNotFound. Writers: SchemaViolation,
     DataViolation, Conflict, StaleWriter, Unsupported.
     """
+
+    files: Files
 
     def uri(self, table: Contract) -> str: ...
     def exists(self, table: Contract) -> bool: ...
@@ -194,6 +197,10 @@ class TableStore(Protocol):
 
     def restore(self, table: Contract, version: int, commit: Commit = ...) -> CommitResult:
         """Bring rows and marks back to how they stood at `version`, as one new commit."""
+        ...
+
+    def check_version(self, table: Contract, version: int) -> None:
+        """Raise Unsupported when `version` can no longer be restored as a whole."""
         ...
 
     def maintain(self, table: Contract, upkeep: Upkeep) -> Maintained: ...

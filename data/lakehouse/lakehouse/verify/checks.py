@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from lakehouse.contracts import LANDING_REJECTS, Contract, quarantine_of
+from lakehouse.contracts import LANDING_REJECTS, RESTORE_POINTS, Contract, quarantine_of
 from lakehouse.errors import LakeError, StorageUnavailable, TableNotFound, plain
 from lakehouse.flow import Lake
 from lakehouse.flow.marks import MERGED, QUARANTINED, READ, REBUILDING, ROWS, TOTALS, WATERMARK, position_mark
@@ -62,7 +62,7 @@ class Verification:
 
 def side_tables(tables: Sequence[Contract]) -> list[Contract]:
     """Return the quarantine tables that the declared ones bring along."""
-    return [*(quarantine_of(t) for t in tables if t.row_wise), LANDING_REJECTS]
+    return [*(quarantine_of(t) for t in tables if t.row_wise), LANDING_REJECTS, RESTORE_POINTS]
 
 
 def verify(
@@ -196,11 +196,21 @@ def position_problems(lake: Lake, table: Contract) -> list[str]:
         at = _mark(lake, table, position_mark(source))
         if table.row_wise and at < (end := _mark(lake, source, WATERMARK)):
             problems.append(f"{end - at} batches of {source} are not in yet")
-        elif not table.row_wise and at < (end := lake.store.data_version(source)):
-            problems.append(f"{source} has changed since: it was read at version {at}, and is at {end}")
+        elif not table.row_wise and _changed(lake, source, since=at):
+            problems.append(f"{source} has changed since: it was read at version {at}")
     if _mark(lake, table, REBUILDING):
         problems.append("a full refresh of it was interrupted")
     return problems
+
+
+def _changed(lake: Lake, source: Contract, *, since: int) -> bool:
+    """Say whether the source's rows are others than at `since`; a restore there and back changes none."""
+    end = lake.store.data_version(source)
+    if end <= since:
+        return False
+    moved = lake.store.changes(source, since=since, until=end)
+    parts = (moved.added, moved.removed)
+    return not moved.complete or any(not part.head(1).collect().is_empty() for part in parts)
 
 
 def conservation_totals(lake: Lake, table: Contract) -> dict[str, int]:

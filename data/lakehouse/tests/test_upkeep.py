@@ -1,0 +1,170 @@
+"""Restore points, going back to a run, telling runs apart, and maintenance of a whole lake."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import orjson
+import pytest
+from test_flow import EVENT_TABLES, Killed, assert_sound, event, hashes, lake, lake_at, land, run
+from test_flow_increment import day, metrics, rejects
+from test_store_care import age
+
+from lakehouse.contracts import RESTORE_POINTS
+from lakehouse.domains.pipelines import contracts as c
+from lakehouse.errors import Conflict, Unsupported
+from lakehouse.flow import Lake
+from lakehouse.store import faults
+from lakehouse.store.files import FolderFiles
+from lakehouse.store.lock import lease
+from lakehouse.upkeep import TableDiff, diff, maintain_all, pin, points, record_point, restore_run, unpin
+
+__all__ = ["lake"]
+
+
+def first_and_second(lake: Lake) -> dict[str, str]:
+    """Two runs with their points; returns the content after the first."""
+    land(lake, "1.ndjson", event("p1", at=day(1)), event("p2", at=day(2)), event("bad", duration_ms=-1))
+    run(lake)
+    record_point(lake, "run-1", EVENT_TABLES)
+    before = {**hashes(lake), "rejects": rejects(lake)}
+    land(lake, "2.ndjson", event("p1", at=day(1), duration_ms=7), event("p3", at=day(3)),
+         event("bad2", duration_ms=-1))  # fmt: skip
+    run(lake)
+    record_point(lake, "run-2", EVENT_TABLES)
+    return before
+
+
+def test_a_point_is_recorded_once_and_only_when_something_changed(lake: Lake) -> None:
+    first_and_second(lake)
+    assert [p.run_id for p in points(lake)] == ["run-1", "run-2"]
+    assert record_point(lake, "run-2", EVENT_TABLES) is None
+    assert record_point(lake, "run-3", EVENT_TABLES) is None
+    assert points(lake)[0].versions[c.RAW_PIPELINE_EVENTS.path] == 1
+    assert lake.store.snapshot(RESTORE_POINTS).version == 2
+
+
+def test_a_restored_run_has_the_content_of_that_run_and_goes_forward_again(lake: Lake) -> None:
+    before = first_and_second(lake)
+    after = hashes(lake)
+    planned = restore_run(lake, "run-1", EVENT_TABLES, dry_run=True)
+    assert hashes(lake) == after
+    done = restore_run(lake, "run-1", EVENT_TABLES)
+    assert [(r.table, r.changed) for r in planned] == [(r.table, r.changed) for r in done]
+    assert [r.table for r in done] == ["gold/pipeline_metrics", "quarantine/pipeline_events",
+                                       "silver/pipeline_events", "bronze/raw_pipeline_events"]  # fmt: skip
+    assert {**hashes(lake), "rejects": rejects(lake)} == before
+    assert_sound(lake)
+    run(lake)
+    assert hashes(lake) == after
+    assert metrics(lake) == {"2026-01-01": 1, "2026-01-02": 1, "2026-01-03": 1}
+    assert_sound(lake)
+
+
+@pytest.mark.parametrize("tables", [1, 2, 3])
+def test_a_restore_killed_between_tables_is_completed_by_doing_it_again(lake: Lake, tables: int) -> None:
+    before = first_and_second(lake)
+    left = tables
+
+    def kill(point: str) -> None:
+        nonlocal left
+        left -= point == "restore.table"
+        if left == 0:
+            raise Killed
+
+    faults.arm(kill)
+    try:
+        with pytest.raises(Killed):
+            restore_run(lake, "run-1", EVENT_TABLES)
+    finally:
+        faults.arm(None)
+    restore_run(lake, "run-1", EVENT_TABLES)
+    assert {**hashes(lake), "rejects": rejects(lake)} == before
+    assert_sound(lake)
+
+
+def test_a_table_that_came_later_is_emptied(lake: Lake) -> None:
+    land(lake, "1.ndjson", event("p1", at=day(1)))
+    from test_flow import EVENT_SOURCES
+
+    from lakehouse.flow import ingest
+
+    ingest(lake, c.RAW_PIPELINE_EVENTS, EVENT_SOURCES)
+    record_point(lake, "early", EVENT_TABLES)
+    run(lake)
+    restore_run(lake, "early", EVENT_TABLES)
+    assert [lake.store.snapshot(t).rows for t in EVENT_TABLES] == [1, 0, 0]
+    run(lake)
+    assert metrics(lake) == {"2026-01-01": 1}
+    assert_sound(lake)
+
+
+def test_an_unknown_run_and_an_ambiguous_one_are_refused(lake: Lake) -> None:
+    first_and_second(lake)
+    with pytest.raises(Unsupported, match="no restore point is recorded"):
+        restore_run(lake, "nope", EVENT_TABLES)
+    with pytest.raises(Unsupported, match="2 runs begin so"):
+        restore_run(lake, "run", EVENT_TABLES)
+
+
+def test_two_runs_are_told_apart_row_by_row(lake: Lake) -> None:
+    first_and_second(lake)
+    told = {d.table: d for d in diff(lake, "run-1", "run-2", EVENT_TABLES)}
+    assert told["silver/pipeline_events"] == TableDiff(
+        table="silver/pipeline_events", version_a=1, version_b=2, added=1, removed=0, changed=1
+    )
+    assert (told["gold/pipeline_metrics"].added, told["gold/pipeline_metrics"].changed) == (1, 1)
+    assert (told["quarantine/pipeline_events"].added, told["bronze/raw_pipeline_events"].added) == (1, 3)
+    back = {d.table: d for d in diff(lake, "run-2", "run-1", EVENT_TABLES)}
+    assert (back["silver/pipeline_events"].removed, back["silver/pipeline_events"].changed) == (1, 1)
+    assert all(d.added == d.removed == d.changed == 0 for d in diff(lake, "run-1", "run-1", EVENT_TABLES))
+
+
+def test_maintenance_keeps_every_row_and_every_pinned_run(tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    at_once = dict.fromkeys(("bronze", "silver", "gold", "quarantine", "system"), timedelta(0))
+    monkeypatch.setattr("lakehouse.upkeep.maintenance.RETENTION", at_once)
+    lake = lake_at(tmp_path)
+    before = first_and_second(lake)
+    pin(lake, "run-1", "release")
+    for number in range(3, 15):
+        land(lake, f"{number}.ndjson", event("p1", at=day(1), duration_ms=number))
+        run(lake)
+    after = hashes(lake)
+    for table in EVENT_TABLES:
+        age(lake.store, table)  # type: ignore[arg-type]
+    done = maintain_all(lake, EVENT_TABLES)
+    assert hashes(lake) == after
+    assert_sound(lake)
+    assert {d.table for d in done} >= {t.path for t in EVENT_TABLES}
+    assert sum(d.removed_files for d in done) > 10
+    run(lake)
+    restore_run(lake, "release", EVENT_TABLES)
+    assert {**hashes(lake), "rejects": rejects(lake)} == before
+    assert unpin(lake, "run-1").pinned is False
+    maintain_all(lake, EVENT_TABLES)
+    with pytest.raises(Unsupported, match="Nothing was changed"):
+        restore_run(lake, "run-2", EVENT_TABLES)
+
+
+def test_one_maintenance_at_a_time(lake: Lake) -> None:
+    first_and_second(lake)
+    with (
+        lease(lake.store.files, "maintenance"),
+        pytest.raises(Conflict, match=r"taking the lease maintenance: .*holds it since"),
+    ):
+        maintain_all(lake, EVENT_TABLES)
+    maintain_all(lake, EVENT_TABLES)
+
+
+def test_a_dead_holders_lease_is_taken_over_once_it_has_run_out(tmp_path: Path) -> None:
+    files = FolderFiles(tmp_path)
+    ended = (datetime.now(UTC) - timedelta(seconds=1)).isoformat()
+    body = orjson.dumps({"id": "dead", "holder": "gone:1", "since": ended, "until": ended})
+    assert files.put_if("x", body, None)
+    assert files.put_if("x", body, None) is None
+    with lease(files, "x"):
+        found = files.read_tagged("x")
+        assert found is not None
+        assert found[0] != body
+    assert files.read_tagged("x") is None
