@@ -34,7 +34,10 @@ def key_of(table: Contract) -> dg.AssetKey:
 
 def specs(table: Contract) -> list[dg.AssetCheckSpec]:
     """Return the checks a contract implies."""
-    found = [_spec(table, "schema", "The stored schema is exactly the contract's.", blocking=True)]
+    found = [
+        _spec(table, "schema", "The stored schema is exactly the contract's.", blocking=True),
+        _spec(table, "drift", "Nothing else wrote to the table or took files of it since the last run."),
+    ]
     if table.key:
         found.append(
             _spec(table, "key", f"No two rows share ({', '.join(table.key)}); none is null.", blocking=True)
@@ -63,16 +66,28 @@ def _spec(table: Contract, name: str, says: str, *, blocking: bool = False) -> d
     return dg.AssetCheckSpec(f"{table.name}_{name}", asset=key_of(table), description=says, blocking=blocking)
 
 
-def after_ingest(lake: Lake, table: Contract, report: IngestReport) -> list[dg.AssetCheckResult]:
+def before(lake: Lake, table: Contract, known: int | None) -> Judged:
+    """Compare the table with the version Dagster last saw, before this run adds its own commits."""
+    from lakehouse.verify import drift_problems
+
+    found = drift_problems(lake, table, known)
+    return Judged("drift", not found, "; ".join(found))
+
+
+def after_ingest(
+    lake: Lake, table: Contract, report: IngestReport, drift: Judged
+) -> list[dg.AssetCheckResult]:
     """Judge a Bronze table."""
     refused = [f"{r.file}: {r.reason}" for r in report.refused]
     files = Judged("files", not refused, "; ".join(refused[:5]) + (" …" if len(refused) > 5 else ""))
-    return _results(table, [*_stored(lake, table), files])
+    return _results(table, [*_stored(lake, table), drift, files])
 
 
-def after_refresh(lake: Lake, table: Contract, report: RefreshReport) -> list[dg.AssetCheckResult]:
+def after_refresh(
+    lake: Lake, table: Contract, report: RefreshReport, drift: Judged
+) -> list[dg.AssetCheckResult]:
     """Judge a Silver or Gold table."""
-    judged = _stored(lake, table)
+    judged = [*_stored(lake, table), drift]
     if table.row_wise:
         judged += [_conservation(lake, table, report), _reject_share(table, report)]
     judged += [

@@ -9,6 +9,7 @@ import dagster as dg
 
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
+from orchestration import upkeep  # noqa: E402
 from orchestration.automation import SENSORS  # noqa: E402
 from orchestration.domains import assets  # noqa: E402
 from orchestration.jobs import JOBS  # noqa: E402
@@ -18,8 +19,9 @@ from orchestration.resources import LakeResource  # noqa: E402
 def build_defs(**overrides: Any) -> dg.Definitions:
     """Return the definitions, with any argument of dg.Definitions replaced."""
     parts: dict[str, Any] = {
-        "assets": assets(),
-        "jobs": JOBS,
+        "assets": [*assets(), *upkeep.ASSETS],
+        "jobs": [*JOBS, upkeep.maintain],
+        "schedules": [upkeep.maintain_daily],
         "sensors": SENSORS,
         "resources": {"lake": LakeResource()},
         "executor": dg.in_process_executor,

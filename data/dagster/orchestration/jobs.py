@@ -11,6 +11,7 @@ import uuid
 
 import dagster as dg
 
+from lakehouse.contracts import LAYERS
 from orchestration import BOOT_TAG
 
 # Runs are children of the code server. A run that carries another boot id than the code location's jobs do
@@ -34,7 +35,9 @@ def _job(name: str, selection: dg.AssetSelection, says: str) -> dg.UnresolvedAss
 
 
 materialize_all = _job(
-    "materialize_all", dg.AssetSelection.all(), "Bring every layer up to what has landed. Does nothing twice."
+    "materialize_all",
+    dg.AssetSelection.groups(*LAYERS),
+    "Bring every layer up to what has landed. Does nothing twice.",
 )
 LAYER_JOBS = [
     _job(f"materialize_{layer}", dg.AssetSelection.groups(layer), f"Bring the {layer} tables up to date.")

@@ -40,9 +40,10 @@ def bronze(contract: Contract, *, sources: Sequence[Source], code_version: str =
         started = time.monotonic()
         opened = lake.open()
         with _told_apart():
+            drift = checks.before(opened, contract, _known(context))
             report = ingest(opened, contract, sources, info=_info(context, code_version))
             report.refused += report_strays(opened, declared(), info=_info(context, code_version))
-            results = checks.after_ingest(opened, contract, report)
+            results = checks.after_ingest(opened, contract, report, drift)
             found = metadata.of_run(opened, contract, time.monotonic() - started)
         counted = {"new_files": report.files, "known_files": report.known, "new_rows": report.rows}
         return dg.MaterializeResult(
@@ -77,6 +78,7 @@ def table(
             started = time.monotonic()
             opened = lake.open()
             with _told_apart():
+                drift = checks.before(opened, contract, _known(context))
                 report = refresh(
                     opened,
                     contract,
@@ -84,7 +86,7 @@ def table(
                     full=context.run.tags.get(FULL_REFRESH_TAG) == "true",
                     info=_info(context, code_version),
                 )
-                results = checks.after_refresh(opened, contract, report)
+                results = checks.after_refresh(opened, contract, report, drift)
                 found = metadata.of_run(opened, contract, time.monotonic() - started)
             counted = {"rows_written": report.written, "rows_updated": report.updated}
             if contract.row_wise:
@@ -128,6 +130,13 @@ def _asset(
         check_specs=checks.specs(contract),
         freshness_policy=dg.FreshnessPolicy.time_window(fail_window=fresh) if fresh else None,
     )(run)
+
+
+def _known(context: dg.AssetExecutionContext) -> int | None:
+    """Return the version that the table was last materialised at, as Dagster has it."""
+    event = context.instance.get_latest_materialization_event(context.asset_key)
+    seen = event.asset_materialization if event else None
+    return int(seen.metadata["version"].value) if seen and "version" in seen.metadata else None
 
 
 def _info(context: dg.AssetExecutionContext, code_version: str) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dagster as dg
 import pytest
 
-from lakehouse.contracts import Chart, Column, Contract, Type, Write, bronze_columns
+from lakehouse.contracts import LAYERS, Chart, Column, Contract, Type, Write, bronze_columns
 from lakehouse.domains import contracts
 from orchestration import metadata
 from orchestration.definitions import defs
@@ -29,7 +29,10 @@ def test_the_assets_and_what_they_hang_on() -> None:
 
 
 def test_every_declared_table_is_an_asset_and_no_other() -> None:
-    assert sorted(specs()) == sorted(t.path for t in contracts())
+    upkeep = {"system/restore_points", *(f"maintenance/{layer}" for layer in LAYERS)}
+    assert sorted(specs()) == sorted({t.path for t in contracts()} | upkeep)
+    points = {d.asset_key.to_user_string() for d in specs()["system/restore_points"].deps}
+    assert points == {t.path for t in contracts()}
 
 
 def test_every_asset_says_who_what_and_how() -> None:
@@ -38,7 +41,9 @@ def test_every_asset_says_who_what_and_how() -> None:
         assert spec.owners, key
         assert spec.code_version, key
         assert "deltalake" in spec.kinds, key
-        assert spec.group_name == key.split("/")[0]
+        assert spec.group_name == key.split("/")[0].replace("maintenance", "upkeep")
+        if spec.group_name == "upkeep":
+            continue
         schema = spec.metadata["dagster/column_schema"]
         assert all(column.description for column in schema.columns), key
 
@@ -52,11 +57,21 @@ def test_gold_has_a_freshness_policy() -> None:
 
 def test_jobs_and_sensors() -> None:
     jobs = {j.name for j in defs.resolve_all_job_defs() if not j.name.startswith("__")}
-    assert jobs == {"materialize_all", "materialize_bronze", "materialize_silver", "materialize_gold"}
+    assert jobs == {
+        "materialize_all", "materialize_bronze", "materialize_silver", "materialize_gold", "maintain",
+    }  # fmt: skip
     sensors = {s.name: s.default_status for s in defs.sensors or []}
     assert sensors == dict.fromkeys(
         ("on_landed_file", "on_orphaned_run", "on_run_failure"), dg.DefaultSensorStatus.RUNNING
     )
+
+
+def test_maintenance_runs_daily_and_no_run_waits_for_it() -> None:
+    (schedule,) = defs.schedules or []
+    assert (schedule.name, schedule.cron_schedule) == ("maintain_schedule", "0 3 * * *")
+    assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
+    everything = defs.resolve_job_def("materialize_all").asset_layer.selected_asset_keys
+    assert {key.path[0] for key in everything} == {"bronze", "silver", "gold", "system"}
 
 
 def test_every_table_has_its_checks_and_the_gates_block() -> None:

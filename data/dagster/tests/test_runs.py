@@ -11,10 +11,12 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from lakehouse.domains import sample_files
+from lakehouse.domains import contracts, sample_files
 from lakehouse.flow import open_lake
 from lakehouse.store import DeltaStore
-from orchestration import BOOT_TAG
+from lakehouse.upkeep import points, restore_run
+from lakehouse.verify import content_hash, verify
+from orchestration import BOOT_TAG, FULL_REFRESH_TAG
 from orchestration.automation import alert, on_landed_file, on_orphaned_run, on_run_failure
 from orchestration.definitions import defs
 from orchestration.jobs import BOOT_ID, NO_BOOT
@@ -248,3 +250,91 @@ def test_an_alert_is_posted_to_the_webhook(place: Path, monkeypatch: pytest.Monk
     server.shutdown()
     assert posted[0]["text"] == "ODP: materialize_all failed: http://ui/runs/1"
     assert (place / "alerts.log").exists()
+
+
+def stored(*, but: tuple[str, ...] = ()) -> dict[str, tuple[int, str]]:
+    lake = open_lake()
+    return {
+        t.path: (lake.store.snapshot(t).version, content_hash(t, lake.store.scan(t)))
+        for t in contracts()
+        if t.layer not in but
+    }
+
+
+def test_each_run_leaves_a_point_to_go_back_to(instance: dg.DagsterInstance) -> None:
+    land_sample()
+    first = run(instance)
+    before = {path: told[1] for path, told in stored().items()}
+    land(
+        "pipeline_events/more.ndjson", sample_files()["pipeline_events/sample.ndjson"].replace(b"ws-", b"wt-")
+    )
+    run(instance)
+    run(instance)
+    assert points(open_lake())[0].run_id == first.run_id
+    assert len(points(open_lake())) == 2
+    restore_run(open_lake(), first.run_id, contracts())
+    assert {path: told[1] for path, told in stored().items()} == before
+    known = {
+        t.path: int(event.asset_materialization.metadata["version"].value)
+        for t in contracts()
+        if (event := instance.get_latest_materialization_event(dg.AssetKey([t.layer, t.name])))
+    }
+    assert verify(open_lake(), contracts(), materialised=known).all_problems == []
+
+
+def test_a_full_refresh_by_tag_computes_everything_anew_and_changes_nothing(
+    instance: dg.DagsterInstance,
+) -> None:
+    land_sample()
+    run(instance)
+    before = stored()
+    result = run(instance, tags={FULL_REFRESH_TAG: "true"})
+    after = stored()
+    assert result.success
+    assert {path: told[1] for path, told in after.items()} == {path: told[1] for path, told in before.items()}
+    newer = {path for path in after if after[path][0] > before[path][0]}
+    assert newer == {t.path for t in contracts() if t.layer != "bronze"}
+
+
+def test_the_maintenance_job_reports_what_it_reclaimed_and_changes_no_row(
+    instance: dg.DagsterInstance,
+) -> None:
+    land_sample()
+    run(instance)
+    before = {path: told[1] for path, told in stored().items()}
+    result = defs.resolve_job_def("maintain").execute_in_process(instance=instance)
+    told = {
+        e.asset_key.path[1]: e.materialization.metadata for e in result.get_asset_materialization_events()
+    }
+    assert set(told) == {"bronze", "silver", "gold", "quarantine", "system"}
+    assert told["silver"]["rows"].value == 35
+    assert told["silver"]["bytes_reclaimed"].value == 0
+    assert {path: told[1] for path, told in stored().items()} == before
+    known = {path: version for path, (version, _) in stored().items()}
+    assert verify(open_lake(), contracts(), materialised=known).all_problems == []
+
+
+def test_what_others_did_to_a_table_is_told_by_the_next_run(instance: dg.DagsterInstance) -> None:
+    import polars as pl
+    from deltalake import DeltaTable, write_deltalake
+
+    land_sample()
+    run(instance)
+    gold = next(t for t in contracts() if t.path == "gold/user_profiles")
+    uri = open_lake().store.uri(gold)
+    foreign = pl.read_delta(uri).head(1).with_columns(username=pl.lit("intruder"))
+    write_deltalake(uri, foreign.to_arrow(), mode="append")
+    DeltaTable(uri)
+    land(
+        "crawler_results/more.ndjson", sample_files()["crawler_results/sample.ndjson"].replace(b"api", b"apj")
+    )
+    result = run(instance)
+    drift = {
+        e.asset_key.to_user_string(): e
+        for e in result.get_asset_check_evaluations()
+        if e.check_name.endswith("_drift")
+    }
+    assert not drift["gold/user_profiles"].passed
+    assert "(WRITE" in (drift["gold/user_profiles"].description or "")
+    assert "written by something else: delta-rs" in (drift["gold/user_profiles"].description or "")
+    assert all(e.passed for key, e in drift.items() if key != "gold/user_profiles")

@@ -9,6 +9,7 @@ from lakehouse.verify.checks import (
     Verification,
     conservation_problems,
     conservation_totals,
+    drift_problems,
     key_problems,
     verify,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "conservation_problems",
     "conservation_totals",
     "content_hash",
+    "drift_problems",
     "key_problems",
     "verify",
 ]

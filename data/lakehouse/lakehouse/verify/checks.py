@@ -14,9 +14,10 @@ from lakehouse.contracts import LANDING_REJECTS, RESTORE_POINTS, Contract, quara
 from lakehouse.errors import LakeError, StorageUnavailable, TableNotFound, plain
 from lakehouse.flow import Lake
 from lakehouse.flow.marks import MERGED, QUARANTINED, READ, REBUILDING, ROWS, TOTALS, WATERMARK, position_mark
-from lakehouse.store import COMMIT_ID, Snapshot
+from lakehouse.store import COMMIT_ID, HistoryEntry, Snapshot
 from lakehouse.verify.content import content_hash
 
+_RECENT = 20  # commits looked at for foreign ones, whatever the orchestrator knows
 INIT = "make init-data-layers"
 SEED = f"put files into landing (`make seed`), then {INIT}"
 REBUILD = "restore the table from a backup, or `make nuke` and start again"
@@ -162,15 +163,40 @@ def row_problems(lake: Lake, table: Contract, snapshot: Snapshot) -> list[str]:
 def version_problems(
     lake: Lake, table: Contract, snapshot: Snapshot, materialised: Mapping[str, int]
 ) -> list[str]:
-    """Say when the last commit is not one of ours, or not the one the orchestrator knows."""
-    last = lake.store.history(table, limit=1)[0]
-    problems = []
-    if last.version and COMMIT_ID not in last.info:
-        problems.append(f"version {last.version} ({last.operation}) was written by something else")
-    known = materialised.get(table.path)
-    if known is not None and known != snapshot.version:
-        problems.append(f"at version {snapshot.version}, but last materialised at {known}")
-    return problems
+    """Name the latest commits that are not ours, and a table older than it was.
+
+    Restores, maintenance and the command line write under our name, and are no drift.
+    """
+    known = materialised.get(table.path, 0)
+    if known > snapshot.version:
+        return [f"at version {snapshot.version}, but last materialised at {known}: an older one was put back"]
+    return [
+        f"version {entry.version} ({entry.operation}, {entry.at:%Y-%m-%d %H:%M:%S} UTC) was written by "
+        f"something else{_client(entry)}"
+        for entry in lake.store.history(table, limit=max(_RECENT, snapshot.version - known))
+        if COMMIT_ID not in entry.info and not entry.operation.startswith("CREATE")
+    ]
+
+
+def drift_problems(lake: Lake, table: Contract, known: int | None) -> list[str]:
+    """Say what happened to the table outside the platform: foreign commits, an older state, missing files.
+
+    `known` is the version it was last materialised at. A table that is not there yet has not drifted.
+    """
+    try:
+        snapshot = lake.store.snapshot(table)
+    except TableNotFound:
+        return [] if known is None else [f"the table is gone; it was last materialised at version {known}"]
+    materialised = {} if known is None else {table.path: known}
+    return [
+        *version_problems(lake, table, snapshot, materialised),
+        *file_problems(lake, table, snapshot),
+    ]
+
+
+def _client(entry: HistoryEntry) -> str:
+    told = entry.info.get("clientVersion") or entry.info.get("engineInfo")
+    return f": {told}" if told else ""
 
 
 def key_problems(lake: Lake, table: Contract) -> list[str]:
