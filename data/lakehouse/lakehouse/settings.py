@@ -100,10 +100,13 @@ class Settings:
 
 
 def _lake_format(env: Mapping[str, str]) -> LakeFormat:
-    text = read(env, "LAKE_FORMAT") or "delta"
-    if text == "delta" or text == "ducklake":
-        return text
-    raise SettingsError(f"LAKE_FORMAT={text} is not known: give delta or ducklake")
+    match read(env, "LAKE_FORMAT") or "delta":
+        case "delta":
+            return "delta"
+        case "ducklake":
+            return "ducklake"
+        case text:
+            raise SettingsError(f"LAKE_FORMAT={text} is not known: give delta or ducklake")
 
 
 def _port(env: Mapping[str, str], name: str) -> int:

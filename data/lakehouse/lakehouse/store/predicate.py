@@ -150,5 +150,6 @@ def _sql(term: Term) -> str:
     if term.operator in _UNARY:
         return f"{name} {term.operator.upper()}"
     if term.operator == "in":
-        return f"{name} IN ({', '.join(literal(v) for v in term.value)})"
+        # As IN, Delta's delete cannot compare 64-bit literals with a 32-bit column.
+        return f"({' OR '.join(f'{name} = {literal(v)}' for v in term.value)})"
     return f"{name} {term.operator} {literal(term.value)}"

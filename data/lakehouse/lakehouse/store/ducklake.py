@@ -1,0 +1,274 @@
+"""The DuckLake backend of the persistence authority: catalog in Postgres, Parquet in the layers' places.
+
+Belongs here: turning the Protocol's writes into DuckLake transactions. The care that one commit needs is in
+ducklake_commit.py, upkeep in ducklake_care.py. Does not: contracts, or reading (ducklake_read.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import duckdb
+import polars as pl
+
+from lakehouse.contracts import Contract
+from lakehouse.errors import Conflict, SchemaViolation, Unsupported
+from lakehouse.store import ducklake_catalog as catalog
+from lakehouse.store.delta_schema import append_only
+from lakehouse.store.ducklake_care import DuckLakeCare
+from lakehouse.store.ducklake_commit import Attempt, bring_head, commit_with_retries, is_conflict, sign
+from lakehouse.store.ducklake_connection import Cursor
+from lakehouse.store.ducklake_files import (
+    bring,
+    files_of_rows,
+    in_files,
+    put_in,
+    rows_per_file,
+    stored,
+    take_out,
+)
+from lakehouse.store.ducklake_pushdown import duckdb_condition
+from lakehouse.store.ducklake_schema import (
+    address,
+    columns,
+    creation,
+    differences,
+    marks_place,
+    place,
+)
+from lakehouse.store.frames import conform, refuse_repeated_keys
+from lakehouse.store.predicate import Where, quoted
+from lakehouse.store.protocol import Commit, CommitResult, Outcome
+
+_NO_COMMIT = Commit()
+_CREATE_TRIES = 8
+
+
+class DuckLakeStore(DuckLakeCare):
+    """Tables as DuckLake: one catalog for the lake, files below one folder or in one bucket per layer."""
+
+    def ensure(self, table: Contract) -> int:
+        """Create the table if it is not there, and check that its schema is the contract's.
+
+        Raises SchemaViolation. Two callers at once are fine: one creates, both check.
+        """
+        for _ in range(_CREATE_TRIES):
+            with self.lake.asking(f"creating {table}") as cursor:
+                if catalog.entry(cursor, table.path) is not None:
+                    return self._checked(cursor, table)
+                try:
+                    self._create(cursor, table)
+                except duckdb.TransactionException as exc:
+                    if not is_conflict(exc):
+                        raise
+                    last = exc
+        raise Conflict(
+            f"creating {table}: gave up after {_CREATE_TRIES} tries ({self.lake.said(last)}). Run it again."
+        ) from last
+
+    def append(self, table: Contract, frame: pl.DataFrame, commit: Commit = _NO_COMMIT) -> CommitResult:
+        """Add rows."""
+        frame = conform(table, frame)
+
+        outcome = Outcome(rows=frame.height, inserted=frame.height, updated=0)
+
+        def attempt(_: Cursor) -> Attempt:
+            return Attempt(
+                outcome, lambda cursor: self._replace(cursor, table, {}, frame), not frame.is_empty()
+            )
+
+        shared = commit.token is None and commit.marks is None
+        return self._commit(table, "APPEND", frame, commit, attempt, shared=shared)
+
+    def merge(self, table: Contract, frame: pl.DataFrame, commit: Commit = _NO_COMMIT) -> CommitResult:
+        """Insert rows with new keys and replace rows with known ones."""
+        frame = conform(table, frame)
+        refuse_repeated_keys(table, frame)
+        known = _in_incoming(table.key)
+
+        def attempt(cursor: Cursor) -> Attempt:
+            bring(cursor, frame)
+            touched = files_of_rows(cursor, table, known, [])
+            updated = sum(touched.values())
+            outcome = Outcome(rows=frame.height, inserted=frame.height - updated, updated=updated)
+            return self._replacing(table, outcome, touched, frame, known)
+
+        return self._commit(table, "MERGE", frame, commit, attempt, replaces=True)
+
+    def overwrite(self, table: Contract, frame: pl.DataFrame, commit: Commit = _NO_COMMIT) -> CommitResult:
+        """Replace every row."""
+        frame = conform(table, frame)
+        if table.key:
+            refuse_repeated_keys(table, frame)
+
+        def attempt(cursor: Cursor) -> Attempt:
+            touched = files_of_rows(cursor, table, "true", [])
+            outcome = Outcome(rows=frame.height, inserted=frame.height, updated=0)
+            return self._replacing(table, outcome, touched, frame, "true")
+
+        return self._commit(table, "OVERWRITE", frame, commit, attempt, replaces=True, empty_is_noop=False)
+
+    def overwrite_from(self, table: Contract, other: Contract, commit: Commit = _NO_COMMIT) -> CommitResult:
+        """Replace every row by those of table `other`, streamed.
+
+        Raises SchemaViolation when the two contracts differ in their columns.
+        """
+        if table.polars_schema() != other.polars_schema():
+            raise SchemaViolation(f"overwriting {table} from {other}: their columns are not the same")
+        source = f"SELECT {columns(table.column_names)} FROM {address(place(other.path))}"
+
+        def attempt(cursor: Cursor) -> Attempt:
+            self.entry(cursor, other)
+            there = stored(cursor, other)
+            outcome = Outcome(rows=there.rows, inserted=there.rows, updated=0)
+
+            def write(cursor: Cursor) -> None:
+                take_out(cursor, table, files_of_rows(cursor, table, "true", []))
+                per_file = rows_per_file(table, there)
+                put_in(cursor, self.files, table, source, [], rows=there.rows, per_file=per_file)
+
+            return Attempt(outcome, write)
+
+        return self._commit(table, "OVERWRITE", None, commit, attempt, replaces=True)
+
+    def replace_partitions(
+        self, table: Contract, frame: pl.DataFrame, commit: Commit = _NO_COMMIT
+    ) -> CommitResult:
+        """Replace the partitions that `frame` has rows of, and leave the others alone.
+
+        Files are not cut by partition; they are ordered by it.
+        """
+        frame = conform(table, frame)
+        if not table.partition_by:
+            raise SchemaViolation(f"replacing partitions of {table}: the contract has no partition_by")
+        if table.key:
+            refuse_repeated_keys(table, frame)
+        there = _in_incoming(table.partition_by)
+
+        def attempt(cursor: Cursor) -> Attempt:
+            bring(cursor, frame)
+            touched = files_of_rows(cursor, table, there, [])
+            outcome = Outcome(rows=frame.height, inserted=frame.height, updated=0)
+            return self._replacing(table, outcome, touched, frame, there)
+
+        return self._commit(table, "REPLACE PARTITIONS", frame, commit, attempt, replaces=True)
+
+    def delete(self, table: Contract, where: Where, commit: Commit = _NO_COMMIT) -> CommitResult:
+        """Remove the rows that `where` holds for. Without any and without a token, nothing is committed.
+
+        Raises Unsupported for an append-only table and for a condition that does not fit the contract.
+        """
+        where.check(table)
+        condition, values = duckdb_condition(where)
+
+        def attempt(cursor: Cursor) -> Attempt:
+            touched = files_of_rows(cursor, table, condition, values)
+            count = sum(touched.values())
+            outcome = Outcome(rows=0, inserted=0, updated=0, deleted=count)
+            if not count and commit.token is None and commit.marks is None:
+                return Attempt(outcome, None)
+            return self._replacing(table, outcome, touched, None, condition, values)
+
+        return self._commit(table, "DELETE", None, commit, attempt, replaces=True)
+
+    def drop(self, table: Contract) -> None:
+        """Remove a table with all its versions."""
+        with self.lake.asking(f"dropping {table}") as cursor:
+            cursor.execute("BEGIN")
+            for where in (place(table.path), marks_place(table.path)):
+                cursor.execute(f"DROP TABLE IF EXISTS {address(where)}")
+            sign(cursor, "DROP TABLE")
+            cursor.execute("COMMIT")
+        self.files.drop(table.path)
+
+    def _checked(self, cursor: Cursor, table: Contract) -> int:
+        version, at = self._at(cursor, table, self.entry(cursor, table), None)
+        problems = differences(table, catalog.stored_columns(cursor, table, at))
+        if problems:
+            raise SchemaViolation(
+                f"table {table} exists with another schema ({'; '.join(problems)}). "
+                "Give the contract a new name, or migrate the table."
+            )
+        return version
+
+    def _create(self, cursor: Cursor, table: Contract) -> None:
+        cursor.execute("BEGIN")
+        cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {address(place(table.path)[:1])}")
+        for statement in creation(table):
+            cursor.execute(statement)
+        bring_head(cursor, table)
+        sign(cursor, "CREATE TABLE")
+        cursor.execute("COMMIT")
+
+    def _commit(
+        self,
+        table: Contract,
+        operation: str,
+        frame: pl.DataFrame | None,
+        commit: Commit,
+        attempt: Callable[[Cursor], Attempt],
+        *,
+        replaces: bool = False,
+        shared: bool = False,
+        empty_is_noop: bool = True,
+    ) -> CommitResult:
+        if replaces and append_only(table):
+            raise Unsupported(f"{operation} on {table}: it is append-only, rows of it only ever come")
+        version = self.ensure(table)
+        nothing = frame is not None and frame.is_empty() and empty_is_noop
+        if nothing and commit.token is None and commit.marks is None:
+            return CommitResult(
+                table=table.path,
+                version=version,
+                outcome=Outcome(rows=0, inserted=0, updated=0),
+                landed="noop",
+            )
+        return commit_with_retries(self.lake, table, operation, commit, attempt, shared=shared)
+
+    def _replacing(
+        self,
+        table: Contract,
+        outcome: Outcome,
+        touched: dict[str, int],
+        frame: pl.DataFrame | None,
+        goes: str,
+        values: Sequence[Any] = (),
+    ) -> Attempt:
+        changes = bool(touched) or (frame is not None and not frame.is_empty())
+        return Attempt(
+            outcome, lambda cursor: self._replace(cursor, table, touched, frame, goes, values), changes
+        )
+
+    def _replace(
+        self,
+        cursor: Cursor,
+        table: Contract,
+        touched: dict[str, int],
+        frame: pl.DataFrame | None,
+        goes: str = "false",
+        values: Sequence[Any] = (),
+    ) -> None:
+        """Write the frame's rows and those of the touched files that stay, in the place of these files."""
+        parts, given = [], list[Any]()
+        if frame is not None and not frame.is_empty():
+            parts.append(f"SELECT {columns(table.column_names)} FROM {bring(cursor, frame)}")
+        if touched:
+            among, paths = in_files(touched)
+            parts.append(
+                f"SELECT {columns(table.column_names, 't')} FROM {address(place(table.path))} t "
+                f"WHERE {among} AND NOT coalesce({goes}, false)"
+            )
+            given += [*paths, *values]
+        if parts:
+            per_file = rows_per_file(table, stored(cursor, table), frame)
+            rows = sum(touched.values()) + (frame.height if frame is not None else 0)
+            query = " UNION ALL ".join(parts)
+            put_in(cursor, self.files, table, query, given, rows=rows, per_file=per_file)
+        take_out(cursor, table, touched)
+
+
+def _in_incoming(names: Sequence[str]) -> str:
+    """Return the condition that a row of `t` has the values of some incoming row in these columns."""
+    same = " AND ".join(f"i.{quoted(name)} IS NOT DISTINCT FROM t.{quoted(name)}" for name in names)
+    return f"EXISTS (SELECT 1 FROM incoming i WHERE {same})"

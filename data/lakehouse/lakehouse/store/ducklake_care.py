@@ -1,0 +1,149 @@
+"""Care for DuckLake tables: bringing one back to a version, joining small files, taking out old ones.
+
+Belongs here: restore and maintain. Does not: when, or how long to keep what (contracts, upkeep).
+
+A version is a snapshot of the whole lake, and a file goes once no snapshot names it. A table's upkeep expires
+that table's own snapshots only, since others may be somebody's restore point: so a file lives until the
+snapshots of all tables from its time have gone. DuckLake's own compaction and its search for orphans are not
+used: the one loses its output when the answer to its COMMIT is lost, the other takes live files
+(duckdb/ducklake#815).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from lakehouse.contracts import Contract
+from lakehouse.errors import DataViolation, Unsupported
+from lakehouse.store import ducklake_catalog as catalog
+from lakehouse.store import faults
+from lakehouse.store.ducklake_commit import Attempt, commit_with_retries, read_marks, write_marks
+from lakehouse.store.ducklake_connection import LAKE, Cursor
+from lakehouse.store.ducklake_files import in_files, put_in, rows_per_file, stored, take_out
+from lakehouse.store.ducklake_orphans import remove_orphans
+from lakehouse.store.ducklake_read import DuckLakeReader, as_of, rows_of
+from lakehouse.store.ducklake_schema import address, columns, marks_place, place
+from lakehouse.store.protocol import Commit, CommitResult, Maintained, Outcome, Upkeep
+
+_NO_COMMIT = Commit()
+
+
+class DuckLakeCare(DuckLakeReader):
+    """Restoring and maintaining DuckLake tables."""
+
+    def restore(self, table: Contract, version: int, commit: Commit = _NO_COMMIT) -> CommitResult:
+        """Bring rows and marks back to how they stood at `version`, as one new commit.
+
+        Files that are still in place stay; rows of the others are written anew. Raises Unsupported when the
+        version is gone.
+        """
+
+        def attempt(cursor: Cursor) -> Attempt:
+            entry = self.entry(cursor, table)
+            _, at = self._at(cursor, table, entry, version, marks=True)
+            rows = cursor.execute(f"SELECT count(*) FROM {as_of(table, at)}").fetchone()
+            outcome = Outcome(rows=int(rows[0]) if rows else 0, inserted=0, updated=0)
+            return Attempt(outcome, lambda cursor: self._bring_back(cursor, table, entry, at, outcome.rows))
+
+        return commit_with_retries(self.lake, table, "RESTORE", commit, attempt)
+
+    def check_version(self, table: Contract, version: int) -> None:
+        """Raise Unsupported when the snapshot or a file of `version` is gone."""
+        missing = self.missing_files(table, version=version)
+        if missing:
+            raise Unsupported(
+                f"restoring {table} to version {version}: {len(missing)} of its files are gone, as "
+                f"{missing[0]}. Nothing was changed; restore another version."
+            )
+
+    def _bring_back(self, cursor: Cursor, table: Contract, entry: catalog.Entry, at: int, rows: int) -> None:
+        now = set(catalog.files(cursor, table, catalog.current(cursor)))
+        then = set(catalog.files(cursor, table, at))
+        back, extra = (then - now, now - then) if self._by_files(cursor, entry, at) else (then, now)
+        query = rows_of(table, at, back, stored=catalog.stored_columns(cursor, table, at))
+        if back:
+            per_file = rows_per_file(table, stored(cursor, table))
+            put_in(cursor, self.files, table, query.text, query.values, rows=rows, per_file=per_file)
+        take_out(cursor, table, [file.path for file in extra])
+        # Read before the others go: in this transaction a past version lacks what the transaction removed.
+        marks = read_marks(cursor, table, version=at)
+        cursor.execute(f"DELETE FROM {address(marks_place(table.path))}")
+        write_marks(cursor, table, marks)
+
+    def maintain(self, table: Contract, upkeep: Upkeep) -> Maintained:
+        """Join small files, take out old versions of this table and the files nobody needs any more.
+
+        Raises Conflict (a writer kept winning), DataViolation (a row was gained or lost; nothing is changed)
+        and StorageUnavailable.
+        """
+        before = self.snapshot(table)
+        bytes_before, files_before = self._lies_there(table)
+        if upkeep.compact:
+            self._compact(table)
+        faults.reach("maintain.compacted")
+        with self.lake.asking(f"maintaining {table}") as cursor:
+            self._expire(cursor, table, upkeep)
+            faults.reach("maintain.checkpointed")
+            cursor.execute(f"CALL ducklake_cleanup_old_files('{LAKE}', cleanup_all => true)")
+            known = catalog.known_files(cursor, table.path) if upkeep.orphans else set()
+        if upkeep.orphans:
+            cut = datetime.now(UTC) - upkeep.retain
+            remove_orphans(self.files, table.path, known=known, before=cut)
+        faults.reach("maintain.vacuumed")
+        after = self.snapshot(table)
+        bytes_after, files_after = self._lies_there(table)
+        return Maintained(
+            table=table.path,
+            version=after.version,
+            rows=after.rows,
+            files_before=before.files,
+            files_after=after.files,
+            bytes_before=bytes_before,
+            bytes_after=bytes_after,
+            removed_files=max(files_before - files_after, 0),
+        )
+
+    def _lies_there(self, table: Contract) -> tuple[int, int]:
+        """Return bytes and number of all files below the table, of every version."""
+        sizes = self.files.sizes(table.path)
+        return sum(sizes.values()), len(sizes)
+
+    def _compact(self, table: Contract) -> None:
+        """Write the rows of small files as few; of a clustered table all rows, once it has too many files."""
+
+        def attempt(cursor: Cursor) -> Attempt:
+            per_file = rows_per_file(table, stored(cursor, table))
+            files = catalog.row_counts(cursor, table)
+            small = [path for path, rows in files.items() if 2 * rows <= per_file]
+            wanted = -(-sum(files[path] for path in small) // per_file)
+            nothing = Outcome(rows=0, inserted=0, updated=0)
+            if len(small) <= max(wanted, 1):
+                return Attempt(nothing, None)
+            rows = sum(files[path] for path in small)
+            return Attempt(nothing, lambda cursor: self._join(cursor, table, small, rows, per_file))
+
+        commit_with_retries(self.lake, table, catalog.COMPACTION, _NO_COMMIT, attempt, quiet=True)
+
+    def _join(self, cursor: Cursor, table: Contract, paths: list[str], rows: int, per_file: int) -> None:
+        here = address(place(table.path))
+        before = cursor.execute(f"SELECT count(*) FROM {here}").fetchone()
+        condition, values = in_files(paths)
+        query = f"SELECT {columns(table.column_names)} FROM {here} WHERE {condition}"
+        put_in(cursor, self.files, table, query, values, rows=rows, per_file=per_file)
+        take_out(cursor, table, paths)
+        after = cursor.execute(f"SELECT count(*) FROM {here}").fetchone()
+        if before != after:
+            raise DataViolation(
+                f"compaction of {table}: {before} rows before, {after} after. Nothing was changed."
+            )
+
+    def _expire(self, cursor: Cursor, table: Contract, upkeep: Upkeep) -> None:
+        """Forget old versions of this table, and old snapshots of tables that are no more."""
+        entry = self.entry(cursor, table)
+        cut = datetime.now(UTC) - upkeep.retain
+        logged = catalog.log(cursor, entry)
+        kept = {*upkeep.keep, logged[0].version, catalog.newest(cursor)}
+        old = {one.version for one in logged if one.at <= cut and one.concerns_only(entry)}
+        going = sorted((old | catalog.left_behind(cursor, cut)) - kept)
+        if going:
+            cursor.execute(f"CALL ducklake_expire_snapshots('{LAKE}', versions => {going})")

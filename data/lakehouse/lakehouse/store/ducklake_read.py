@@ -1,0 +1,274 @@
+"""Reading DuckLake tables: snapshots, rows as of a version, changes, marks, history.
+
+Belongs here: everything that changes nothing. Does not: commits (ducklake.py).
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Container, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from lakehouse.contracts import Contract
+from lakehouse.errors import SchemaViolation, TableNotFound, Unsupported
+from lakehouse.settings import Settings
+from lakehouse.store import ducklake_catalog as catalog
+from lakehouse.store import probe
+from lakehouse.store.ducklake_commit import DATA, HEAD, last_change, read_marks
+from lakehouse.store.ducklake_connection import Cursor, DuckLake
+from lakehouse.store.ducklake_files import in_files
+from lakehouse.store.ducklake_pushdown import duckdb_condition
+from lakehouse.store.ducklake_scan import Query, lazy
+from lakehouse.store.ducklake_schema import address, columns, differences, place
+from lakehouse.store.files import BucketFiles, Files, open_files
+from lakehouse.store.predicate import Where, quoted
+from lakehouse.store.protocol import Changes, HistoryEntry, Snapshot
+
+
+class DuckLakeReader:
+    """DuckLake tables, their files below one folder or in one bucket per layer, for reading."""
+
+    def __init__(self, settings: Settings, files: Files | None = None) -> None:
+        self.settings = settings
+        self.files = files or open_files(settings)
+        self.lake = DuckLake(settings)
+
+    def uri(self, table: Contract) -> str:
+        return self.files.uri(table.path)
+
+    def exists(self, table: Contract) -> bool:
+        """Return whether the table has ever been written."""
+        with self.lake.asking(f"looking for {table}") as cursor:
+            return catalog.entry(cursor, table.path) is not None
+
+    def snapshot(self, table: Contract, *, version: int | None = None) -> Snapshot:
+        with self.lake.asking(f"reading {table}") as cursor:
+            entry = self.entry(cursor, table)
+            named, at = self._at(cursor, table, entry, version)
+            files = catalog.files(cursor, table, at)
+            counted = cursor.execute(f"SELECT count(*) FROM {as_of(table, at)}").fetchone()
+            stored = catalog.stored_columns(cursor, table, at)
+        return Snapshot(
+            table=table.path,
+            uri=self.uri(table),
+            identity=entry.identity,
+            version=named,
+            rows=int(counted[0]) if counted else 0,
+            size_bytes=sum(file.size for file in files),
+            files=len(files),
+            columns={name: kind for name, (kind, _) in stored.items()},
+        )
+
+    def scan(
+        self, table: Contract, *, version: int | None = None, where: Where | None = None
+    ) -> pl.LazyFrame:
+        """Return the rows lazily, as of `version` (None: now), with the contract's columns and types.
+
+        Columns, conditions and limits that Polars pushes down are DuckDB's work.
+        """
+        with self.lake.asking(f"reading {table}") as cursor:
+            named, at = self._at(cursor, table, self.entry(cursor, table), version)
+            self._check_columns(cursor, table, named, at)
+        query = Query(as_of(table, at), columns(table.column_names))
+        if where is not None:
+            where.check(table)
+            query = query.where(*duckdb_condition(where))
+        return lazy(self.lake, table, query)
+
+    def changes(self, table: Contract, *, since: int, until: int | None = None) -> Changes:
+        """Return the rows that came and went after version `since`, up to `until` (None: now).
+
+        Costs as much as the files that are in one of the two versions only. Raises TableNotFound.
+        """
+        with self.lake.asking(f"reading the changes of {table}") as cursor:
+            entry = self.entry(cursor, table)
+            last, at = self._at(cursor, table, entry, until)
+            start = self._readable(cursor, table, entry, since)
+            if start is None:
+                rows = self.scan(table, version=until)
+                counted = self.snapshot(table, version=until).rows
+                return Changes(table=table.path, since=since, until=last, added=rows, removed=rows.clear(),
+                               compared_rows=counted, complete=False)  # fmt: skip
+            before, after = set(catalog.files(cursor, table, start)), set(catalog.files(cursor, table, at))
+            if not self._by_files(cursor, entry, since):
+                compared = sum(self.snapshot(table, version=one).rows for one in (since, last))
+            else:
+                before, after = before - after, after - before
+                compared = catalog.moved_rows(cursor, entry, start, at)
+            old_columns = catalog.stored_columns(cursor, table, start)
+        came = rows_of(table, at, after)
+        went = rows_of(table, start, before, stored=old_columns)
+        return Changes(
+            table=table.path,
+            since=since,
+            until=last,
+            added=lazy(self.lake, table, came.without(went)),
+            removed=lazy(self.lake, table, went.without(came)),
+            compared_rows=compared,
+        )
+
+    def data_version(self, table: Contract) -> int:
+        """Return the newest version that changed rows; maintenance does not move it."""
+        with self.lake.asking(f"reading {table}") as cursor:
+            entry = self.entry(cursor, table)
+            ours = last_change(cursor, table, DATA, version=catalog.newest(cursor))
+            logged = catalog.log(cursor, entry, limit=1)
+            if logged and logged[0].version > ours:
+                logged = [one for one in catalog.log(cursor, entry) if one.version > ours]
+            return max([ours, *(one.version for one in logged if one.changed_rows(entry))])
+
+    def marks(self, table: Contract, names: Sequence[str]) -> dict[str, int]:
+        """Return those of `names` that the table holds; a table never written holds none."""
+        with self.lake.asking(f"reading the marks of {table}") as cursor:
+            if not names or catalog.entry(cursor, table.path) is None:
+                return {}
+            return read_marks(cursor, table, names)
+
+    def all_marks(self, table: Contract, *, version: int | None = None) -> dict[str, int]:
+        """Return every mark, as of `version` (None: now)."""
+        with self.lake.asking(f"reading the marks of {table}") as cursor:
+            _, at = self._at(cursor, table, self.entry(cursor, table), version, marks=True)
+            return read_marks(cursor, table, version=at)
+
+    def history(self, table: Contract, *, limit: int | None = None) -> list[HistoryEntry]:
+        """Return the commits, newest first."""
+        with self.lake.asking(f"reading the history of {table}") as cursor:
+            logged = catalog.log(cursor, self.entry(cursor, table), limit=limit)
+        return [
+            HistoryEntry(
+                version=one.version,
+                at=one.at,
+                operation=one.operation or one.changes,
+                info={**one.info, "changes": one.changes},
+            )
+            for one in logged
+        ]
+
+    def schema_problems(self, table: Contract) -> list[str]:
+        """Say how the stored schema differs from the contract; empty when it does not."""
+        with self.lake.asking(f"reading {table}") as cursor:
+            _, at = self._at(cursor, table, self.entry(cursor, table), None)
+            return differences(table, catalog.stored_columns(cursor, table, at))
+
+    def missing_files(self, table: Contract, *, version: int | None = None) -> list[str]:
+        """Return the files that the catalog names and the store lacks, or holds in another size."""
+        with self.lake.asking(f"reading {table}") as cursor:
+            _, at = self._at(cursor, table, self.entry(cursor, table), version)
+            named = catalog.sizes(catalog.files(cursor, table, at))
+            base = f"{self.uri(table)}/"
+            stored = {f"{base}{name}": size for name, size in self.files.sizes(table.path).items()}
+            # What another writer put elsewhere is looked for by its name alone.
+            elsewhere = [path for path in named if not path.startswith(base)]
+            stored |= {path: named[path] for path in elsewhere if _is_there(cursor, path)}
+        return [path.removeprefix(base) for path, size in named.items() if stored.get(path) != size]
+
+    def found(self) -> list[str]:
+        """Return every `<layer>/<name>` of the catalog, declared or not."""
+        with self.lake.asking("listing the tables of the lake") as cursor:
+            return catalog.paths(cursor)
+
+    def probe(self) -> None:
+        """Ask whether the catalog answers and the files' place takes one.
+
+        Conditional writes are not asked for: commits are decided in Postgres.
+        """
+        with self.lake.asking("probing the catalog") as cursor:
+            catalog.newest(cursor)
+        if isinstance(self.files, BucketFiles):
+            put = probe.bucket_put(self.files.client, "bronze")
+            probe.race(put, writers=1, rounds=1)
+            probe.clean_bucket(self.files.client, "bronze")
+            return
+        folder = Path(self.settings.lake_url) / ".probe"
+        probe.race(probe.folder_put(folder), writers=1, rounds=1)
+        shutil.rmtree(folder)
+
+    def entry(self, cursor: Cursor, table: Contract) -> catalog.Entry:
+        """Return the table's place in the catalog. Raises TableNotFound; Unsupported when it is not ours."""
+        found = catalog.entry(cursor, table.path)
+        if found is None:
+            raise TableNotFound(
+                f"reading {table}: it has never been written. `make init-data-layers` writes it."
+            )
+        if found.marks_id < 0:
+            raise Unsupported(
+                f"reading {table}: something else made it, it has no marks. Give it another name."
+            )
+        return found
+
+    def _at(
+        self,
+        cursor: Cursor,
+        table: Contract,
+        entry: catalog.Entry,
+        version: int | None,
+        *,
+        marks: bool = False,
+    ) -> tuple[int, int]:
+        """Return the version, and the snapshot to read it at.
+
+        The newest version is read at the lake's newest snapshot, which maintenance never takes.
+        """
+        now = catalog.newest(cursor)
+        newest = catalog.version_of(cursor, entry, upto=now)
+        if version is None or newest <= version <= now:
+            return (newest if version is None else version), now
+        at = self._readable(cursor, table, entry, version, marks=marks)
+        if at is None:
+            raise Unsupported(
+                f"reading {table} at version {version}: there is no such version any more, or yet. "
+                f"It was made at {entry.created} and is at {newest}; `history` lists those in between."
+            )
+        return version, at
+
+    def _readable(
+        self, cursor: Cursor, table: Contract, entry: catalog.Entry, version: int, *, marks: bool = False
+    ) -> int | None:
+        """Return a snapshot at which the table is what it was at `version`, rows or rows and marks."""
+        at = catalog.surviving(cursor, version)
+        if at is None or version < entry.created:
+            return None
+        if at > version and last_change(cursor, table, HEAD if marks else DATA, version=at) > version:
+            return None
+        return at
+
+    def _by_files(self, cursor: Cursor, entry: catalog.Entry, since: int) -> bool:
+        """Say whether files tell what changed since: only where all of it was our doing.
+
+        We take files out whole. Another writer may delete rows in a file that stays.
+        """
+        logged = catalog.log(cursor, entry)
+        return all(one.author == catalog.AUTHOR for one in logged if one.version > since)
+
+    def _check_columns(self, cursor: Cursor, table: Contract, named: int, at: int) -> None:
+        problems = differences(table, catalog.stored_columns(cursor, table, at))
+        if problems:
+            raise SchemaViolation(
+                f"reading {table} at version {named}: the stored schema is not the contract's "
+                f"({'; '.join(problems)}). Read it with the contract that wrote it, or migrate the table."
+            )
+
+
+def as_of(table: Contract, version: int) -> str:
+    return f"{address(place(table.path))} AT (VERSION => {int(version)})"
+
+
+def rows_of(
+    table: Contract,
+    version: int,
+    files: set[catalog.DataFile],
+    *,
+    stored: Container[str] | None = None,
+) -> Query:
+    """Return the rows of these files of a version; a column younger than the version is null in them."""
+    chosen = ", ".join(
+        quoted(name) if stored is None or name in stored else f"NULL AS {quoted(name)}"
+        for name in table.column_names
+    )
+    return Query(as_of(table, version), chosen).where(*in_files(file.path for file in files))
+
+
+def _is_there(cursor: Cursor, path: str) -> bool:
+    return cursor.execute("SELECT 1 FROM glob(?)", [path]).fetchone() is not None

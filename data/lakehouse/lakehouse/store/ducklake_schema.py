@@ -1,0 +1,80 @@
+"""Between a contract and a DuckLake table: names, types, statements.
+
+Belongs here: what a table is called and how it is declared. Does not: running anything.
+
+    silver/pipeline_events   →  lake.silver.pipeline_events, its marks in lake.odp.silver__pipeline_events
+
+Marks have a table per table, since DuckLake finds conflicts by table: with one for all, every commit would
+conflict with every other one of the lake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lakehouse.contracts import Contract, Type
+from lakehouse.store.ducklake_connection import LAKE, OWN, text
+from lakehouse.store.predicate import quoted
+
+DUCKDB_TYPES: dict[Type, str] = {
+    Type.STRING: "VARCHAR",
+    Type.BOOL: "BOOLEAN",
+    Type.INT32: "INTEGER",
+    Type.INT64: "BIGINT",
+    Type.FLOAT64: "DOUBLE",
+    Type.DATE: "DATE",
+    Type.TIMESTAMP: "TIMESTAMP WITH TIME ZONE",
+}
+
+
+def place(path: str) -> tuple[str, str]:
+    """Return schema and table of `path`: one part lies in `main`, of more the first is the schema."""
+    first, *rest = path.split("/")
+    return (first, "_".join(rest)) if rest else ("main", first)
+
+
+def marks_place(path: str) -> tuple[str, str]:
+    """Return schema and table of the marks of table `path`."""
+    schema, name = place(path)
+    return OWN, f"{schema}__{name}"
+
+
+def address(where: tuple[str, ...]) -> str:
+    """Return a place as an SQL name."""
+    return ".".join(quoted(part) for part in (LAKE, *where))
+
+
+def columns(names: Sequence[str], alias: str = "") -> str:
+    """Return column names as an SQL list."""
+    prefix = f"{alias}." if alias else ""
+    return ", ".join(prefix + quoted(name) for name in names)
+
+
+def creation(table: Contract) -> list[str]:
+    """Return the statements that create a table, with nullability and comments, and its marks."""
+    here, marks = address(place(table.path)), address(marks_place(table.path))
+    declared = ", ".join(
+        f"{quoted(c.name)} {DUCKDB_TYPES[c.type]}{'' if c.nullable else ' NOT NULL'}" for c in table.columns
+    )
+    return [
+        f"CREATE TABLE {here} ({declared})",
+        f"COMMENT ON TABLE {here} IS {text(table.row)}",
+        *(f"COMMENT ON COLUMN {here}.{quoted(c.name)} IS {text(c.description)}" for c in table.columns),
+        f"CREATE TABLE {marks} (name VARCHAR NOT NULL, value BIGINT NOT NULL)",
+    ]
+
+
+def differences(table: Contract, stored: dict[str, tuple[str, bool]]) -> list[str]:
+    """Say how stored columns (type, nullable) differ from the contract; empty when they do not."""
+    left = dict(stored)
+    problems = []
+    for column in table.columns:
+        found = left.pop(column.name, None)
+        wanted = DUCKDB_TYPES[column.type]
+        if found is None:
+            problems.append(f"{column.name} is missing")
+        elif found[0] != wanted:
+            problems.append(f"{column.name} is {found[0]}, not {wanted}")
+        elif found[1] != column.nullable:
+            problems.append(f"{column.name} is {'' if found[1] else 'not '}nullable")
+    return problems + [f"{name} is not in the contract" for name in left]
