@@ -269,6 +269,8 @@ def quarantine_of(contract: Contract) -> Contract:
                    description="The failed rules' names, separated by commas"),
             Column(name="contract_version", type=Type.STRING, nullable=False,
                    description="Version of the contract that refused it"),
+            Column(name="replay", type=Type.INT64, volatile=True,
+                   description="Number of the replay that took the row up again; null in a refusal"),
         ),
         write=Write.APPEND,
         sources=contract.sources,

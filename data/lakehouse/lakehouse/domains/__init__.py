@@ -7,6 +7,7 @@ A domain is a folder with `contracts.TABLES`, and where it has them `sources.SOU
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -45,6 +46,19 @@ def sample_files() -> dict[str, bytes]:
         _no_two("sample files", [*files, *made])
         files |= made
     return files
+
+
+def transform_of(table: Contract) -> Callable[..., Any]:
+    """Return what computes `table`: the function of its name in its domain's `transforms`.
+
+    Raises ContractError when there is none.
+    """
+    path = f"{__name__}.{table.domain}.transforms"
+    found = getattr(import_module(path), table.name, None) if find_spec(path) is not None else None
+    if not callable(found):
+        raise ContractError(f"{path} has no function {table.name}; name the transform of {table} so")
+    made: Callable[..., Any] = found
+    return made
 
 
 def _declared(module: str, name: str) -> list[Any]:

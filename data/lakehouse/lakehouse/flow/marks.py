@@ -12,6 +12,7 @@ Belongs here: the vocabulary of marks. Does not: reading or writing them (store)
     identity:<table>   consumer: which <table> that was, where the position is a version
     read, merged, quarantined   consumer: running totals of the conservation equation
     run_read, run_quarantined   consumer: the same for the last run that read anything
+    replay             consumer and its quarantine: number of the last replay of refused rows
     rebuilding         consumer: above 0 while it is computed anew; a kill leaves it, a refresh ends it
 """
 
@@ -31,6 +32,7 @@ QUARANTINED = "quarantined"
 TOTALS = (READ, MERGED, QUARANTINED)
 RUN_READ = "run_read"
 REBUILDING = "rebuilding"
+REPLAY = "replay"
 RUN_QUARANTINED = "run_quarantined"
 
 

@@ -211,6 +211,7 @@ def _keep_refused(step: Step, taken: pl.DataFrame, parts: Split, token: Token) -
         .with_columns(
             pl.struct(payload).struct.json_encode().alias("record"),
             contract_version=pl.lit(step.table.version),
+            replay=pl.lit(None, pl.Int64),
         )
         .select(target.column_names)
     )

@@ -13,7 +13,17 @@ import polars as pl
 from lakehouse.contracts import LANDING_REJECTS, RESTORE_POINTS, Contract, quarantine_of
 from lakehouse.errors import LakeError, StorageUnavailable, TableNotFound, plain
 from lakehouse.flow import Lake
-from lakehouse.flow.marks import MERGED, QUARANTINED, READ, REBUILDING, ROWS, TOTALS, WATERMARK, position_mark
+from lakehouse.flow.marks import (
+    MERGED,
+    QUARANTINED,
+    READ,
+    REBUILDING,
+    REPLAY,
+    ROWS,
+    TOTALS,
+    WATERMARK,
+    position_mark,
+)
 from lakehouse.store import COMMIT_ID, HistoryEntry, Snapshot
 from lakehouse.verify.content import content_hash
 
@@ -256,15 +266,32 @@ def conservation_problems(lake: Lake, table: Contract, totals: Mapping[str, int]
     rows = lake.store.scan(source).filter(pl.col("_batch_id") <= at).select(pl.len())
     came = rows.collect(engine="streaming").item()
     quarantine = quarantine_of(table)
-    kept = lake.store.snapshot(quarantine).rows if lake.store.exists(quarantine) else 0
+    kept, replay = _open_rejects(lake, quarantine)
     problems = []
     if read != came:
         problems.append(f"it read {read} rows, but {source} holds {came}")
     if quarantined != kept:
         problems.append(f"it quarantined {quarantined} rows, but {quarantine} holds {kept}")
+    if replay > _mark(lake, table, REPLAY):
+        problems.append(
+            f"replay {replay} of refused rows was interrupted: `odp quarantine replay {table}` ends it"
+        )
     if read != here + merged + quarantined:
         problems.append(f"{read} rows read, but {here} here + {merged} merged + {quarantined} quarantined")
     return problems
+
+
+def _open_rejects(lake: Lake, quarantine: Contract) -> tuple[int, int]:
+    """Return how many refusals no replay has taken up, and the number of the last replay."""
+    if not lake.store.exists(quarantine):
+        return 0, 0
+    replay = pl.col("replay")
+    counts = lake.store.scan(quarantine).select(
+        (replay.is_null().sum().cast(pl.Int64) * 2 - pl.len().cast(pl.Int64)).alias("left"),
+        replay.max().alias("last"),
+    )
+    left, last = counts.collect(engine="streaming").row(0)
+    return int(left), int(last or 0)
 
 
 def _mark(lake: Lake, table: Contract, name: str) -> int:

@@ -1,0 +1,175 @@
+"""Refused rows: all their reasons, and another try that brings them in once."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import pytest
+from test_flow import EVENT_TABLES, Killed, assert_sound, event, hashes, lake, land, run
+from test_flow_increment import day, metrics
+
+from lakehouse.contracts import Contract
+from lakehouse.domains import transform_of
+from lakehouse.domains.pipelines import contracts as c
+from lakehouse.domains.pipelines import transforms
+from lakehouse.errors import ContractError, Unsupported
+from lakehouse.flow import Lake, refresh
+from lakehouse.quarantine import Rejects, list_rejects, replay, show
+from lakehouse.store import faults
+from lakehouse.verify import verify
+
+__all__ = ["lake"]
+STRICT = c.PIPELINE_EVENTS
+LENIENT = dataclasses.replace(
+    STRICT, rules=tuple(r for r in STRICT.rules if "negative" not in r.name), version="2.0.0"
+)
+
+
+def negative() -> str:
+    return next(r.name for r in STRICT.rules if "negative" in r.name and "duration" in r.name)
+
+
+def fill(lake: Lake) -> None:
+    land(lake, "1.ndjson", event("p1", at=day(1)), event("n1", at=day(1), duration_ms=-1),
+         event("n2", at=day(2), duration_ms=-1), event(None, at=day(2)),
+         event("n1", at=day(1), duration_ms=-3), event("n3", at="no time", duration_ms=-1))  # fmt: skip
+    run(lake)
+
+
+def again(lake: Lake, table: Contract = LENIENT, transform: Callable = transforms.pipeline_events, **only):  # type: ignore[no-untyped-def]
+    return replay(lake, table, transform, **only)
+
+
+def assert_lenient_is_sound(lake: Lake) -> None:
+    tables = [LENIENT if t is STRICT else t for t in EVENT_TABLES]
+    assert [p for p in verify(lake, tables).all_problems if p.check != "declared"] == []
+
+
+def test_figures_reasons_and_masks(lake: Lake) -> None:
+    fill(lake)
+    figures = list_rejects(lake, EVENT_TABLES)
+    assert [(f.table, f.open, f.replayed) for f in figures] == [("silver/pipeline_events", 5, 0)]
+    assert figures[0].by_rule[negative()] == 4
+    (first, *_), told = show(lake, STRICT, limit=1), show(lake, STRICT, reveal_pii=True)
+    assert (first.row, first.record, first.contract_version) == (5, "•••", STRICT.version)
+    assert {value for reason in first.reasons for value in reason["values"].values()} == {"•••"}
+    assert [r.row for r in told] == [5, 4, 3, 2, 1]
+    assert len(told[0].rules) == 2
+    assert told[0].record["pipeline_id"] == "n3"  # type: ignore[index]
+    assert [r.row for r in show(lake, STRICT, rule="pipeline_id_present")] == [3]
+    with pytest.raises(Unsupported, match="has no rule 'nope'"):
+        show(lake, STRICT, rule="nope")
+    with pytest.raises(Unsupported, match="no quarantine"):
+        show(lake, c.PIPELINE_METRICS)
+
+
+def test_a_fixed_rule_brings_its_rejects_in_once_and_gold_follows(lake: Lake) -> None:
+    fill(lake)
+    assert again(lake, STRICT).written == 0
+    done = again(lake)
+    assert (done.tried, done.written, done.merged, done.still_refused) == (5, 2, 1, 2)
+    assert_lenient_is_sound_after_gold(lake)
+    assert metrics(lake) == {"2026-01-01": 2, "2026-01-02": 1}
+    versions = lake.store.snapshot(STRICT).version
+    repeated = again(lake)
+    assert (repeated.tried, repeated.written, repeated.still_refused) == (2, 0, 2)
+    assert lake.store.snapshot(STRICT).version == versions
+    assert list_rejects(lake, EVENT_TABLES)[0] == dataclasses.replace(
+        list_rejects(lake, EVENT_TABLES)[0], open=2, replayed=3
+    )
+
+
+def assert_lenient_is_sound_after_gold(lake: Lake) -> None:
+    refresh(lake, c.PIPELINE_METRICS, transforms.pipeline_metrics)
+    assert_lenient_is_sound(lake)
+
+
+def test_only_the_named_rule_or_version_is_tried(lake: Lake) -> None:
+    fill(lake)
+    assert again(lake, rule="pipeline_id_present").tried == 1
+    assert again(lake, contract_version="0.9.0").tried == 0
+    assert again(lake, contract_version=STRICT.version, rule=negative()).written == 2
+
+
+def test_a_row_that_landed_later_is_not_replaced(lake: Lake) -> None:
+    fill(lake)
+    land(lake, "2.ndjson", event("n1", at=day(1), duration_ms=50))
+    run(lake)
+    done = again(lake)
+    assert (done.written, done.merged) == (1, 2)
+    rows = lake.store.scan(STRICT).collect()
+    kept = dict(rows.select("pipeline_id", "duration_ms").iter_rows())
+    assert kept == {"p1": 1000, "n1": 50, "n2": -1}
+    assert_lenient_is_sound_after_gold(lake)
+
+
+@pytest.mark.parametrize("point", ["flow.quarantined", "commit.begin", "commit.done"])
+@pytest.mark.parametrize("occurrence", [1, 2])
+def test_a_killed_replay_is_ended_by_the_next(lake: Lake, point: str, occurrence: int) -> None:
+    fill(lake)
+    left = occurrence
+
+    def kill(reached: str) -> None:
+        nonlocal left
+        left -= reached == point
+        if left == 0:
+            raise Killed
+
+    faults.arm(kill)
+    try:
+        again(lake)
+    except Killed:
+        pass
+    finally:
+        faults.arm(None)
+    again(lake)
+    assert_lenient_is_sound_after_gold(lake)
+    assert metrics(lake) == {"2026-01-01": 2, "2026-01-02": 1}
+    assert list_rejects(lake, EVENT_TABLES)[0].open == 2
+
+
+def test_rows_taken_up_by_a_killed_replay_are_open_again_if_they_fail_by_then(lake: Lake) -> None:
+    fill(lake)
+
+    def kill(reached: str) -> None:
+        if reached == "flow.quarantined":
+            raise Killed
+
+    faults.arm(kill)
+    try:
+        with pytest.raises(Killed):
+            again(lake)
+    finally:
+        faults.arm(None)
+    problems = verify(lake, EVENT_TABLES).all_problems
+    assert any("replay 1 of refused rows was interrupted" in p.message for p in problems)
+    assert again(lake, STRICT).written == 0
+    assert_sound(lake)
+    assert list_rejects(lake, EVENT_TABLES)[0].open == 5
+    assert again(lake).written == 2
+    assert_lenient_is_sound_after_gold(lake)
+
+
+def test_after_a_full_refresh_only_todays_rejects_are_there(lake: Lake) -> None:
+    fill(lake)
+    again(lake)
+    refresh(lake, c.PIPELINE_METRICS, transforms.pipeline_metrics)
+    before = hashes(lake)
+    refresh(lake, LENIENT, transforms.pipeline_events, full=True)
+    refresh(lake, c.PIPELINE_METRICS, transforms.pipeline_metrics)
+    assert hashes(lake) == before
+    assert list_rejects(lake, EVENT_TABLES) == [
+        Rejects(table=STRICT.path, open=2, replayed=0,
+                by_rule=list_rejects(lake, EVENT_TABLES)[0].by_rule,
+                newest=list_rejects(lake, EVENT_TABLES)[0].newest)
+    ]  # fmt: skip
+    assert_lenient_is_sound(lake)
+    assert again(lake).tried == 2
+
+
+def test_transforms_are_found_by_their_tables_name() -> None:
+    assert transform_of(STRICT) is transforms.pipeline_events
+    assert transform_of(c.USER_PROFILES) is transforms.user_profiles
+    with pytest.raises(ContractError, match=r"lakehouse.domains.pipelines.transforms has no function other"):
+        transform_of(dataclasses.replace(STRICT, name="other"))
