@@ -169,6 +169,9 @@ class Contract:
         for name in self.key:
             if self.by_name[name].nullable:
                 refuse(f"key column {name!r} must not be nullable")
+        for name in self.partition_by:
+            if self.by_name[name].type in (Type.FLOAT64, Type.TIMESTAMP):
+                refuse(f"partition column {name!r} must be text, a whole number, a bool or a date")
         if self.write is Write.MERGE and not self.key:
             refuse("write policy merge needs a key")
         if self.groups is not None and len(self.sources) != 1:

@@ -6,11 +6,16 @@ Belongs here: comparing frames with contracts. Does not: writing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from urllib.parse import quote
 
 import polars as pl
 
-from lakehouse.contracts import Contract
+from lakehouse.contracts import Contract, Type
 from lakehouse.errors import DataViolation, SchemaViolation
+
+# A log keeps partition values as text, where empty means null; and Polars reads Hive's name of null as null.
+_READ_AS_NULL = ("", "__HIVE_DEFAULT_PARTITION__")
+_LONGEST_NAME = 255  # bytes of a folder's name, which is `column=value`, escaped
 
 
 def conform(table: Contract, frame: pl.DataFrame) -> pl.DataFrame:
@@ -39,6 +44,7 @@ def conform(table: Contract, frame: pl.DataFrame) -> pl.DataFrame:
         )
     frame = frame.select(list(wanted))
     _refuse_nulls(table, frame)
+    _refuse_lost_partitions(table, frame)
     return frame
 
 
@@ -53,6 +59,21 @@ def _refuse_nulls(table: Contract, frame: pl.DataFrame) -> None:
             f"writing {table}: null where the contract allows none: {', '.join(bad)}. "
             "Nothing was written; add a row rule so that such rows go to quarantine."
         )
+
+
+def _refuse_lost_partitions(table: Contract, frame: pl.DataFrame) -> None:
+    """Refuse text that would not come back as the partition it was: the format loses it silently."""
+    for name in table.partition_by:
+        if table.by_name[name].type is not Type.STRING:
+            continue
+        texts = frame[name].drop_nulls().unique().to_list()
+        longest = _LONGEST_NAME - len(name) - len("=")
+        if any(text in _READ_AS_NULL or len(quote(text, safe="")) > longest for text in texts):
+            raise DataViolation(
+                f"writing {table}: it is partitioned by {name}, where some text is empty, or Hive's name of "
+                f"null, or longer than {longest} bytes once escaped: it would not come back so. Nothing "
+                "was written; write null or another text there, or partition by something else."
+            )
 
 
 def refuse_repeated_keys(table: Contract, frame: pl.DataFrame) -> None:
