@@ -74,6 +74,17 @@ class Settings:
             )
         return settings
 
+    @classmethod
+    def at(cls, lake: str | Path) -> Settings:
+        """Return the settings of the lake in a folder, or of `s3://` with the environment's S3_* for it.
+
+        Landing is a folder in it, or the bucket `landing`. Raises SettingsError.
+        """
+        place = str(lake) if str(lake).startswith("s3://") else str(Path(lake).expanduser().absolute())
+        landing = "s3://landing" if place.startswith("s3://") else f"{place}/landing"
+        other = {name: text for name, text in os.environ.items() if not name.endswith("_URL_FILE")}
+        return cls.from_env({**other, "LAKE_URL": place, "LANDING_URL": landing})
+
     @property
     def on_s3(self) -> bool:
         return self.lake_url.startswith("s3://")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 from lakehouse.landing import Landing, landing_of
 from lakehouse.settings import Settings
@@ -29,7 +30,13 @@ class Lake:
     batch_rows: int = 1_000_000
 
 
-def open_lake(settings: Settings | None = None) -> Lake:
-    """Open the lake of `settings` (default: the environment). Nothing is read yet."""
-    settings = settings or Settings.from_env()
+def open_lake(place: Settings | str | Path | None = None) -> Lake:
+    """Open the lake of some settings, in a folder or at `s3://`; without, that of the environment.
+
+    Nothing is read yet. Raises SettingsError.
+    """
+    if place is None:
+        settings = Settings.from_env()
+    else:
+        settings = place if isinstance(place, Settings) else Settings.at(place)
     return Lake(store=open_store(settings), landing=landing_of(settings))
