@@ -3,7 +3,7 @@
 PYTHON ?= python3
 ODP := $(PYTHON) ops/scripts/odp.py
 .DEFAULT_GOAL := help
-.PHONY: help start stop restart status logs ps init-data-layers verify-data-layers seed dagster-ui minio-console \
+.PHONY: help start stop restart status logs ps init-data-layers verify-data-layers odp seed dagster-ui minio-console \
 	credentials shell clean nuke doctor lint test bench
 
 help: ## List the verbs
@@ -32,6 +32,9 @@ init-data-layers: ## Land new files of landing/ and bring every layer up to date
 
 verify-data-layers: ## Read the lake and say whether it is complete and sound [ARGS=--json]
 	@ops/scripts/verify-data-layers.sh $(ARGS)
+
+odp: ## Look into the lake and take care of it: tables, head, history, restore, … [ARGS=--help]
+	@$(ODP) odp -- $(ARGS)
 
 seed: ## Put the sample files into landing [ARGS=...]
 	@$(ODP) seed $(ARGS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -160,3 +161,11 @@ def test_commands_do_and_print_what_the_pages_say(without_docker: tuple[Path, di
             if step.prints and (difference := mismatch(step.prints, done.stdout)):
                 wrong.append(f"{where}\n{difference}")
     assert not wrong, "\n".join(wrong)
+
+
+def test_the_page_of_the_command_line_is_its_help() -> None:
+    python = ROOT / ".venv" / "bin" / "python"
+    script = ROOT / "ops" / "scripts" / "cli_docs.py"
+    interpreter = python if python.exists() else Path(sys.executable)
+    done = subprocess.run([interpreter, script, "--check"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -21,6 +21,7 @@ PROMISED = [
     "ps",
     "init-data-layers",
     "verify-data-layers",
+    "odp",
     "seed",
     "dagster-ui",
     "minio-console",

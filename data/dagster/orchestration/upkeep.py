@@ -4,6 +4,8 @@ Belongs here: binding the library's upkeep into Dagster: assets, job, schedule. 
 Maintenance is no part of `materialize_all`: it changes no row, and nothing waits for it.
 """
 
+import time
+
 import dagster as dg
 
 from lakehouse.contracts import LAYERS, RESTORE_POINTS, Layer
@@ -29,18 +31,13 @@ def restore_points(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.
     """Record which version every table has at the end of this run; `odp restore --run` goes back to it."""
     from lakehouse.upkeep import points, record_point
 
+    started = time.monotonic()
     opened = lake.open()
     point = record_point(opened, context.run.run_id, contracts())
     known = points(opened)
-    return dg.MaterializeResult(
-        metadata={
-            "dagster/row_count": sum(len(p.versions) for p in known),
-            "points": len(known),
-            "pinned": sum(p.pinned for p in known),
-            "recorded": point is not None,
-            "version": opened.store.snapshot(RESTORE_POINTS).version if known else -1,
-        }
-    )
+    told = {"points": len(known), "pinned": sum(p.pinned for p in known), "recorded": point is not None}
+    found = metadata.of_run(opened, RESTORE_POINTS, time.monotonic() - started)
+    return dg.MaterializeResult(metadata={**found, **told})
 
 
 def _maintenance(layer: Layer) -> dg.AssetsDefinition:

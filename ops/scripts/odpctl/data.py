@@ -54,18 +54,28 @@ class Lake:
         self.checkout.state.put(verify={"at": now(), "exit": done.code})
         return done
 
+    def odp(self, *args: str) -> Done:
+        """The library's command line, on this platform's lake."""
+        given = args[1:] if args[:1] == ("--",) else args
+        if self.in_containers:
+            return self._run(exec_argv(self.compose, "python", "-m", "lakehouse.cli", *given), quiet=False)
+        argv: Argv = [self.embedded.venv.python, "-m", "lakehouse.cli", *given]
+        return Done(subprocess.call(argv, cwd=self.checkout.root, env=self._local_env()), "")
+
+    def _local_env(self) -> dict[str, str]:
+        return {
+            **self.embedded.env,
+            "LAKE_URL": str(self.checkout.data / "lake"),
+            "LANDING_URL": str(self.checkout.landing),
+        }
+
     def seed(self, *args: str) -> Done:
         """Put the sample files into landing."""
         wanted = args or ("sample",)
         if self.in_containers:
             return self._run(exec_argv(self.compose, "python", "-m", "lakehouse.seed", *wanted), quiet=False)
-        env = {
-            **self.embedded.env,
-            "LAKE_URL": str(self.checkout.data / "lake"),
-            "LANDING_URL": str(self.checkout.landing),
-        }
         argv: Argv = [self.embedded.venv.python, "-m", "lakehouse.seed", *wanted]
-        return Done(subprocess.call(argv, cwd=self.checkout.root, env=env), "")
+        return Done(subprocess.call(argv, cwd=self.checkout.root, env=self._local_env()), "")
 
     def upload(self) -> Done:
         """Stream landing/ as one tar into the landing bucket; what is there already stays as it is."""

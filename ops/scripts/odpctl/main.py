@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
         return INTERRUPTED
 
 
-PASSING = ("init-data-layers", "verify-data-layers", "seed", "test", "bench")
+PASSING = ("init-data-layers", "verify-data-layers", "odp", "seed", "test", "bench")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -74,6 +74,7 @@ def parser() -> argparse.ArgumentParser:
         ("dagster-ui", "print and open the address of Dagster"),
         ("minio-console", "print and open the address of the object store's console"),
         ("clean", "remove containers and networks; data stays"),
+        ("odp", "the library's command line where the lake is; arguments go to it"),
         ("seed", "put sample files into landing"),
         ("test", "tests that need no container; arguments go to pytest"),
         ("bench", "measure; arguments go to the benchmark"),
@@ -136,6 +137,7 @@ VERBS: dict[str, Verb] = {
     "nuke": lambda options, _: _platform().nuke(force=options.force == "1"),
     "init-data-layers": _init,
     "verify-data-layers": lambda _, rest: _platform().lake().verify(*rest).code,
+    "odp": lambda _, rest: _platform().lake().odp(*rest).code,
     "seed": lambda _, rest: _platform().lake().seed(*rest).code,
     "test": lambda _, rest: quality.test(Checkout.here(), rest),
     "lint": lambda options, _: quality.lint(Checkout.here(), Terminal(), options.only),

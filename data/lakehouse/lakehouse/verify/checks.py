@@ -181,8 +181,8 @@ def version_problems(
     if known > snapshot.version:
         return [f"at version {snapshot.version}, but last materialised at {known}: an older one was put back"]
     return [
-        f"version {entry.version} ({entry.operation}, {entry.at:%Y-%m-%d %H:%M:%S} UTC) was written by "
-        f"something else{_client(entry)}"
+        f"version {entry.version} ({entry.operation}, {entry.at:%Y-%m-%d %H:%M:%S} UTC)"
+        f" was written by something else{_client(entry)}"
         for entry in lake.store.history(table, limit=max(_RECENT, snapshot.version - known))
         if COMMIT_ID not in entry.info and not entry.operation.startswith("CREATE")
     ]

@@ -1,0 +1,7 @@
+"""`python -m lakehouse.cli` is `odp`."""
+
+import sys
+
+from lakehouse.cli.main import main
+
+sys.exit(main())

@@ -1,0 +1,168 @@
+"""`odp` as a user types it: a real process on a real lake."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lakehouse.domains import contracts, sample_files, sources, transform_of
+from lakehouse.flow import Lake, ingest, open_lake, refresh
+from lakehouse.settings import Settings
+from lakehouse.upkeep import record_point
+
+BAD = (
+    b'{"pipeline_id":"n1","event_type":"completed","workspace_id":"w","timestamp":"2026-01-10T10:00:00Z",'
+    b'"raw_data":{"duration_ms":-4}}\n'
+)
+
+
+def init(lake: Lake, run_id: str) -> None:
+    for table in contracts():
+        if not table.sources:
+            ingest(lake, table, [s for s in sources() if s.table is table])
+    for table in contracts():
+        if table.sources:
+            refresh(lake, table, transform_of(table))
+    record_point(lake, run_id, contracts())
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lake of two runs, `4f1c…` and `9a20…`, with one reject."""
+    place = tmp_path_factory.mktemp("cli")
+    lake = open_lake(Settings(lake_url=str(place / "lake"), landing_url=str(place / "landing")))
+    for name, body in sample_files().items():
+        lake.landing.put(name, body)
+    lake.landing.put("pipeline_events/bad.ndjson", BAD)
+    init(lake, "4f1c0d2e")
+    more = sample_files()["pipeline_events/sample.ndjson"].replace(b"ws-", b"wt-")
+    lake.landing.put("pipeline_events/more.ndjson", more)
+    init(lake, "9a20ffff")
+    return place
+
+
+def odp(root: Path, *args: str, code: int = 0, **env: str) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).with_name("odp")), *args]
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("LAKE", "LANDING", "S3_"))}
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        env={**clean, "LAKE_URL": str(root / "lake"), **env},
+        cwd=root,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def told(root: Path, *args: str) -> object:
+    return json.loads(odp(root, *args, "--json").stdout)
+
+
+def test_tables_are_listed_for_people_and_for_machines(root: Path) -> None:
+    lines = odp(root, "tables").stdout.splitlines()
+    assert lines[0].split() == ["table", "rows", "size_bytes", "files", "version", "written_at"]
+    rows = {row["table"]: row["rows"] for row in told(root, "tables")}  # type: ignore[attr-defined]
+    assert rows["silver/pipeline_events"] == 60
+    assert rows["quarantine/pipeline_events"] == 1
+
+
+def test_head_masks_personal_data_unless_asked(root: Path) -> None:
+    masked = told(root, "head", "gold/user_profiles", "-n", "1", "--columns", "username,posts_count")
+    assert masked == [{"username": "•••", "posts_count": 12400}]
+    shown = told(root, "head", "gold/user_profiles", "-n", "1", "--columns", "username", "--reveal-pii")
+    assert shown == [{"username": "ada_maps"}]
+    assert odp(root, "head", "gold/user_profiles").stdout.count("ada_maps") == 0
+
+
+def test_head_travels_in_time(root: Path) -> None:
+    query = ("head", "gold/pipeline_metrics", "-n", "100")
+    assert len(told(root, *query)) == 14  # type: ignore[arg-type]
+    assert len(told(root, *query, "--version", "1")) == 7  # type: ignore[arg-type]
+    first = told(root, "history", "gold/pipeline_metrics")[-2]["at"]  # type: ignore[index]
+    assert len(told(root, *query, "--as-of", first.replace(" ", "T"))) == 7  # type: ignore[arg-type]
+    why = odp(root, *query, "--as-of", "2020-01-01T00:00:00Z", code=1).stderr
+    assert why == "✗ gold/pipeline_metrics has no version as old as 2020-01-01T00:00:00Z\n"
+    assert "has no offset" in odp(root, *query, "--as-of", "2020-01-01", code=2).stderr
+
+
+def test_verify_says_by_its_exit_code(root: Path, tmp_path: Path) -> None:
+    assert told(root, "verify")["ok"] is True  # type: ignore[index]
+    assert "✗ not verified" in odp(tmp_path, "verify", code=1).stdout
+
+
+def test_rejects_are_counted_shown_and_tried_again(root: Path) -> None:
+    listed = told(root, "quarantine", "list")
+    assert [(r["table"], r["open"], r["by_rule"]) for r in listed] == [  # type: ignore[attr-defined]
+        ("silver/pipeline_events", 1, {"duration_ms_not_negative": 1}),
+        ("silver/crawler_results", 0, {}),
+    ]
+    text = odp(root, "quarantine", "show", "silver/pipeline_events").stdout
+    assert text == (
+        "pipeline_events/bad.ndjson row 0, batch 1, contract 1.0.0\n"
+        "  ✗ duration_ms_not_negative: duration_ms_text = '•••'\n"
+    )
+    assert "'-4'" in odp(root, "quarantine", "show", "silver/pipeline_events", "--reveal-pii").stdout
+    again = odp(root, "quarantine", "replay", "silver/pipeline_events").stdout
+    assert again == "1 tried: 0 written, 0 merged, 1 still refused\n  ✗ duration_ms_not_negative: 1\n"
+    unknown = ("quarantine", "show", "silver/pipeline_events", "--rule", "x")
+    assert "has no rule 'x'" in odp(root, *unknown, code=1).stderr
+
+
+def test_runs_are_told_apart_pinned_and_gone_back_to(root: Path) -> None:
+    changed = {d["table"]: d["added"] for d in told(root, "diff", "4f1c", "9a20")}  # type: ignore[attr-defined]
+    assert (changed["silver/pipeline_events"], changed["gold/pipeline_metrics"]) == (30, 7)
+    odp(root, "runs", "--pin", "4f1c", "--name", "release")
+    assert [(p["run_id"], p["pinned"], p["name"]) for p in told(root, "runs")] == [  # type: ignore[attr-defined]
+        ("4f1c0d2e", True, "release"),
+        ("9a20ffff", False, None),
+    ]
+    assert "add --yes" in odp(root, "restore", "--run", "release", code=2).stderr
+    planned = odp(root, "restore", "--run", "release", "--dry-run").stdout
+    assert planned.splitlines()[-1] == "3 tables would be back at run release"
+    assert len(told(root, "maintain")) == 9  # type: ignore[arg-type]
+    odp(root, "restore", "--run", "release", "--yes")
+    assert told(root, "verify")["ok"] is True  # type: ignore[index]
+    odp(root, "restore", "--run", "9a20", "--yes")
+    assert len(told(root, "head", "gold/pipeline_metrics", "-n", "100")) == 14  # type: ignore[arg-type]
+    assert "no restore point is recorded" in odp(root, "restore", "--run", "nope", "--yes", code=1).stderr
+
+
+def test_a_full_refresh_from_the_command_line(root: Path) -> None:
+    before = told(root, "verify")["tables"]  # type: ignore[index]
+    odp(root, "refresh", "--full-refresh")
+    after = told(root, "verify")["tables"]  # type: ignore[index]
+    assert {t["table"]: t["content_hash"] for t in after} == {t["table"]: t["content_hash"] for t in before}
+    assert "is not computed" in odp(root, "refresh", "bronze/raw_crawler_results", code=1).stderr
+
+
+def test_what_is_wrong_is_told_in_one_line(root: Path, tmp_path: Path) -> None:
+    assert "no table 'silver/x' is declared; there are" in odp(root, "head", "silver/x", code=1).stderr
+    unset = odp(tmp_path, "tables", code=2, LAKE_URL="").stderr
+    assert unset.startswith("✗ LAKE_URL is not set")
+    away = odp(tmp_path, "tables", code=2, LAKE_URL="s3://", S3_ENDPOINT="http://127.0.0.1:9",
+               S3_ACCESS_KEY="a", S3_SECRET_KEY="b").stderr  # fmt: skip
+    assert away.count("\n") == 1
+    assert "make status" in away
+
+
+@pytest.mark.parametrize("command", ["", "tables", "head", "history", "verify", "refresh", "runs", "restore",
+                                     "diff", "maintain", "quarantine", "quarantine replay"])  # fmt: skip
+def test_every_command_helps(tmp_path: Path, command: str) -> None:
+    text = odp(tmp_path, *command.split(), "--help").stdout
+    assert text.startswith("usage: odp")
+    assert command in ("", "quarantine") or f"example:\n  odp {command}" in text
+
+
+def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
+    code = "import sys; from lakehouse.cli.main import parser; parser(); " \
+           "print([m for m in sys.modules if m in " \
+           "('polars', 'deltalake', 'narwhals', 'pyarrow', 'boto3', 'pandas')])"  # fmt: skip
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out == "[]\n"
