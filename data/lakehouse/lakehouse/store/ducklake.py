@@ -6,6 +6,7 @@ ducklake_commit.py, upkeep in ducklake_care.py. Does not: contracts, or reading 
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from lakehouse.errors import Conflict, SchemaViolation, Unsupported
 from lakehouse.store import ducklake_catalog as catalog
 from lakehouse.store.delta_schema import append_only
 from lakehouse.store.ducklake_care import DuckLakeCare
-from lakehouse.store.ducklake_commit import Attempt, bring_head, commit_with_retries, is_conflict, sign
+from lakehouse.store.ducklake_commit import Attempt, Work, bring_head, is_conflict, sign
 from lakehouse.store.ducklake_connection import Cursor
 from lakehouse.store.ducklake_files import (
     bring,
@@ -59,8 +60,8 @@ class DuckLakeStore(DuckLakeCare):
                     return self._checked(cursor, table)
                 try:
                     self._create(cursor, table)
-                except duckdb.TransactionException as exc:
-                    if not is_conflict(exc):
+                except (duckdb.TransactionException, duckdb.CatalogException) as exc:
+                    if not (is_conflict(exc) or "already exists" in str(exc)):
                         raise
                     last = exc
         raise Conflict(
@@ -178,7 +179,7 @@ class DuckLakeStore(DuckLakeCare):
             cursor.execute("BEGIN")
             for where in (place(table.path), marks_place(table.path)):
                 cursor.execute(f"DROP TABLE IF EXISTS {address(where)}")
-            sign(cursor, "DROP TABLE")
+            sign(cursor, "DROP TABLE", {}, commit_id=uuid.uuid4().hex)
             cursor.execute("COMMIT")
         self.files.drop(table.path)
 
@@ -198,7 +199,7 @@ class DuckLakeStore(DuckLakeCare):
         for statement in creation(table):
             cursor.execute(statement)
         bring_head(cursor, table)
-        sign(cursor, "CREATE TABLE")
+        sign(cursor, "CREATE TABLE", {}, commit_id=uuid.uuid4().hex)
         cursor.execute("COMMIT")
 
     def _commit(
@@ -224,7 +225,10 @@ class DuckLakeStore(DuckLakeCare):
                 outcome=Outcome(rows=0, inserted=0, updated=0),
                 landed="noop",
             )
-        return commit_with_retries(self.lake, table, operation, commit, attempt, shared=shared)
+        work = Work(
+            lake=self.lake, table=table, operation=operation, commit=commit, attempt=attempt, shared=shared
+        )
+        return work.done()
 
     def _replacing(
         self,

@@ -17,7 +17,7 @@ from lakehouse.contracts import Contract
 from lakehouse.errors import DataViolation, Unsupported
 from lakehouse.store import ducklake_catalog as catalog
 from lakehouse.store import faults
-from lakehouse.store.ducklake_commit import Attempt, commit_with_retries, read_marks, write_marks
+from lakehouse.store.ducklake_commit import Attempt, Work, read_marks, write_marks
 from lakehouse.store.ducklake_connection import LAKE, Cursor
 from lakehouse.store.ducklake_files import in_files, put_in, rows_per_file, stored, take_out
 from lakehouse.store.ducklake_orphans import remove_orphans
@@ -45,7 +45,7 @@ class DuckLakeCare(DuckLakeReader):
             outcome = Outcome(rows=int(rows[0]) if rows else 0, inserted=0, updated=0)
             return Attempt(outcome, lambda cursor: self._bring_back(cursor, table, entry, at, outcome.rows))
 
-        return commit_with_retries(self.lake, table, "RESTORE", commit, attempt)
+        return Work(lake=self.lake, table=table, operation="RESTORE", commit=commit, attempt=attempt).done()
 
     def check_version(self, table: Contract, version: int) -> None:
         """Raise Unsupported when the snapshot or a file of `version` is gone."""
@@ -122,7 +122,14 @@ class DuckLakeCare(DuckLakeReader):
             rows = sum(files[path] for path in small)
             return Attempt(nothing, lambda cursor: self._join(cursor, table, small, rows, per_file))
 
-        commit_with_retries(self.lake, table, catalog.COMPACTION, _NO_COMMIT, attempt, quiet=True)
+        Work(
+            lake=self.lake,
+            table=table,
+            operation=catalog.COMPACTION,
+            commit=_NO_COMMIT,
+            attempt=attempt,
+            quiet=True,
+        ).done()
 
     def _join(self, cursor: Cursor, table: Contract, paths: list[str], rows: int, per_file: int) -> None:
         here = address(place(table.path))

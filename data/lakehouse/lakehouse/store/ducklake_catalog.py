@@ -95,6 +95,12 @@ def paths(cursor: Cursor) -> list[str]:
     return sorted(f"{schema}/{name}" for schema, name in rows)
 
 
+def try_lock(cursor: Cursor, path: str) -> bool:
+    """Take the lock of table `path` for the open transaction, if nobody has it."""
+    query = f"SELECT pg_try_advisory_xact_lock(hashtext({text(OWN)}), hashtext({text(path)}))"
+    return bool(_ask(cursor, query)[0][0])
+
+
 def newest(cursor: Cursor) -> int:
     """Return the newest snapshot of the lake."""
     return int(_ask(cursor, "SELECT max(snapshot_id) FROM ducklake_snapshot")[0][0])

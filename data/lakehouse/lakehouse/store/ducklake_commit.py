@@ -19,7 +19,7 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import duckdb
 
@@ -35,7 +35,8 @@ from lakehouse.store.retry import COMMIT_ID
 HEAD = "odp.head"  # whose snapshot is the table's last commit
 DATA = "odp.data"  # the same of the last one that changed rows
 _TRIES = 12
-_LONGEST_WAIT_SECONDS = 5.0
+_LONGEST_WAIT_SECONDS = 2.0
+_QUEUE_SECONDS = 10.0
 # What DuckDB raises when a store or the catalog did not answer. A conflict is a TransactionException too.
 _TRANSIENT = (duckdb.TransactionException, duckdb.IOException, duckdb.ConnectionException, OSError)
 _NOTHING = Outcome(rows=0, inserted=0, updated=0)
@@ -50,63 +51,131 @@ class Attempt:
     rows_change: bool = True
 
 
-def commit_with_retries(
-    lake: DuckLake,
-    table: Contract,
-    operation: str,
-    commit: Commit,
-    attempt: Callable[[Cursor], Attempt],
-    *,
-    shared: bool = False,
-    quiet: bool = False,
-) -> CommitResult:
-    """Commit once. A conflict starts over from the table as it then is.
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """One commit to be made, however many tries it takes; all of them carry the same id.
 
-    `shared` commits pass each other; a `quiet` one changes neither rows nor marks.
-
-    Raises StaleWriter, Conflict, StorageUnavailable (the text says that the commit did not land).
+    `shared` work passes other shared work; `quiet` work changes neither rows nor marks.
     """
-    commit_id = uuid.uuid4().hex
-    with lake.asking(f"writing {table}") as cursor:
-        base = catalog.newest(cursor)
-    last: BaseException | None = None
-    for number in range(1, _TRIES + 1):
-        outcome = _NOTHING
-        # Only a first try may pass others: a second must run into the first, should that have landed late.
-        alone = not shared or number > 1
+
+    lake: DuckLake
+    table: Contract
+    operation: str
+    commit: Commit
+    attempt: Callable[[Cursor], Attempt]
+    shared: bool = False
+    quiet: bool = False
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    def done(self) -> CommitResult:
+        """Commit once. A conflict starts over from the table as it then is.
+
+        Raises StaleWriter, Conflict, StorageUnavailable (the text says that the commit did not land).
+        """
+        with self.lake.asking(f"writing {self.table}") as cursor:
+            base = catalog.newest(cursor)
+        outcome = [_NOTHING]
+        for number in range(1, _TRIES + 1):
+            try:
+                return self._try(base, number, outcome)
+            except LakeError:
+                raise
+            except Exception as exc:  # the catalog decides what it meant
+                last = exc
+                if (version := self._reread(base, exc)) is not None:
+                    return self._result(version, outcome[0], "now", number)
+                if not _may_pass(exc):
+                    said = self.lake.said(exc)
+                    raise StorageUnavailable(f"writing {self.table}: {said}. Nothing of it landed.") from exc
+            time.sleep(random.uniform(0.02, min(_LONGEST_WAIT_SECONDS, 0.1 * 2**number)))  # noqa: S311
+        raise Conflict(
+            f"writing {self.table}: gave up after {_TRIES} tries ({self.lake.said(last)}). "
+            "Nothing of it landed; run it again."
+        ) from last
+
+    def _try(self, base: int, number: int, outcome: list[Outcome]) -> CommitResult:
+        """Make one try. What it is going to do stands in `outcome`, for whoever finds that it has landed."""
+        with self.lake.cursor() as cursor:
+            cursor.execute("BEGIN")
+            settled = self._begun(cursor, base, number, outcome[0])
+            if settled is not None:
+                return settled
+            tried = self.attempt(cursor)
+            outcome[0] = tried.outcome
+            if tried.write is None:
+                return self._result(self._version(), tried.outcome, "noop", number)
+            marks = _new_marks(self.table, cursor, self.commit, tried.outcome)
+            faults.reach("commit.begin")
+            tried.write(cursor)
+            write_marks(cursor, self.table, marks)
+            if not self.quiet:
+                bring_head(cursor, self.table, alone=self._alone(number), rows_change=tried.rows_change)
+            sign(cursor, self.operation, self.commit.info, commit_id=self.id)
+            cursor.execute("COMMIT")
+        faults.reach("commit.done")
+        version = self._landed(base)
+        if version is None:
+            raise StorageUnavailable(f"writing {self.table}: the catalog has lost a commit it acknowledged")
+        return self._result(version, tried.outcome, "now", number)
+
+    def _begun(self, cursor: Cursor, base: int, number: int, before: Outcome) -> CommitResult | None:
+        """Take the table as it is now; return a result when there is nothing left to do."""
+        if self._alone(number):
+            _queue(cursor, self.table)
+        catalog.current(cursor)
+        # From here on the transaction sees one snapshot. An earlier try that is in it has landed late; one
+        # that lands after it conflicts with this one.
+        if number > 1 and (version := self._landed(base)) is not None:
+            return self._result(version, before, "now", number)
+        if _already(self.table, cursor, self.commit):
+            return self._result(self._version(), _NOTHING, "earlier", number)
+        return None
+
+    def _alone(self, number: int) -> bool:
+        """Only a first try may pass others: a second must run into the first, should that land late."""
+        return not self.shared or number > 1
+
+    def _landed(self, base: int) -> int | None:
+        with self.lake.asking(f"reading the catalog about {self.table}") as cursor:
+            return catalog.commit_of(cursor, self.id, after=base)
+
+    def _version(self) -> int:
+        with self.lake.asking(f"reading the catalog about {self.table}") as cursor:
+            entry = catalog.entry(cursor, self.table.path)
+            return catalog.version_of(cursor, entry) if entry is not None else -1
+
+    def _reread(self, base: int, cause: BaseException) -> int | None:
+        """Return the version that the commit became, or None; anew, for the connection may be broken."""
+        if not is_conflict(cause):
+            self.lake.forget()
         try:
-            with lake.cursor() as cursor:
-                cursor.execute("BEGIN")
-                if _already(table, cursor, commit):
-                    return _result(lake, table, _NOTHING, "earlier", number)
-                tried = attempt(cursor)
-                outcome = tried.outcome
-                if tried.write is None:
-                    return _result(lake, table, outcome, "noop", number)
-                marks = _new_marks(table, cursor, commit, outcome)
-                faults.reach("commit.begin")
-                tried.write(cursor)
-                write_marks(cursor, table, marks)
-                if not quiet:
-                    bring_head(cursor, table, alone=alone, rows_change=tried.rows_change)
-                _sign(cursor, commit_id, operation, commit.info)
-                cursor.execute("COMMIT")
-            faults.reach("commit.done")
-            return _landed(lake, table, outcome, commit_id, base, number)
-        except LakeError:
-            raise
-        except Exception as exc:  # the catalog decides what it meant
-            last = exc
-            if (version := _reread(lake, table, commit_id, base, exc)) is not None:
-                return _made(table, version, outcome, "now", number)
-            if not isinstance(exc, _TRANSIENT):
-                said = lake.said(exc)
-                raise StorageUnavailable(f"writing {table}: {said}. Nothing of it landed.") from exc
-        time.sleep(random.uniform(0.02, min(_LONGEST_WAIT_SECONDS, 0.1 * 2**number)))  # noqa: S311
-    raise Conflict(
-        f"writing {table}: gave up after {_TRIES} tries ({lake.said(last) if last else 'conflict'}). "
-        "Nothing of it landed; run it again."
-    ) from last
+            return self._landed(base)
+        except LakeError as exc:
+            raise StorageUnavailable(
+                f"writing {self.table}: {self.lake.said(cause)}; and the catalog cannot be read to see "
+                "whether it landed. Run it again once the store is up: a commit that landed is recognised "
+                "and not repeated."
+            ) from exc
+
+    def _result(self, version: int, outcome: Outcome, landed: str, tries: int) -> CommitResult:
+        return CommitResult(
+            table=self.table.path,
+            version=version,
+            outcome=outcome,
+            landed=landed,  # type: ignore[arg-type]
+            attempts=tries,
+        )
+
+
+def _queue(cursor: Cursor, table: Contract) -> None:
+    """Wait for the table's other writers, for a while: so they take turns rather than undo each other's work.
+
+    A courtesy, no safety: whoever does not wait runs into a conflict. The lock ends with the transaction, and
+    with its holder's connection.
+    """
+    deadline = time.monotonic() + _QUEUE_SECONDS
+    while not catalog.try_lock(cursor, table.path) and time.monotonic() < deadline:
+        time.sleep(random.uniform(0.005, 0.05))  # noqa: S311
 
 
 def read_marks(
@@ -155,17 +224,13 @@ def _new_marks(table: Contract, cursor: Cursor, commit: Commit, outcome: Outcome
     return marks
 
 
-def _sign(cursor: Cursor, commit_id: str, operation: str, info: Mapping[str, str]) -> None:
+def sign(cursor: Cursor, operation: str, info: Mapping[str, str], *, commit_id: str) -> None:
+    """Name the open transaction as one of ours."""
     extra = json.dumps({COMMIT_ID: commit_id, **info})
     cursor.execute(
         f"CALL ducklake_set_commit_message('{LAKE}', ?, ?, extra_info => ?)",
         [catalog.AUTHOR, operation, extra],
     )
-
-
-def sign(cursor: Cursor, operation: str) -> None:
-    """Name the open transaction as one of ours, outside of the loop above."""
-    _sign(cursor, uuid.uuid4().hex, operation, {})
 
 
 def _already(table: Contract, cursor: Cursor, commit: Commit) -> bool:
@@ -182,47 +247,12 @@ def _already(table: Contract, cursor: Cursor, commit: Commit) -> bool:
     )
 
 
-def _reread(lake: DuckLake, table: Contract, commit_id: str, base: int, cause: BaseException) -> int | None:
-    """Return the version that the commit became, or None; by a new connection, for the old may be broken."""
-    if not is_conflict(cause):
-        lake.forget()
-    try:
-        with lake.asking(f"reading the catalog about {table}") as cursor:
-            return catalog.commit_of(cursor, commit_id, after=base)
-    except LakeError as exc:
-        raise StorageUnavailable(
-            f"writing {table}: {lake.said(cause)}; and the catalog cannot be read to see whether it landed. "
-            "Run it again once the store is up: a commit that landed is recognised and not repeated."
-        ) from exc
+def _may_pass(exc: BaseException) -> bool:
+    """Say whether another try may fare better. A file that is gone stays gone."""
+    missing = isinstance(exc, duckdb.IOException) and ("No such file" in str(exc) or "404" in str(exc))
+    return isinstance(exc, _TRANSIENT) and not missing
 
 
 def is_conflict(exc: BaseException) -> bool:
     """Say whether DuckLake refused the transaction for another one, before it committed anything."""
     return isinstance(exc, duckdb.TransactionException) and "Transaction conflict" in str(exc)
-
-
-def _landed(
-    lake: DuckLake, table: Contract, outcome: Outcome, commit_id: str, base: int, tries: int
-) -> CommitResult:
-    with lake.asking(f"reading the catalog about {table}") as cursor:
-        version = catalog.commit_of(cursor, commit_id, after=base)
-    if version is None:
-        raise StorageUnavailable(f"writing {table}: the catalog does not know the commit it acknowledged")
-    return _made(table, version, outcome, "now", tries)
-
-
-def _result(lake: DuckLake, table: Contract, outcome: Outcome, landed: str, tries: int) -> CommitResult:
-    with lake.asking(f"reading the catalog about {table}") as cursor:
-        entry = catalog.entry(cursor, table.path)
-        version = catalog.version_of(cursor, entry) if entry is not None else -1
-    return _made(table, version, outcome, landed, tries)
-
-
-def _made(table: Contract, version: int, outcome: Outcome, landed: str, tries: int) -> CommitResult:
-    return CommitResult(
-        table=table.path,
-        version=version,
-        outcome=outcome,
-        landed=landed,  # type: ignore[arg-type]
-        attempts=tries,
-    )

@@ -29,6 +29,13 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     # A table that is not there must be an error, not a Python variable that happens to have its name.
     "python_enable_replacements": "false",
 }
+_SETTINGS = (
+    "TimeZone = 'UTC'",
+    # Snapshots of a lake are numbered: writers of different tables take turns within milliseconds.
+    "ducklake_retry_wait_ms = 10",
+    "ducklake_retry_backoff = 1.2",
+    "ducklake_max_retry_count = 20",
+)
 # Where DuckLake itself would put a file. We place ours in the layers' buckets, under absolute names.
 _OWN_FOLDER = "s3://bronze/ducklake/"
 _ATTACH_TRIES = 8
@@ -94,7 +101,8 @@ class DuckLake:
         try:
             for name in _EXTENSIONS:
                 database.execute(f"LOAD {text(str(extension(name)))}")
-            database.execute("SET TimeZone = 'UTC'")
+            for setting in _SETTINGS:
+                database.execute(f"SET {setting}")
             self._secrets(database)
             self._attach(database)
             self._prepare(database)
