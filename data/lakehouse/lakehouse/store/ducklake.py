@@ -14,11 +14,11 @@ import duckdb
 import polars as pl
 
 from lakehouse.contracts import Contract
-from lakehouse.errors import Conflict, SchemaViolation, Unsupported
+from lakehouse.errors import SchemaViolation, Unsupported
 from lakehouse.store import ducklake_catalog as catalog
 from lakehouse.store.delta_schema import append_only
 from lakehouse.store.ducklake_care import DuckLakeCare
-from lakehouse.store.ducklake_commit import Attempt, Work, bring_head, is_conflict, sign
+from lakehouse.store.ducklake_commit import Attempt, Work, bring_head, is_conflict, may_pass, sign
 from lakehouse.store.ducklake_connection import Cursor
 from lakehouse.store.ducklake_files import (
     bring,
@@ -54,19 +54,20 @@ class DuckLakeStore(DuckLakeCare):
 
         Raises SchemaViolation. Two callers at once are fine: one creates, both check.
         """
-        for _ in range(_CREATE_TRIES):
-            with self.lake.asking(f"creating {table}") as cursor:
-                if catalog.entry(cursor, table.path) is not None:
-                    return self._checked(cursor, table)
-                try:
+        number = 0
+        while True:
+            number += 1
+            try:
+                with self.lake.cursor() as cursor:
+                    if catalog.entry(cursor, table.path) is not None:
+                        return self._checked(cursor, table)
                     self._create(cursor, table)
-                except (duckdb.TransactionException, duckdb.CatalogException) as exc:
-                    if not (is_conflict(exc) or "already exists" in str(exc)):
-                        raise
-                    last = exc
-        raise Conflict(
-            f"creating {table}: gave up after {_CREATE_TRIES} tries ({self.lake.said(last)}). Run it again."
-        ) from last
+            except duckdb.Error as exc:  # the next look tells whether it was made, by whomever
+                by_another = is_conflict(exc) or "already exists" in str(exc)
+                if number == _CREATE_TRIES or not (by_another or may_pass(exc)):
+                    raise self.lake.unavailable(f"creating {table}", exc) from exc
+                if not by_another:
+                    self.lake.forget()
 
     def append(self, table: Contract, frame: pl.DataFrame, commit: Commit = _NO_COMMIT) -> CommitResult:
         """Add rows."""

@@ -84,7 +84,7 @@ class Work:
                 last = exc
                 if (version := self._reread(base, exc)) is not None:
                     return self._result(version, outcome[0], "now", number)
-                if not _may_pass(exc):
+                if not may_pass(exc):
                     said = self.lake.said(exc)
                     raise StorageUnavailable(f"writing {self.table}: {said}. Nothing of it landed.") from exc
             time.sleep(random.uniform(0.02, min(_LONGEST_WAIT_SECONDS, 0.1 * 2**number)))  # noqa: S311
@@ -247,7 +247,7 @@ def _already(table: Contract, cursor: Cursor, commit: Commit) -> bool:
     )
 
 
-def _may_pass(exc: BaseException) -> bool:
+def may_pass(exc: BaseException) -> bool:
     """Say whether another try may fare better. A file that is gone stays gone."""
     missing = isinstance(exc, duckdb.IOException) and ("No such file" in str(exc) or "404" in str(exc))
     return isinstance(exc, _TRANSIENT) and not missing
