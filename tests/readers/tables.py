@@ -117,6 +117,19 @@ def lived(store: TableStore, table: Contract) -> pl.DataFrame:
     return rows_of(table, list(held.values()))
 
 
+def merged(store: TableStore, table: Contract) -> pl.DataFrame:
+    """Text that may not be null, in files that a merge has rewritten."""
+    store.merge(table, rows_of(table, [(1, "a", "old"), (2, "b", None)]))
+    store.merge(table, rows_of(table, [(1, "a", "new"), (4, "d", "")]))
+    return rows_of(table, [(1, "a", "new"), (2, "b", None), (4, "d", "")])
+
+
+def merged_and_deleted(store: TableStore, table: Contract) -> pl.DataFrame:
+    rows = merged(store, table)
+    store.delete(table, Where(Term("code", "=", "b")))
+    return rows.filter(pl.col("code") != "b")
+
+
 def empty(store: TableStore, table: Contract) -> pl.DataFrame:
     store.ensure(table)
     return rows_of(table, [])
@@ -186,6 +199,23 @@ CASES: dict[str, Case] = {
                 "extra IS NULL AND region = 'r0'": lambda r: r["extra"] is None and r["region"] == "r0",
                 "id = 9000": lambda r: r["id"] == 9000,
             },
+        ),
+        Case(
+            contract=contract("merged", ("code", Type.STRING), ("s", Type.STRING), key=("id", "code")),
+            write=merged,
+            about="text that may not be null, in a file that a merge has rewritten",
+            filters={
+                "code = 'a'": lambda r: r["code"] == "a",
+                "s IS NULL": lambda r: r["s"] is None,
+                "s = ''": lambda r: r["s"] == "",
+            },
+        ),
+        Case(
+            contract=contract("merged_and_deleted", ("code", Type.STRING), ("s", Type.STRING),
+                              key=("id", "code")),
+            write=merged_and_deleted,
+            about="the same, after a delete in that file",
+            filters={"code = 'a'": lambda r: r["code"] == "a"},
         ),
         Case(contract=contract("empty", *ALL_TYPES), write=empty, about="created, never written"),
         Case(contract=contract("emptied", *ALL_TYPES), write=emptied, about="written, then emptied"),

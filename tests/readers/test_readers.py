@@ -12,11 +12,13 @@ from collections.abc import Callable
 import polars as pl
 import pytest
 from readers.conftest import ELSEWHERE, Seen, Written
-from readers.engines import FILTERS, READS
+from readers.engines import CANNOT, FILTERS, READS
+from readers.matrix import EVERY
 from readers.tables import CASES
 
 from lakehouse.contracts import Contract, Type
 
+SURE = [(root, engine, name) for name, root, engine in EVERY]
 pytestmark = [pytest.mark.readers, pytest.mark.timeout(300)]
 Read = Callable[[str, Written], Seen]
 
@@ -48,15 +50,19 @@ def seen(engine: str, written: Written, read: Read, name: str) -> pl.DataFrame:
 def test_what_was_written_is_read_back(
     engine: str, name: str, written: Written, read: Read, request: pytest.FixtureRequest
 ) -> None:
+    if words := CANNOT.get((engine, name)):
+        assert words in str(read(engine, written)[name])  # when it can, this table goes, and the page says so
+        return
     table, found = CASES[name].contract, seen(engine, written, read, name)
     assert found.schema == wanted_schema(engine, table)
     assert values(table, found) == values(table, written.rows[name])
     request.node.user_properties.append(("read", (name, written.kind, engine)))
 
 
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.filters])
 @pytest.mark.parametrize(
-    ("written", "engine"), [read for read in READS if read[1] in FILTERS], indirect=["written"]
+    ("written", "engine", "name"),
+    [(root, engine, name) for root, engine, name in SURE if engine in FILTERS and CASES[name].filters],
+    indirect=["written"],
 )
 def test_filters_lose_no_row_to_statistics_or_partitions(
     engine: str, name: str, written: Written, read: Read
