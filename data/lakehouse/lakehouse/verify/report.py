@@ -25,7 +25,8 @@ def as_text(result: Verification) -> str:
     for t in result.tables:
         mark = "✗" if t.table in broken else "✓"
         size = _size(t.size_bytes)
-        lines.append(f"{mark} {t.table:<32} {t.rows:>10,} {t.version:>8} {size:>10}  {t.content_hash[:12]}")
+        line = f"{mark} {t.table:<32} {t.rows:>10,} {t.version:>8} {size:>10}  {t.content_hash[:12]}"
+        lines.append(line.rstrip())
     for problem in result.all_problems:
         lines += ["", f"✗ {problem.table}: {problem.check}: {problem.message}", f"  → {problem.fix}"]
     lines += ["", _verdict(result)]
