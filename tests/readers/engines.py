@@ -142,7 +142,7 @@ NEEDS = {
 ON_S3 = tuple(name for name in ENGINES if name != "delta-kernel")  # its wrapper takes no credentials
 FILTERS = ON_S3  # nor a condition
 # What an engine of this version cannot read, and its words for it. delta-rs leaves string views in files
-# that a merge rewrites, as nullable columns; Sail 0.7.2 does not cast those to the column that may not be null.
+# that a merge rewrites, as nullable columns; Sail 0.7.2 does not cast those to a column that may not be null.
 CANNOT = {
     ("Spark Connect", "merged"): "Cannot cast column 'code' from 'Utf8View' (physical) to 'Utf8' (logical)"
 }
