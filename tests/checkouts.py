@@ -67,6 +67,7 @@ def clean_env(**extra: str) -> dict[str, str]:
         "POSTGRES_",
         "S3_",
         "LAKE_",
+        "DUCKLAKE_PG_",
         "LANDING_",
         "COMPOSE_",
         "MAKE",

@@ -16,7 +16,7 @@ from checkouts import ROOT, clean_env
 
 import config_docs
 from odpctl import dotenv
-from odpctl.checkout import DEFAULTS
+from odpctl.checkout import CATALOG, CHOICES, DEFAULTS
 
 LONG = {"postgres", "minio", "toolbox"}
 ONCE = {"secrets", "lake-init"}
@@ -198,12 +198,14 @@ GRANTS = {
         "S3_PIPELINE_SECRET_KEY",
         "S3_INGEST_ACCESS_KEY",
         "S3_INGEST_SECRET_KEY",
+        "DUCKLAKE_PG_PASSWORD",
     },
     "dagster-code": {
         "S3_PIPELINE_ACCESS_KEY",
         "S3_PIPELINE_SECRET_KEY",
         "DAGSTER_PG_PASSWORD",
         "ALERT_WEBHOOK_URL?",
+        "DUCKLAKE_PG_PASSWORD",
     },
     "dagster": {"DAGSTER_PG_PASSWORD"},
 }
@@ -248,7 +250,7 @@ def test_compose_and_env_example_name_the_same_variables() -> None:
         for variables in config_docs.parse((ROOT / ".env.example").read_text()).values()
         for variable in variables
     }
-    assert set(described) == {*used, *secrets}
+    assert set(described) == {*used, *secrets, *CATALOG}  # containers have a catalog of their own
     assert {name: described[name] for name in used} == used
     assert {described[name] for name in secrets} == {""}
 
@@ -257,6 +259,15 @@ def test_scripts_and_env_example_agree() -> None:
     groups = config_docs.parse((ROOT / ".env.example").read_text())
     assert {variable.name for variable in groups["Secrets"]} == set(dotenv.SECRETS)
     assert {variable.name: variable.default for variable in groups["Addresses and ports"]} == DEFAULTS
+
+
+def test_scripts_compose_and_env_example_choose_alike() -> None:
+    variables = config_docs.parse((ROOT / ".env.example").read_text())["Behaviour"]
+    used = dict(re.findall(r"\$\{([A-Z0-9_]+):-([^}]*)\}", (ROOT / "compose.yml").read_text()))
+    for name, default in CHOICES.items():
+        assert (
+            {variable.default for variable in variables if variable.name == name} == {used[name]} == {default}
+        )
 
 
 def test_configuration_page_is_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:

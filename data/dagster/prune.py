@@ -10,6 +10,7 @@ Megabytes are for linux/amd64 and the versions of uv.lock at the time of writing
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import shutil
@@ -261,6 +262,8 @@ def self_test() -> None:
     import pyarrow.fs
     import pyarrow.parquet
 
+    if importlib.util.find_spec("duckdb") is not None:
+        duckdb_self_test()
     frame = pl.DataFrame({"id": [1, 2], "text": ["a", None]})
     with tempfile.TemporaryDirectory() as folder:
         deltalake.write_deltalake(folder, frame)
@@ -289,6 +292,23 @@ def self_test() -> None:
         raise SystemExit("prune: time zones are missing")
     dagster_self_test()
     print(f"self-test: {minio.__name__}, {narwhals.__name__}, {orjson.__name__} and the rest work")
+
+
+def duckdb_self_test() -> None:
+    """Load the extensions of an image for DuckLake, and write a table with an embedded catalog."""
+    import duckdb
+
+    database = duckdb.connect(config={"autoinstall_known_extensions": "false"})
+    for name in ("httpfs", "postgres_scanner", "ducklake"):
+        (folder,) = importlib.util.find_spec(f"duckdb_extension_{name}").submodule_search_locations  # type: ignore[union-attr,misc]
+        (file,) = Path(folder).rglob("*.duckdb_extension")
+        database.execute(f"LOAD '{file}'")
+    with tempfile.TemporaryDirectory() as folder:
+        database.execute(f"ATTACH 'ducklake:{folder}/catalog' AS lake (DATA_PATH '{folder}/data')")
+        database.execute("CREATE TABLE lake.t AS SELECT * FROM range(1000)")
+        if database.execute("SELECT sum(range) FROM lake.t").fetchall() != [(499500,)]:
+            raise SystemExit("prune: a DuckLake table did not come back as it was written")
+        database.close()
 
 
 def dagster_self_test() -> None:

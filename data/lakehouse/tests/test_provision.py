@@ -30,6 +30,7 @@ SECRETS = [
     "DAGSTER_PG_PASSWORD",
     "LAKE_PG_PASSWORD",
     "READONLY_PG_PASSWORD",
+    "DUCKLAKE_PG_PASSWORD",
 ]
 
 
@@ -169,7 +170,7 @@ def test_missing_settings_end_with_their_own_exit_code(
     for name in SECRETS:
         monkeypatch.delenv(name, raising=False)
     assert command.main([]) == 2
-    assert "✗ settings: no value for DAGSTER_PG_PASSWORD, LAKE_PG_PASSWORD," in capsys.readouterr().err
+    assert "✗ settings: no value for DAGSTER_PG_PASSWORD, DUCKLAKE_PG_PASSWORD," in capsys.readouterr().err
 
 
 # Steps

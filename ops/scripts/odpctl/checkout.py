@@ -27,7 +27,10 @@ DEFAULTS = {
     "MINIO_CONSOLE_PORT": "19001",
     "POSTGRES_PORT": "15432",
 }
+CHOICES = {"LAKE_FORMAT": "delta"}
 NAMES = ("COMPOSE_PROJECT_NAME", "ODP_IMAGE")
+# The catalog of an embedded lake with LAKE_FORMAT=ducklake: somebody's own Postgres.
+CATALOG = ("DUCKLAKE_PG_HOST", "DUCKLAKE_PG_PORT", "DUCKLAKE_PG_DB", "DUCKLAKE_PG_USER")
 IMAGES = ("MINIO_IMAGE", "POSTGRES_IMAGE", "PYTHON_IMAGE")
 PROFILES = ("full", "dev", "minimal", "embedded")
 PORTS = {
@@ -94,13 +97,23 @@ class Checkout:
     def settings(self) -> dict[str, str]:
         """Defaults, then .env, then the environment: the order Compose itself uses."""
         own = dotenv.read(self.env_file)
-        names = {*DEFAULTS, *NAMES, *IMAGES, *dotenv.SECRETS, *own}
-        return {**DEFAULTS, **own, **{key: self.environ[key] for key in names if self.environ.get(key)}}
+        names = {*DEFAULTS, *CHOICES, *NAMES, *IMAGES, *CATALOG, *dotenv.SECRETS, *own}
+        return {
+            **DEFAULTS,
+            **CHOICES,
+            **own,
+            **{key: self.environ[key] for key in names if self.environ.get(key)},
+        }
 
     @property
     def secrets(self) -> list[str]:
         """Values that must never be printed."""
         return [self.settings[key] for key in dotenv.PASSWORDS if self.settings.get(key)]
+
+    @property
+    def extras(self) -> list[str]:
+        """The optional packages that the settings ask for."""
+        return ["ducklake"] if self.settings["LAKE_FORMAT"] == "ducklake" else []
 
     @property
     def bind(self) -> str:
@@ -131,7 +144,7 @@ class Checkout:
         project = self.settings.get("COMPOSE_PROJECT_NAME") or self.default_project
         names = {"COMPOSE_PROJECT_NAME": project, "ODP_IMAGE": f"odp-platform:{project}"}
         secrets = {key: dotenv.make_secret(key) for key in dotenv.SECRETS}
-        given = (*DEFAULTS, *NAMES, *IMAGES, *dotenv.SECRETS)
+        given = (*DEFAULTS, *CHOICES, *NAMES, *IMAGES, *CATALOG, *dotenv.SECRETS)
         return {**names, **secrets, **{key: self.environ[key] for key in given if self.environ.get(key)}}
 
     @cached_property
@@ -149,7 +162,7 @@ class Checkout:
             files += [path for path, parts in found if not {"__pycache__", "tests"} & set(parts)]
         for path in sorted(path for path in files if path.is_file()):
             digest.update(f"{path.relative_to(self.root)}\0".encode() + path.read_bytes() + b"\0")
-        digest.update(self.settings.get("PYTHON_IMAGE", "").encode())
+        digest.update(f"{self.settings.get('PYTHON_IMAGE', '')}\0{self.settings['LAKE_FORMAT']}".encode())
         return digest.hexdigest()
 
     def dropped(self) -> dict[str, list[int]]:

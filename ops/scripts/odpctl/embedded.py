@@ -7,7 +7,7 @@ from __future__ import annotations
 import http.client
 from pathlib import Path
 
-from .checkout import Checkout
+from .checkout import CATALOG, Checkout
 from .errors import Failure
 from .process import Done, Journal, run
 from .venv import Venv
@@ -26,12 +26,15 @@ class Embedded:
     @property
     def env(self) -> dict[str, str]:
         """The venv's environment, without any address or key of another lake that a shell may carry."""
-        foreign = ("LAKE_", "LANDING_", "S3_", "DAGSTER_", "AWS_")
+        foreign = ("LAKE_", "LANDING_", "S3_", "DAGSTER_", "AWS_", "DUCKLAKE_")
         terminal = ("COLUMNS", "LINES")  # what it starts has none, and ps would cut its lines to that width
         inherited = self.venv.env.items()
         kept = {key: value for key, value in inherited if not key.startswith(foreign) and key not in terminal}
         settings = self.checkout.settings
-        extra = {key: settings[key] for key in ("ALERT_WEBHOOK_URL", "ODP_SAMPLE_DATA") if settings.get(key)}
+        names = ["ALERT_WEBHOOK_URL", "ODP_SAMPLE_DATA", "LAKE_FORMAT"]
+        if settings["LAKE_FORMAT"] == "ducklake":
+            names += [*CATALOG, "DUCKLAKE_PG_PASSWORD"]
+        extra = {key: settings[key] for key in names if settings.get(key)}
         return {**kept, **extra, **LOCAL, "DAGSTER_PORT": str(self.checkout.port("DAGSTER_PORT"))}
 
     def argv(self, *args: str) -> list[str | Path]:

@@ -48,10 +48,11 @@ class Venv:
         }
 
     def ensure(self, groups: Sequence[str] = ()) -> None:
-        """Install exactly what the lock says for the platform and the given groups; packages of other
-        groups stay.
+        """Install exactly what the lock says for the platform, its settings and the given groups; packages
+        of other groups stay.
         """
         wanted = [part for group in groups for part in ("--group", group)]
+        wanted += [part for extra in self.checkout.extras for part in ("--extra", extra)]
         argv: Argv = [
             self.uv(),
             "sync",

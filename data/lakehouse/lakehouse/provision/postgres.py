@@ -5,6 +5,7 @@ Belongs here: roles, databases, grants. Does not: tables; each owner makes its o
     dagster        owns database `dagster`, sees no other
     lake           owns database `lake`
     lake_readonly  reads `lake`
+    ducklake       owns database `ducklake`: the catalog of a lake with LAKE_FORMAT=ducklake, else empty
 
 Passwords are applied at every run, so a changed .env takes effect. They leave this process as SCRAM verifiers
 only: nothing the server could log would let anybody in.
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     import psycopg
     from psycopg import sql
 
-OWNERS = {"dagster": "dagster", "lake": "lake"}  # by database
+OWNERS = {"dagster": "dagster", "lake": "lake", "ducklake": "ducklake"}  # by database
 READER = "lake_readonly"
 _PLAIN = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
 

@@ -37,7 +37,7 @@ class ProvisionSettings:
     pg_host: str
     pg_port: int
     pg_root: Secret
-    pg_roles: Mapping[str, Secret]  # by role: dagster, lake, lake_readonly
+    pg_roles: Mapping[str, Secret]  # by role: dagster, lake, lake_readonly, ducklake
     deadline_seconds: float
     sample: bool
 
@@ -61,6 +61,7 @@ class ProvisionSettings:
                 "dagster": Secret(user="dagster", password=secrets["DAGSTER_PG_PASSWORD"]),
                 "lake": Secret(user="lake", password=secrets["LAKE_PG_PASSWORD"]),
                 "lake_readonly": Secret(user="lake_readonly", password=secrets["READONLY_PG_PASSWORD"]),
+                "ducklake": Secret(user="ducklake", password=secrets["DUCKLAKE_PG_PASSWORD"]),
             },
             deadline_seconds=_number(values, "PROVISION_DEADLINE_SECONDS", 60),
             sample=_switch(values, "ODP_SAMPLE_DATA", default=True),
