@@ -93,12 +93,14 @@ class DeltaStore(DeltaCare):
             outcome = Outcome(rows=frame.height, inserted=frame.height - updated, updated=updated)
             if updated == 0:
                 return Attempt(outcome, lambda properties: self._append(table, delta, frame, properties))
+            _refuse_append_only(table, "replacing rows of")
             return Attempt(outcome, lambda properties: self._merge(table, delta, frame, known, properties))
 
         return self._commit(table, frame, commit, attempt)
 
     def overwrite(self, table: Contract, frame: pl.DataFrame, commit: Commit = _NO_COMMIT) -> CommitResult:
         """Replace every row."""
+        _refuse_append_only(table, "overwriting")
         frame = conform(table, frame)
         if table.key:
             refuse_repeated_keys(table, frame)
@@ -116,6 +118,7 @@ class DeltaStore(DeltaCare):
 
         Raises SchemaViolation when the two contracts differ in their columns.
         """
+        _refuse_append_only(table, "overwriting")
         if table.polars_schema() != other.polars_schema():
             raise SchemaViolation(f"overwriting {table} from {other}: their columns are not the same")
         source = self.open(other)
@@ -138,6 +141,7 @@ class DeltaStore(DeltaCare):
         self, table: Contract, frame: pl.DataFrame, commit: Commit = _NO_COMMIT
     ) -> CommitResult:
         """Replace the partitions that `frame` has rows of, and leave the others alone."""
+        _refuse_append_only(table, "replacing partitions of")
         frame = conform(table, frame)
         if not table.partition_by:
             raise SchemaViolation(f"replacing partitions of {table}: the contract has no partition_by")
@@ -162,8 +166,7 @@ class DeltaStore(DeltaCare):
         Raises Unsupported for an append-only table and for a condition that does not fit the contract.
         """
         where.check(table)
-        if append_only(table):
-            raise Unsupported(f"deleting from {table}: it is append-only, rows of it only ever come")
+        _refuse_append_only(table, "deleting from")
 
         def attempt(delta: DeltaTable) -> Attempt:
             rows = self._scan(table, delta).filter(where.polars()).select(pl.len())
@@ -281,6 +284,11 @@ class DeltaStore(DeltaCare):
 def _write(delta: DeltaTable, rows: Table | RecordBatchReader, **arguments: Any) -> None:
     write: Any = write_deltalake  # its overloads do not know a mode held in a variable
     write(delta, rows, writer_properties=writer(), post_commithook_properties=hooks(), **arguments)
+
+
+def _refuse_append_only(table: Contract, doing: str) -> None:
+    if append_only(table):
+        raise Unsupported(f"{doing} {table}: it is append-only, rows of it only ever come")
 
 
 def _delete(delta: DeltaTable, where: Where, properties: CommitProperties) -> None:

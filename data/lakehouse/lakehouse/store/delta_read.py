@@ -22,6 +22,7 @@ from lakehouse.store.delta_marks import all_marks
 from lakehouse.store.delta_schema import differences
 from lakehouse.store.files import BucketFiles, Files, FolderFiles, open_files
 from lakehouse.store.predicate import Where
+from lakehouse.store.process import refuse_fork
 from lakehouse.store.protocol import HistoryEntry, Snapshot
 from lakehouse.store.retry import recorded
 
@@ -54,6 +55,7 @@ class DeltaReader:
         Opening a log takes several requests, bringing a handle up to date takes one. The handle moves on with
         every call, so nobody may keep it: what is scanned has a handle of its own.
         """
+        refuse_fork()
         handle = None if fresh else self._handles.get(table.path)
         if handle is not None:
             try:
@@ -76,6 +78,7 @@ class DeltaReader:
 
     def open(self, table: Contract, *, version: int | None = None) -> DeltaTable:
         """Open a table's log. Raises TableNotFound, StorageUnavailable, Unsupported (no such version)."""
+        refuse_fork()
         try:
             return DeltaTable(self.uri(table), version=version, storage_options=self._options)
         except DeltaError as exc:

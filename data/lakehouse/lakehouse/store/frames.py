@@ -24,6 +24,12 @@ def conform(table: Contract, frame: pl.DataFrame) -> pl.DataFrame:
     Raises SchemaViolation (missing, unexpected or differently typed columns) and DataViolation (nulls
     where the contract has none).
     """
+    if not isinstance(frame, pl.DataFrame):
+        raise SchemaViolation(
+            f"writing {table}: rows come as a polars.DataFrame, not as {type(frame).__module__}."
+            f"{type(frame).__name__}. Nothing was written; `collect()` a lazy frame, and take any other by "
+            "`polars.DataFrame(rows)`, which drops the index of a pandas frame: make a column of it before."
+        )
     wanted = table.polars_schema()
     missing = [n for n in wanted if n not in frame.columns]
     extra = [n for n in frame.columns if n not in wanted]

@@ -21,6 +21,7 @@ from deltalake.exceptions import CommitFailedError
 from lakehouse.contracts import Contract
 from lakehouse.errors import Conflict, LakeError, StaleWriter, StorageUnavailable, plain
 from lakehouse.store import faults
+from lakehouse.store.process import panicked
 from lakehouse.store.protocol import Commit, CommitResult, Outcome
 
 COMMIT_ID = "odp.commit"
@@ -68,7 +69,9 @@ def commit_with_retries(
             return _result(table, delta, tried.outcome, "now", number)
         except LakeError:
             raise
-        except Exception as exc:  # the log decides what it meant
+        except BaseException as exc:  # the log decides what it meant
+            if not isinstance(exc, Exception) and not panicked(exc):
+                raise
             last = exc
             delta = _reread(table, reopen, exc)
             if landed(delta, commit_id, base):
