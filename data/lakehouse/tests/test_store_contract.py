@@ -22,6 +22,7 @@ from lakehouse.contracts import Column, Contract, Type, Write
 from lakehouse.errors import DataViolation, SchemaViolation, StaleWriter, TableNotFound, Unsupported
 from lakehouse.settings import Settings
 from lakehouse.store import COMMIT_ID, Commit, Outcome, TableStore, Term, Token, Upkeep, Where, open_store
+from lakehouse.store.files import BucketFiles
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 EVENTS = Contract(
@@ -68,7 +69,7 @@ EVERY_TYPE = Contract(
 )
 
 
-@pytest.fixture(params=["folder", "ducklake"])
+@pytest.fixture(params=["folder", "ducklake", pytest.param("ducklake-s3", marks=pytest.mark.containers)])
 def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
     with lakes.lake_of(request.param, tmp_path) as settings:
         yield settings
@@ -279,10 +280,25 @@ def test_reading_says_what_is_wrong(store: TableStore) -> None:
 def test_missing_and_cut_files_are_named(store: TableStore) -> None:
     store.append(LOG, pl.DataFrame({"line": [1]}))
     store.append(LOG, pl.DataFrame({"line": [2]}))
-    first, second = sorted(Path(store.uri(LOG)).glob("*.parquet"))
-    first.unlink()
-    second.write_bytes(second.read_bytes()[:-4])
-    assert sorted(store.missing_files(LOG)) == sorted([first.name, second.name])
+    first, second = sorted(name for name in store.files.sizes(LOG.path) if name.endswith(".parquet"))
+    damage(store, first, None)
+    damage(store, second, b"cut short")
+    assert sorted(store.missing_files(LOG)) == [first, second]
+
+
+def damage(store: TableStore, name: str, body: bytes | None) -> None:
+    """Put `body` in the place of a file of LOG; None removes it."""
+    if isinstance(store.files, BucketFiles):
+        layer, table = LOG.path.split("/")
+        where = {"Bucket": layer, "Key": f"{table}/{name}"}
+        _ = store.files.client.delete_object(**where)
+        if body is not None:
+            store.files.client.put_object(**where, Body=body)
+        return
+    file = Path(store.uri(LOG)) / name
+    file.unlink()
+    if body is not None:
+        file.write_bytes(body)
 
 
 def test_another_table_of_the_same_name_is_another_table(store: TableStore) -> None:

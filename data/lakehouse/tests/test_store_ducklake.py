@@ -23,8 +23,8 @@ import polars as pl
 import pytest
 from test_store_contract import EVENTS, LOG, counting, events, stored
 
-from lakehouse.contracts import Contract
-from lakehouse.errors import Conflict, SettingsError, StorageUnavailable, Unsupported
+from lakehouse.contracts import Column, Contract, Type
+from lakehouse.errors import Conflict, SchemaViolation, SettingsError, StorageUnavailable, Unsupported
 from lakehouse.settings import Settings
 from lakehouse.store import Commit, Token, Upkeep, faults, open_store
 from lakehouse.store.ducklake import DuckLakeStore
@@ -162,6 +162,31 @@ def test_names_of_tables() -> None:
     assert place("silver/pipeline_events") == ("silver", "pipeline_events")
     assert place("silver/clinical/patient") == ("silver", "clinical_patient")
     assert marks_place("silver/pipeline_events") == ("odp", "silver__pipeline_events")
+
+
+def test_new_columns_that_may_be_null_are_added_and_nothing_else(store: DuckLakeStore) -> None:
+    """Rows of before have null in them, also as of a version of before."""
+    then = store.merge(EVENTS, events(("a", 1))).version
+    note = Column(name="note", type=Type.STRING, description="It's new")
+    wider = replace(EVENTS, columns=(*EVENTS.columns[:2], note, EVENTS.columns[2]))
+    assert store.schema_problems(wider) == ["note is missing"]
+    store.merge(wider, events(("b", 2)).with_columns(note=pl.lit("x")).select(wider.column_names))
+    rows = [("a", 1, None), ("b", 2, "x")]
+    assert store.scan(wider).select("id", "n", "note").sort("id").collect().rows() == rows
+    assert store.scan(wider, version=then).select("id", "note").collect().rows() == [("a", None)]
+    changed = store.changes(wider, since=then)
+    assert changed.added.select("id", "note").collect().rows() == [("b", "x")]
+    store.restore(wider, then)
+    assert store.scan(wider).select("id", "n", "note").collect().rows() == rows[:1]
+    required = replace(wider, columns=(*wider.columns, replace(note, name="must", nullable=False)))
+    retyped = replace(wider, columns=(*wider.columns[:3], replace(wider.columns[3], type=Type.INT64)))
+    for contract, says in (
+        (EVENTS, "note is not in"),
+        (required, "must is missing"),
+        (retyped, "n is INTEGER"),
+    ):
+        with pytest.raises(SchemaViolation, match=says):
+            store.ensure(contract)
 
 
 def test_another_programs_writes_are_seen_and_named(store: DuckLakeStore) -> None:

@@ -4,6 +4,7 @@ Belongs here: committing, scanning and describing tables, and the promises about
 Does not: what a table means (contracts), or when to write it (flow).
 """
 
+from lakehouse.errors import SettingsError
 from lakehouse.settings import Settings
 from lakehouse.store.delta import DeltaStore
 from lakehouse.store.frames import repeats
@@ -50,7 +51,12 @@ def open_store(settings: Settings) -> TableStore:
     Raises SettingsError when the packages of that format are not installed.
     """
     if settings.lake_format == "ducklake":
-        from lakehouse.store.ducklake import DuckLakeStore
-
+        try:
+            from lakehouse.store.ducklake import DuckLakeStore
+        except ModuleNotFoundError as exc:
+            raise SettingsError(
+                f"LAKE_FORMAT=ducklake needs the package {exc.name}: install the library with its extra "
+                "`ducklake`. `make start` does, and builds the image anew."
+            ) from exc
         return DuckLakeStore(settings)
     return DeltaStore(settings)

@@ -31,6 +31,7 @@ from lakehouse.store.ducklake_files import (
 )
 from lakehouse.store.ducklake_pushdown import duckdb_condition
 from lakehouse.store.ducklake_schema import (
+    addition,
     address,
     columns,
     creation,
@@ -50,18 +51,19 @@ class DuckLakeStore(DuckLakeCare):
     """Tables as DuckLake: one catalog for the lake, files below one folder or in one bucket per layer."""
 
     def ensure(self, table: Contract) -> int:
-        """Create the table if it is not there, and check that its schema is the contract's.
+        """Create the table if it is not there; add the contract's new columns if they may be null.
 
-        Raises SchemaViolation. Two callers at once are fine: one creates, both check.
+        Raises SchemaViolation for any other difference. Two callers at once are fine: one acts, both check.
         """
         number = 0
         while True:
             number += 1
             try:
                 with self.lake.cursor() as cursor:
-                    if catalog.entry(cursor, table.path) is not None:
-                        return self._checked(cursor, table)
-                    self._create(cursor, table)
+                    if catalog.entry(cursor, table.path) is None:
+                        self._create(cursor, table)
+                    elif (version := self._checked(cursor, table)) is not None:
+                        return version
             except duckdb.Error as exc:  # the next look tells whether it was made, by whomever
                 by_another = is_conflict(exc) or "already exists" in str(exc)
                 if number == _CREATE_TRIES or not (by_another or may_pass(exc)):
@@ -184,10 +186,14 @@ class DuckLakeStore(DuckLakeCare):
             cursor.execute("COMMIT")
         self.files.drop(table.path)
 
-    def _checked(self, cursor: Cursor, table: Contract) -> int:
+    def _checked(self, cursor: Cursor, table: Contract) -> int | None:
+        """Return the table's version if its columns are the contract's; None if some were just added."""
         version, at = self._at(cursor, table, self.entry(cursor, table), None)
-        problems = differences(table, catalog.stored_columns(cursor, table, at))
-        if problems:
+        stored = catalog.stored_columns(cursor, table, at)
+        if statements := addition(table, stored):
+            self._change(cursor, table, "ADD COLUMNS", statements)
+            return None
+        if problems := differences(table, stored):
             raise SchemaViolation(
                 f"table {table} exists with another schema ({'; '.join(problems)}). "
                 "Give the contract a new name, or migrate the table."
@@ -195,12 +201,15 @@ class DuckLakeStore(DuckLakeCare):
         return version
 
     def _create(self, cursor: Cursor, table: Contract) -> None:
+        schema = f"CREATE SCHEMA IF NOT EXISTS {address(place(table.path)[:1])}"
+        self._change(cursor, table, "CREATE TABLE", [schema, *creation(table)])
+
+    def _change(self, cursor: Cursor, table: Contract, what: str, statements: Sequence[str]) -> None:
         cursor.execute("BEGIN")
-        cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {address(place(table.path)[:1])}")
-        for statement in creation(table):
+        for statement in statements:
             cursor.execute(statement)
         bring_head(cursor, table)
-        sign(cursor, "CREATE TABLE", {}, commit_id=uuid.uuid4().hex)
+        sign(cursor, what, {}, commit_id=uuid.uuid4().hex)
         cursor.execute("COMMIT")
 
     def _commit(

@@ -60,7 +60,7 @@ class DuckLakeCare(DuckLakeReader):
         now = set(catalog.files(cursor, table, catalog.current(cursor)))
         then = set(catalog.files(cursor, table, at))
         back, extra = (then - now, now - then) if self._by_files(cursor, entry, at) else (then, now)
-        query = rows_of(table, at, back, stored=catalog.stored_columns(cursor, table, at))
+        query = rows_of(table, at, back, catalog.stored_columns(cursor, table, at))
         if back:
             per_file = rows_per_file(table, stored(cursor, table))
             put_in(cursor, self.files, table, query.text, query.values, rows=rows, per_file=per_file)

@@ -6,7 +6,7 @@ Belongs here: everything that changes nothing. Does not: commits (ducklake.py).
 from __future__ import annotations
 
 import shutil
-from collections.abc import Container, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -21,9 +21,9 @@ from lakehouse.store.ducklake_connection import Cursor, DuckLake
 from lakehouse.store.ducklake_files import in_files
 from lakehouse.store.ducklake_pushdown import duckdb_condition
 from lakehouse.store.ducklake_scan import Query, lazy
-from lakehouse.store.ducklake_schema import address, columns, differences, place
+from lakehouse.store.ducklake_schema import Stored, absent, address, differences, place, selection
 from lakehouse.store.files import BucketFiles, Files, open_files
-from lakehouse.store.predicate import Where, quoted
+from lakehouse.store.predicate import Where
 from lakehouse.store.protocol import Changes, HistoryEntry, Snapshot
 
 
@@ -70,8 +70,8 @@ class DuckLakeReader:
         """
         with self.lake.asking(f"reading {table}") as cursor:
             named, at = self._at(cursor, table, self.entry(cursor, table), version)
-            self._check_columns(cursor, table, named, at)
-        query = Query(as_of(table, at), columns(table.column_names))
+            stored = self._fitting(cursor, table, named, at)
+        query = Query(as_of(table, at), selection(table, stored))
         if where is not None:
             where.check(table)
             query = query.where(*duckdb_condition(where))
@@ -97,9 +97,8 @@ class DuckLakeReader:
             else:
                 before, after = before - after, after - before
                 compared = catalog.moved_rows(cursor, entry, start, at)
-            old_columns = catalog.stored_columns(cursor, table, start)
-        came = rows_of(table, at, after)
-        went = rows_of(table, start, before, stored=old_columns)
+            then, now = self._fitting(cursor, table, since, start), self._fitting(cursor, table, last, at)
+        came, went = rows_of(table, at, after, now), rows_of(table, start, before, then)
         return Changes(
             table=table.path,
             since=since,
@@ -242,31 +241,25 @@ class DuckLakeReader:
         logged = catalog.log(cursor, entry)
         return all(one.author == catalog.AUTHOR for one in logged if one.version > since)
 
-    def _check_columns(self, cursor: Cursor, table: Contract, named: int, at: int) -> None:
-        problems = differences(table, catalog.stored_columns(cursor, table, at))
-        if problems:
+    def _fitting(self, cursor: Cursor, table: Contract, named: int, at: int) -> Stored:
+        """Return the stored columns, if the contract can read them."""
+        stored = catalog.stored_columns(cursor, table, at)
+        problems = differences(table, stored)
+        if len(problems) != len(absent(table, stored)):
             raise SchemaViolation(
                 f"reading {table} at version {named}: the stored schema is not the contract's "
                 f"({'; '.join(problems)}). Read it with the contract that wrote it, or migrate the table."
             )
+        return stored
 
 
 def as_of(table: Contract, version: int) -> str:
     return f"{address(place(table.path))} AT (VERSION => {int(version)})"
 
 
-def rows_of(
-    table: Contract,
-    version: int,
-    files: set[catalog.DataFile],
-    *,
-    stored: Container[str] | None = None,
-) -> Query:
-    """Return the rows of these files of a version; a column younger than the version is null in them."""
-    chosen = ", ".join(
-        quoted(name) if stored is None or name in stored else f"NULL AS {quoted(name)}"
-        for name in table.column_names
-    )
+def rows_of(table: Contract, version: int, files: Iterable[catalog.DataFile], stored: Stored) -> Query:
+    """Return the rows of these files of a version, which has the columns `stored`."""
+    chosen = selection(table, stored)
     return Query(as_of(table, version), chosen).where(*in_files(file.path for file in files))
 
 

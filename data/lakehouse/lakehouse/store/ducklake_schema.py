@@ -10,9 +10,9 @@ conflict with every other one of the lake.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from lakehouse.contracts import Contract, Type
+from lakehouse.contracts import Column, Contract, Type
 from lakehouse.store.ducklake_connection import LAKE, OWN, text
 from lakehouse.store.predicate import quoted
 
@@ -25,6 +25,8 @@ DUCKDB_TYPES: dict[Type, str] = {
     Type.DATE: "DATE",
     Type.TIMESTAMP: "TIMESTAMP WITH TIME ZONE",
 }
+Stored = Mapping[str, tuple[str, bool]]
+"""Columns as they are stored: type and whether they may be null."""
 
 
 def place(path: str) -> tuple[str, str]:
@@ -64,7 +66,40 @@ def creation(table: Contract) -> list[str]:
     ]
 
 
-def differences(table: Contract, stored: dict[str, tuple[str, bool]]) -> list[str]:
+def addition(table: Contract, stored: Stored) -> list[str]:
+    """Return the statements that add the contract's new, nullable columns to a stored table.
+
+    Empty when there is nothing to add, or when more than that lies between the two.
+    """
+    fresh = absent(table, stored)
+    if [f"{column.name} is missing" for column in fresh] != differences(table, stored):
+        return []
+    here = address(place(table.path))
+    return [
+        statement
+        for column in fresh
+        for statement in (
+            f"ALTER TABLE {here} ADD COLUMN {quoted(column.name)} {DUCKDB_TYPES[column.type]}",
+            f"COMMENT ON COLUMN {here}.{quoted(column.name)} IS {text(column.description)}",
+        )
+    ]
+
+
+def absent(table: Contract, stored: Stored) -> list[Column]:
+    """Return the nullable columns that a stored table, or an older version of it, has not got."""
+    return [column for column in table.columns if column.nullable and column.name not in stored]
+
+
+def selection(table: Contract, stored: Stored) -> str:
+    """Return the contract's columns as an SQL list; a column younger than what is stored is null."""
+    young = {column.name for column in absent(table, stored)}
+    return ", ".join(
+        f"CAST(NULL AS {DUCKDB_TYPES[c.type]}) AS {quoted(c.name)}" if c.name in young else quoted(c.name)
+        for c in table.columns
+    )
+
+
+def differences(table: Contract, stored: Stored) -> list[str]:
     """Say how stored columns (type, nullable) differ from the contract; empty when they do not."""
     left = dict(stored)
     problems = []
