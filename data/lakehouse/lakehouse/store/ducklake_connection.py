@@ -19,6 +19,7 @@ import duckdb
 
 from lakehouse.errors import SettingsError, StorageUnavailable
 from lakehouse.settings import Settings
+from lakehouse.store.process import refuse_fork
 
 LAKE = "lake"
 META = f"__ducklake_metadata_{LAKE}"
@@ -91,6 +92,7 @@ class DuckLake:
         return text.rstrip(".")
 
     def _open(self) -> Cursor:
+        refuse_fork()
         with self._lock:
             if self._database is None:
                 self._database = self._connect()
