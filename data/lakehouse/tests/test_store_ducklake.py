@@ -102,20 +102,24 @@ def proxied(settings: Settings) -> tuple[Settings, Proxy]:
     return replace(settings, ducklake_pg_port=proxy.port), proxy
 
 
+@pytest.mark.parametrize(
+    "statement", ["INSERT INTO {} SELECT * FROM range(9)", "DELETE FROM {} WHERE n % 2 = 0"]
+)
 def test_the_bare_library_loses_the_files_of_a_commit_whose_answer_is_lost(
-    proxied: tuple[Settings, Proxy],
+    proxied: tuple[Settings, Proxy], statement: str
 ) -> None:
-    """The trap: the commit is in, and DuckLake has removed its data file."""
+    """The trap: the commit is in, and DuckLake has removed the file that it wrote for it."""
     settings, proxy = proxied
+    table = f"{LAKE}.main.bare"
     with DuckLake(settings).cursor() as cursor:
-        cursor.execute(f"CREATE TABLE {LAKE}.main.bare (n INTEGER)")
+        cursor.execute(f"CREATE TABLE {table} AS SELECT range::INTEGER AS n FROM range(1000)")
         cursor.execute("BEGIN")
-        cursor.execute(f"INSERT INTO {LAKE}.main.bare SELECT * FROM range(1000)")
+        cursor.execute(statement.format(table))
         proxy.cut = "back"
         with pytest.raises(duckdb.Error):
             cursor.execute("COMMIT")
     with DuckLake(settings).cursor() as cursor, pytest.raises(duckdb.IOException, match="No such file"):
-        cursor.execute(f"SELECT sum(n) FROM {LAKE}.main.bare").fetchall()
+        cursor.execute(f"SELECT sum(n) FROM {table}").fetchall()
 
 
 @pytest.mark.parametrize("cut", ["there", "back"])

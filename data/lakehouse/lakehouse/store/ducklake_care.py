@@ -4,9 +4,8 @@ Belongs here: restore and maintain. Does not: when, or how long to keep what (co
 
 A version is a snapshot of the whole lake, and a file goes once no snapshot names it. A table's upkeep expires
 that table's own snapshots only, since others may be somebody's restore point: so a file lives until the
-snapshots of all tables from its time have gone. DuckLake's own compaction and its search for orphans are not
-used: the one loses its output when the answer to its COMMIT is lost, the other takes live files
-(duckdb/ducklake#815).
+snapshots of all tables from its time have gone. DuckLake's own compaction may not share a transaction with a
+count of the rows, so files are joined here; its search for orphans takes live files (duckdb/ducklake#815).
 """
 
 from __future__ import annotations
