@@ -48,6 +48,8 @@ class DeltaCare(DeltaChanges):
         back: dict[str, int] = {}
 
         def attempt(delta: DeltaTable) -> Attempt:
+            if delta.version() == version:
+                return Attempt(then, None)
             back.clear()
             back.update(dict.fromkeys(self.all_marks(table, version=delta.version()), -1) | marks_then)
             return Attempt(then, lambda properties: _restore(delta, version, properties))

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import unquote
 
 import polars as pl
 from deltalake import DeltaTable
@@ -182,8 +183,10 @@ class DeltaReader:
 
 
 def adds(delta: DeltaTable) -> pl.DataFrame:
-    """Return one row per data file: path, size_bytes, num_records."""
+    """Return one row per data file: path (as the file is named; the log escapes it), size_bytes, num_records."""
     found = pl.DataFrame(delta.get_add_actions(flatten=True))
+    if "path" in found.columns:
+        found = found.with_columns(pl.Series("path", [unquote(p) for p in found["path"]], pl.String))
     if "num_records" not in found.columns:
         found = found.with_columns(num_records=pl.lit(0, pl.Int64))
     return found
