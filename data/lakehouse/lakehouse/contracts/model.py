@@ -156,12 +156,12 @@ class Contract:
         def refuse(what: str) -> None:
             raise ContractError(f"contract {self.layer}/{self.name}: {what}")
 
-        if not _NAME.match(self.name):
+        if not _NAME.fullmatch(self.name):
             refuse(f"the name must match {_NAME.pattern}")
         if len(self.by_name) != len(self.columns):
             refuse("two columns share one name")
         for column in self.columns:
-            if not _COLUMN.match(column.name):
+            if not _COLUMN.fullmatch(column.name):
                 refuse(f"column {column.name!r} must match {_COLUMN.pattern}")
         for name in (*self.key, *self.partition_by, *self.cluster_by):
             if name not in self.by_name:

@@ -12,6 +12,7 @@ import polars as pl
 
 from lakehouse.contracts import Contract, Type
 from lakehouse.errors import DataViolation, SchemaViolation
+from lakehouse.store.process import refuse_fork
 
 # A log keeps partition values as text, where empty means null; and Polars reads Hive's name of null as null.
 _READ_AS_NULL = ("", "__HIVE_DEFAULT_PARTITION__")
@@ -24,6 +25,7 @@ def conform(table: Contract, frame: pl.DataFrame) -> pl.DataFrame:
     Raises SchemaViolation (missing, unexpected or differently typed columns) and DataViolation (nulls
     where the contract has none).
     """
+    refuse_fork()
     if not isinstance(frame, pl.DataFrame):
         raise SchemaViolation(
             f"writing {table}: rows come as a polars.DataFrame, not as {type(frame).__module__}."

@@ -1,8 +1,8 @@
 """Which process may use the store.
 
 Belongs here: noticing a fork. Does not: starting processes.
-In a forked child delta-rs panics, with an exception that `except Exception` lets through, and Polars hangs: what
-they inherit there is locks and queues without the threads that would serve them.
+In a forked child delta-rs panics, with an exception that `except Exception` lets through, and Polars hangs:
+what they inherit there is locks and queues without the threads that would serve them.
 """
 
 from __future__ import annotations
