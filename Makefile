@@ -4,7 +4,7 @@ PYTHON ?= python3
 ODP := $(PYTHON) ops/scripts/odp.py
 .DEFAULT_GOAL := help
 .PHONY: help start stop restart status logs ps init-data-layers verify-data-layers odp seed dagster-ui minio-console \
-	credentials shell clean nuke doctor lint test bench
+	credentials shell clean nuke doctor lint test test-guarantees bench
 
 help: ## List the verbs
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ lint: ## Run all linters [ARGS=names]
 
 test: ## Run every test that needs no container [ARGS=pytest arguments]
 	@$(ODP) test $(ARGS)
+
+test-guarantees: ## Try hard to lose, double or change a row, on every kind of lake [ARGS=--quick]
+	@$(ODP) test-guarantees $(ARGS)
 
 bench: ## Measure this installation against the plain tools [ARGS=...]
 	@$(ODP) bench $(ARGS)

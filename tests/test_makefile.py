@@ -32,6 +32,7 @@ PROMISED = [
     "doctor",
     "lint",
     "test",
+    "test-guarantees",
     "bench",
 ]
 

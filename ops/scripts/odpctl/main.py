@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
         return INTERRUPTED
 
 
-PASSING = ("init-data-layers", "verify-data-layers", "odp", "seed", "test", "bench")
+PASSING = ("init-data-layers", "verify-data-layers", "odp", "seed", "test", "test-guarantees", "bench")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -77,6 +77,7 @@ def parser() -> argparse.ArgumentParser:
         ("odp", "the library's command line where the lake is; arguments go to it"),
         ("seed", "put sample files into landing"),
         ("test", "tests that need no container; arguments go to pytest"),
+        ("test-guarantees", "try hard to lose, double or change a row; arguments go to the report"),
         ("bench", "measure; arguments go to the benchmark"),
     ):
         add(name, text)
@@ -141,5 +142,6 @@ VERBS: dict[str, Verb] = {
     "seed": lambda _, rest: _platform().lake().seed(*rest).code,
     "test": lambda _, rest: quality.test(Checkout.here(), rest),
     "lint": lambda options, _: quality.lint(Checkout.here(), Terminal(), options.only),
+    "test-guarantees": lambda _, rest: quality.guarantees(Checkout.here(), rest),
     "bench": lambda _, rest: quality.bench(Checkout.here(), rest),
 }

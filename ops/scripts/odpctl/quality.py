@@ -61,6 +61,20 @@ def test(checkout: Checkout, args: Sequence[str]) -> int:
     return subprocess.call([str(part) for part in argv], cwd=checkout.root, env=venv.env)
 
 
+def guarantees(checkout: Checkout, args: Sequence[str]) -> int:
+    """The full number of hostile trials, as a table; then what a change of one percent costs."""
+    venv = Venv(checkout)
+    venv.ensure(["dev"])
+    report = subprocess.call(
+        [str(venv.python), "tests/guarantees/report.py", *args], cwd=checkout.root, env=venv.env
+    )
+    if "--json" in args or "--quick" in args or "--help" in args:
+        return report
+    print(flush=True)
+    cost = subprocess.call([str(venv.python), "ops/bench/increment.py"], cwd=checkout.root, env=venv.env)
+    return report or cost
+
+
 def bench(checkout: Checkout, args: Sequence[str]) -> int:
     """The benchmark of ops/bench, in the venv."""
     venv = Venv(checkout)

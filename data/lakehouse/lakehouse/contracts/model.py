@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
+_VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
 _COLUMN = re.compile(r"^_?[a-z][a-z0-9_]*$")
 
 
@@ -158,6 +159,10 @@ class Contract:
 
         if not _NAME.fullmatch(self.name):
             refuse(f"the name must match {_NAME.pattern}")
+        if not _VERSION.fullmatch(self.version):
+            refuse(f"version {self.version!r} is no semantic version, as 1.2.0")
+        if len(set(self.key)) != len(self.key):
+            refuse("a column stands twice in the key")
         if len(self.by_name) != len(self.columns):
             refuse("two columns share one name")
         for column in self.columns:

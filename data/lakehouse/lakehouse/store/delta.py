@@ -6,6 +6,7 @@ Does not: contracts, or reading (delta_read.py).
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -16,30 +17,40 @@ from deltalake import (
     DeltaTable,
     write_deltalake,
 )
+from deltalake.exceptions import DeltaError
 
-from lakehouse.contracts import Contract
-from lakehouse.errors import SchemaViolation, StorageUnavailable, Unsupported, plain
+from lakehouse.contracts import Column, Contract
+from lakehouse.errors import Conflict, SchemaViolation, StorageUnavailable, Unsupported, plain
 from lakehouse.store.delta_care import DeltaCare
 from lakehouse.store.delta_layout import file_bytes, hooks, writer
 from lakehouse.store.delta_read import adds
-from lakehouse.store.delta_schema import append_only, delta_schema, differences, properties
+from lakehouse.store.delta_schema import (
+    additions,
+    append_only,
+    delta_schema,
+    differences,
+    field_of,
+    properties,
+)
 from lakehouse.store.frames import conform, refuse_repeated_keys
 from lakehouse.store.predicate import Where, literal, quoted
 from lakehouse.store.protocol import Commit, CommitResult, Outcome
-from lakehouse.store.retry import Attempt, commit_with_retries
+from lakehouse.store.retry import COMMIT_ID, Attempt, commit_with_retries
 from lakehouse.store.spans import pruning_column, spans, within, within_sql
 
 _STREAMED_ROWS = 250_000
 _NO_COMMIT = Commit()
+_KIND = "odp.maintenance"
 
 
 class DeltaStore(DeltaCare):
     """Tables as Delta Lake, below one folder or in one bucket per layer."""
 
     def ensure(self, table: Contract) -> int:
-        """Create the table if it is not there, and check that its schema is the contract's.
+        """Create the table if it is not there, add new nullable columns, and check the schema.
 
-        Raises SchemaViolation. Two callers at once are fine: one creates, both check.
+        Raises SchemaViolation, with the migration to write, when more than that lies between table and
+        contract. Two callers at once are fine: one creates or adds, both check.
         """
         if not self.exists(table):
             try:
@@ -59,13 +70,33 @@ class DeltaStore(DeltaCare):
                 if not self.exists(table):  # the other of two creators may have won: then all is well
                     raise StorageUnavailable(f"creating {table}: {plain(exc)}") from exc
         delta = self.latest(table)
+        if fresh := additions(table, delta.schema()):
+            delta = self._add_columns(table, fresh)
         problems = differences(table, delta.schema())
         if problems:
             raise SchemaViolation(
-                f"table {table} exists with another schema ({'; '.join(problems)}). "
-                "Give the contract a new name, or migrate the table."
+                f"table {table} exists with another schema ({'; '.join(problems)}). Only new nullable "
+                "columns are added by themselves. Give the contract a new name and fill it with `odp refresh "
+                "--full-refresh`, or write the rows of the old table, brought to the new columns, into it "
+                "with `overwrite`."
             )
         return int(delta.version())
+
+    def _add_columns(self, table: Contract, fresh: list[Column]) -> DeltaTable:
+        """Add the columns in a commit of our own; when another writer was first, his have to do."""
+        said = CommitProperties(custom_metadata={COMMIT_ID: uuid.uuid4().hex, _KIND: "new columns"})
+        try:
+            self.latest(table).alter.add_columns(
+                [field_of(column) for column in fresh],
+                commit_properties=said,
+                post_commithook_properties=hooks(),
+            )
+        except OSError as exc:
+            raise self._unavailable(f"adding columns to {table}", exc) from exc
+        except DeltaError as exc:
+            if additions(table, self.latest(table, fresh=True).schema()):
+                raise Conflict(f"adding columns to {table}: {plain(exc)}. Run it again.") from exc
+        return self.latest(table, fresh=True)
 
     def append(self, table: Contract, frame: pl.DataFrame, commit: Commit = _NO_COMMIT) -> CommitResult:
         """Add rows."""

@@ -15,12 +15,12 @@ import polars as pl
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from lakehouse.contracts import Contract
+from lakehouse.contracts import POLARS_TYPES, Contract
 from lakehouse.errors import SchemaViolation, StorageUnavailable, TableNotFound, Unsupported, plain
 from lakehouse.settings import Settings
 from lakehouse.store import probe
 from lakehouse.store.delta_marks import all_marks
-from lakehouse.store.delta_schema import differences
+from lakehouse.store.delta_schema import additions, differences
 from lakehouse.store.files import BucketFiles, Files, FolderFiles, open_files
 from lakehouse.store.predicate import Where
 from lakehouse.store.process import refuse_fork
@@ -121,13 +121,17 @@ class DeltaReader:
         return rows.filter(where.polars())
 
     def _scan(self, table: Contract, delta: DeltaTable) -> pl.LazyFrame:
+        absent = additions(table, delta.schema())
         problems = differences(table, delta.schema())
-        if problems:
+        if problems and not absent:
             raise SchemaViolation(
                 f"reading {table} at version {delta.version()}: the stored schema is not the contract's "
                 f"({'; '.join(problems)}). Read it with the contract that wrote it, or migrate the table."
             )
-        return pl.scan_delta(delta, use_pyarrow=False).select(table.column_names)
+        rows = pl.scan_delta(delta, use_pyarrow=False)
+        if absent:  # this version is older than these columns
+            rows = rows.with_columns(pl.lit(None, POLARS_TYPES[c.type]).alias(c.name) for c in absent)
+        return rows.select(table.column_names)
 
     def marks(self, table: Contract, names: Sequence[str]) -> dict[str, int]:
         """Return those of `names` that the table holds; a table never written holds none."""
@@ -183,7 +187,7 @@ class DeltaReader:
 
 
 def adds(delta: DeltaTable) -> pl.DataFrame:
-    """Return one row per data file: path (as the file is named; the log escapes it), size_bytes, num_records."""
+    """Return one row per data file: path as the file is named (a log escapes it), size_bytes, num_records."""
     found = pl.DataFrame(delta.get_add_actions(flatten=True))
     if "path" in found.columns:
         found = found.with_columns(pl.Series("path", [unquote(p) for p in found["path"]], pl.String))

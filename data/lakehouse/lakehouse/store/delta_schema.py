@@ -8,7 +8,7 @@ from __future__ import annotations
 from deltalake import Field, Schema
 from deltalake.schema import PrimitiveType
 
-from lakehouse.contracts import RETENTION, Contract, Type, Write
+from lakehouse.contracts import RETENTION, Column, Contract, Type, Write
 
 DELTA_TYPES: dict[Type, str] = {
     Type.STRING: "string",
@@ -23,17 +23,13 @@ DELTA_TYPES: dict[Type, str] = {
 
 def delta_schema(table: Contract) -> Schema:
     """Return the Delta schema of a contract, with nullability and column comments."""
-    return Schema(
-        [
-            Field(
-                c.name,
-                PrimitiveType(DELTA_TYPES[c.type]),
-                nullable=c.nullable,
-                metadata={"comment": c.description},
-            )
-            for c in table.columns
-        ]
-    )
+    return Schema([field_of(column) for column in table.columns])
+
+
+def field_of(column: Column) -> Field:
+    """Return one column as a Delta field."""
+    kind = PrimitiveType(DELTA_TYPES[column.type])
+    return Field(column.name, kind, nullable=column.nullable, metadata={"comment": column.description})
 
 
 def properties(table: Contract) -> dict[str, str | None]:
@@ -54,6 +50,16 @@ def properties(table: Contract) -> dict[str, str | None]:
 def append_only(table: Contract) -> bool:
     """Say whether rows of the table may only ever come: Bronze keeps what came, other layers are computed."""
     return table.write is Write.APPEND and table.layer == "bronze"
+
+
+def additions(table: Contract, found: Schema) -> list[Column]:
+    """Return the contract's new columns when they are all that a stored schema lacks, and each may be null.
+
+    Empty when nothing is missing, or when more than that lies between the two.
+    """
+    stored = {f.name for f in found.fields}
+    fresh = [c for c in table.columns if c.name not in stored and c.nullable]
+    return fresh if [f"{c.name} is missing" for c in fresh] == differences(table, found) else []
 
 
 def differences(table: Contract, found: Schema) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from lakehouse.contracts import Contract
+from lakehouse.contracts import Contract, Type
 from lakehouse.errors import SchemaViolation, Unsupported
 from lakehouse.store import ducklake_catalog as catalog
 from lakehouse.store.delta_schema import append_only
@@ -42,9 +42,11 @@ from lakehouse.store.ducklake_schema import (
 from lakehouse.store.frames import conform, refuse_repeated_keys
 from lakehouse.store.predicate import Where, quoted
 from lakehouse.store.protocol import Commit, CommitResult, Outcome
+from lakehouse.store.spans import pruning_column, spans
 
 _NO_COMMIT = Commit()
 _CREATE_TRIES = 8
+_ORDERED = (Type.DATE, Type.TIMESTAMP, Type.INT32, Type.INT64)
 
 
 class DuckLakeStore(DuckLakeCare):
@@ -89,14 +91,14 @@ class DuckLakeStore(DuckLakeCare):
         """Insert rows with new keys and replace rows with known ones."""
         frame = conform(table, frame)
         refuse_repeated_keys(table, frame)
-        known = _in_incoming(table.key)
+        known, values = _known(table, frame)
 
         def attempt(cursor: Cursor) -> Attempt:
             bring(cursor, frame)
-            touched = files_of_rows(cursor, table, known, [])
+            touched = files_of_rows(cursor, table, known, values)
             updated = sum(touched.values())
             outcome = Outcome(rows=frame.height, inserted=frame.height - updated, updated=updated)
-            return self._replacing(table, outcome, touched, frame, known)
+            return self._replacing(table, outcome, touched, frame, known, values)
 
         return self._commit(table, "MERGE", frame, commit, attempt, replaces=True)
 
@@ -280,6 +282,19 @@ class DuckLakeStore(DuckLakeCare):
             query = " UNION ALL ".join(parts)
             put_in(cursor, self.files, table, query, given, rows=rows, per_file=per_file)
         take_out(cursor, table, touched)
+
+
+def _known(table: Contract, frame: pl.DataFrame) -> tuple[str, list[Any]]:
+    """Return the condition that a row of `t` has the key of an incoming one.
+
+    Along an ordered key column it also names the spans these lie in: the catalog then leaves out most files.
+    """
+    known, column = _in_incoming(table.key), pruning_column(table)
+    if column is None or table.by_name[column].type not in _ORDERED:
+        return known, []
+    found = spans(frame[column])
+    within = " OR ".join(f"t.{quoted(column)} BETWEEN ? AND ?" for _ in found) or "false"
+    return f"({within}) AND {known}", [bound for span in found for bound in span]
 
 
 def _in_incoming(names: Sequence[str]) -> str:
