@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 _FENCE = re.compile(r"^```(\w*)$")
@@ -73,7 +74,7 @@ def steps(page: Path) -> list[Block | Typed]:
     """Return what a reader does, in order: files to write, commands to type."""
     found = blocks(page)
     done: list[Block | Typed] = []
-    for block, following in zip(found, [*found[1:], None], strict=True):
+    for block, following in zip_longest(found, found[1:]):
         if block.path:
             done.append(block)
         elif block.language == "sh":

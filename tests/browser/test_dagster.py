@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from checkouts import wait_until
@@ -52,18 +53,20 @@ def left_edge(page: Page, name: str) -> float:
     return float(box["x"])
 
 
-def test_the_six_assets_are_materialised(page: Page, stack: Stack) -> None:
+def test_the_tables_are_materialised_and_upkeep_stands_ready(page: Page, stack: Stack) -> None:
     opened(page, stack, "/assets")
-    for asset in SIX:
+    for asset in (*SIX, "system/restore_points"):
         link = page.locator(f"a[href='/assets/{asset}']")
         row = link.locator("xpath=ancestor::*[contains(., 'Materialized') or contains(., 'Failed')][1]")
         expect(row).to_contain_text("Materialized")
         expect(row.locator("a[href^='/assets/']")).to_have_count(1)
-    expect(page.locator("a[href^='/assets/']")).to_have_count(len(SIX))
+    maintained = page.locator("a[href^='/assets/maintenance/']")
+    expect(maintained).to_have_count(5)
+    expect(page.locator("a[href^='/assets/']")).to_have_count(len(SIX) + 1 + 5)
 
 
 def test_the_lineage_goes_from_bronze_to_gold(page: Page, stack: Stack, shot: Shot) -> None:
-    opened(page, stack, "/asset-groups")
+    opened(page, stack, "/asset-groups~" + quote('not group:"upkeep"') + "/")
     expect(page.locator("foreignObject").filter(has_text=re.compile("^gold"))).not_to_have_count(0)
     page.keyboard.press("Alt+e")
     nodes = page.locator("foreignObject").filter(has_text="Latest event")

@@ -80,6 +80,7 @@ def test_each_service_finds_its_own_secrets_only(stack: Stack) -> None:
     assert files("dagster-code") == {
         "alert_webhook_url",
         "dagster_pg_password",
+        "ducklake_pg_password",
         "s3_pipeline_access_key",
         "s3_pipeline_secret_key",
     }

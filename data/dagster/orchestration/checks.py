@@ -43,7 +43,10 @@ def specs(table: Contract) -> list[dg.AssetCheckSpec]:
             _spec(table, "key", f"No two rows share ({', '.join(table.key)}); none is null.", blocking=True)
         )
     if table.layer == "bronze":
-        found.append(_spec(table, "files", "Every landed file could be read and is known."))
+        found += [
+            _spec(table, "files", "Every landed file could be read and is known."),
+            _spec(table, "unexpected_columns", "New files hold no column that the table has not."),
+        ]
     if table.row_wise:
         found += [
             _spec(table, "conservation", "Rows read = written + merged + quarantined.", blocking=True),
@@ -80,7 +83,9 @@ def after_ingest(
     """Judge a Bronze table."""
     refused = [f"{r.file}: {r.reason}" for r in report.refused]
     files = Judged("files", not refused, "; ".join(refused[:5]) + (" …" if len(refused) > 5 else ""))
-    return _results(table, [*_stored(lake, table), drift, files])
+    columns = [f"{name} ({rows} rows)" for name, rows in report.unexpected.most_common()]
+    unexpected = Judged("unexpected_columns", not columns, ", ".join(columns))
+    return _results(table, [*_stored(lake, table), drift, files, unexpected])
 
 
 def after_refresh(

@@ -47,7 +47,12 @@ def bronze(contract: Contract, *, sources: Sequence[Source], code_version: str =
             found = metadata.of_run(opened, contract, time.monotonic() - started)
         counted = {"new_files": report.files, "known_files": report.known, "new_rows": report.rows}
         return dg.MaterializeResult(
-            metadata={**found, **counted, "refused_files": len(report.refused)},
+            metadata={
+                **found,
+                **counted,
+                "refused_files": len(report.refused),
+                "unexpected_columns": dict(report.unexpected),
+            },
             check_results=results,
             data_version=dg.DataVersion(str(found["version"])),
         )

@@ -8,7 +8,7 @@ import time
 
 import dagster as dg
 
-from lakehouse.contracts import LAYERS, RESTORE_POINTS, Layer
+from lakehouse.contracts import LAYERS, RESTORE_POINTS, Contract, Layer
 from lakehouse.domains import contracts
 from orchestration import checks, metadata
 from orchestration.resources import LakeResource
@@ -16,10 +16,16 @@ from orchestration.resources import LakeResource
 GROUP = "upkeep"
 
 
+def _last() -> list[Contract]:
+    """Return the tables that no other is made from: after them a run is at its end."""
+    sources = {source.path for table in contracts() for source in table.sources}
+    return [table for table in contracts() if table.path not in sources]
+
+
 @dg.asset(
     key=checks.key_of(RESTORE_POINTS),
-    deps=[checks.key_of(table) for table in contracts()],
-    group_name=RESTORE_POINTS.layer,
+    deps=[checks.key_of(table) for table in _last()],
+    group_name=GROUP,
     kinds={"deltalake"},
     owners=[RESTORE_POINTS.owner],
     tags={"domain": RESTORE_POINTS.domain},
@@ -79,7 +85,7 @@ ASSETS = [restore_points, *MAINTENANCE]
 
 maintain = dg.define_asset_job(
     "maintain",
-    selection=dg.AssetSelection.groups(GROUP),
+    selection=dg.AssetSelection.assets(*MAINTENANCE),
     executor_def=dg.in_process_executor,
     op_retry_policy=dg.RetryPolicy(max_retries=3, delay=5, backoff=dg.Backoff.EXPONENTIAL),
     description="Compact, checkpoint and clean up every table. No row changes; pinned runs stay.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from lakehouse.contracts import Column, Contract, Type, Write, bronze_columns
 from lakehouse.errors import ContractError, SourceError, UnknownShape
-from lakehouse.landing import CHUNK_ROWS, Source, open_landing
+from lakehouse.landing import CHUNK_ROWS, Source, Unexpected, open_landing
 from lakehouse.landing.tabular import column_name, tabular
 
 
@@ -80,11 +81,44 @@ def test_a_large_file_comes_in_bounded_frames_in_order(tmp_path: Path) -> None:
     assert pl.concat(frames)["order_id"].cast(pl.Int64).equals(pl.Series("order_id", range(rows)))
 
 
-def test_a_column_is_left_out_only_when_told_to(tmp_path: Path) -> None:
-    body = "order_id,price_eur,Inner Note,\n007,3.50,x,\n8,,y,\n"
-    with pytest.raises(UnknownShape, match=r"no column for Inner Note, the one without a name; add it"):
-        read(tmp_path, "a.csv", body)
-    assert read(tmp_path, "b.csv", body, source("inner_note", "")).equals(WANTED)
+MORE = "order_id,price_eur,Inner Note,\n007,3.50,x,\n8,,y,\n"
+
+
+def test_columns_that_nobody_expected_are_counted_and_the_rest_lands(tmp_path: Path) -> None:
+    file = open_landing(str(tmp_path)).put("shop/a.csv", MORE.encode())
+    assert pl.concat(list(source().read(file))).equals(WANTED)
+    assert file.unexpected == {"inner_note": 2, "(others)": 2}
+
+
+def test_columns_left_out_on_purpose_are_not_counted(tmp_path: Path) -> None:
+    file = open_landing(str(tmp_path)).put("shop/a.csv", MORE.encode())
+    assert pl.concat(list(source("inner_note", "").read(file))).equals(WANTED)
+    assert file.unexpected == {}
+
+
+def test_the_rest_is_kept_where_a_column_is_given_for_it(tmp_path: Path) -> None:
+    wide = table(text("order_id"), text("extra"), text("price_eur"))
+    made = tabular(folder="shop", table=wide, description="Orders", rest="extra")
+    rows = read(tmp_path, "a.csv", MORE, made)
+    assert rows.columns == ["order_id", "extra", "price_eur"]
+    assert [json.loads(kept) for kept in rows["extra"]] == [
+        {"Inner Note": "x", "": None},
+        {"Inner Note": "y", "": None},
+    ]
+    assert read(tmp_path, "b.csv", "price_eur,order_id\n1,2\n", made).rows() == [("2", None, "1")]
+    with pytest.raises(ContractError, match="no column 'more' to keep the rest in"):
+        tabular(folder="shop", table=wide, description="Orders", rest="more")
+
+
+def test_names_are_bounded_and_values_are_no_names() -> None:
+    met = Unexpected()
+    met.met((f"c{i}" for i in range(60)), 2)
+    met.met(["ada@example.org", "c1"])
+    assert (len(met), met["c1"], met["(others)"]) == (51, 3, 21)
+    both = Unexpected()
+    both.join(met)
+    both.join(met)
+    assert (len(both), both["c1"], both["(others)"]) == (51, 6, 42)
 
 
 def test_a_missing_column_is_named_and_the_content_is_not(tmp_path: Path) -> None:

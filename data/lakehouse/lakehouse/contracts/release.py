@@ -1,10 +1,7 @@
 """What was released of each contract, and whether today's contract may differ from it so.
 
-Belongs here: the snapshot, the comparison, the command that records a release. Does not: applying a change
-(store), or the contracts.
-
-    python -m lakehouse.contracts.release            record today's contracts as released
-    python -m lakehouse.contracts.release --check    say which contracts drifted without the right version
+Belongs here: the snapshot, the comparison, where a release is recorded. Does not: applying a change (store),
+the contracts, or the command (ops/scripts/contract_release.py).
 
 A released contract may change with a new version only: `patch` for texts, `minor` for what old readers and
 writers do not notice (a new nullable column, a rule that warns, a higher limit), `major` for everything else.
@@ -13,9 +10,7 @@ What a rule computes is code, and is not compared; its name and severity are.
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -103,7 +98,7 @@ def drift(released: Snapshot, table: Contract) -> str | None:
         return None
     return (
         f"{table} differs from its release {released['version']}: that is a {level} change, and the version "
-        f"is {table.version}. Raise it, then record the release: python -m lakehouse.contracts.release"
+        f"is {table.version}. Raise it, then record the release: python ops/scripts/contract_release.py"
     )
 
 
@@ -134,24 +129,3 @@ def record(tables: Sequence[Contract]) -> None:
         by_place.setdefault(place(table), {})[table.path] = snapshot(table)
     for path, told in by_place.items():
         path.write_text(json.dumps(told, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def main() -> int:
-    """Check, then record unless only checking. 1 when a contract drifted."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--check", action="store_true", help="record nothing")
-    only_check = parser.parse_args().check
-    from lakehouse.domains import contracts
-
-    told = drifts(contracts())
-    for line in told:
-        print(f"✗ {line}", file=sys.stderr)
-    if not told and not only_check:
-        record(contracts())
-    return 1 if told else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

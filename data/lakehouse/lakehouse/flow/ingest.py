@@ -18,7 +18,7 @@ from lakehouse.contracts import LANDING_REJECTS, POLARS_TYPES, Contract, Type
 from lakehouse.errors import Conflict, SourceError
 from lakehouse.flow.lake import Lake
 from lakehouse.flow.marks import BATCH, ROWS, WATERMARK, file_mark, part_mark, seen_mark
-from lakehouse.landing import LandedFile, Source
+from lakehouse.landing import LandedFile, Source, Unexpected
 from lakehouse.store import Commit, Outcome
 
 _TRIES = 5
@@ -38,7 +38,11 @@ class Refused:
 
 @dataclass(kw_only=True)
 class IngestReport:
-    """What one ingest did. `known` counts files whose bytes are in already, under whatever name."""
+    """What one ingest did.
+
+    `known` counts files whose bytes are in already, under whatever name; `unexpected` rows of new files by
+    the column that the table has no place for.
+    """
 
     files: int = 0
     known: int = 0
@@ -46,6 +50,7 @@ class IngestReport:
     batches: int = 0
     version: int = -1
     refused: list[Refused] = field(default_factory=list)
+    unexpected: Unexpected = field(default_factory=Unexpected)
 
 
 @dataclass(kw_only=True)
@@ -100,6 +105,7 @@ def _ingest(
             batch.forget(file.fingerprint)
             refused[file.fingerprint] = (file, str(exc))
             continue
+        report.unexpected.join(file.unexpected)
         batch.marks |= {file_mark(file.fingerprint): done, seen_mark(file): 1}
         batch.files += 1
     if batch.marks:

@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 from typing import BinaryIO, Protocol
 
 from lakehouse.errors import SourceError
+from lakehouse.landing.unexpected import Unexpected
 
 UNFINISHED = (".tmp", ".part", "~")
 Names = list[str]  # said here, because `list` below a method of that name means the method
@@ -25,13 +26,15 @@ class LandedFile:
 
     `name` is `<source>/<path>`, or a bare file name for a file that lies in no source's folder.
     `open()` raises StorageUnavailable when the file has changed or gone since it was listed, so that a
-    fingerprint and the rows read under it always come from the same bytes.
+    fingerprint and the rows read under it always come from the same bytes. Reading it counts in `unexpected`
+    what its table has no column for.
     """
 
     name: str
     size: int
     modified: datetime
     opener: Callable[[], BinaryIO] = field(repr=False, compare=False)
+    unexpected: Unexpected = field(default_factory=Unexpected, repr=False, compare=False)
 
     @property
     def source(self) -> str:

@@ -3,8 +3,9 @@
     SOURCES = (tabular(folder="shop_orders", table=RAW_ORDERS, description="Orders of the tills"),)
 
 Belongs here: matching a file's columns to a Bronze contract by name. Does not: any actual source, or JSON.
-Bronze keeps what came, so every value stays text; what it means is Silver's business. A file with a column
-too few or too many is refused whole and stays in landing: nothing is left out unless `without` says so.
+Bronze keeps what came, so every value stays text; what it means is Silver's business. A file that lacks a
+column is refused whole and stays in landing. One that has more lands, and the columns are reported: name a
+column of the table by `rest` to keep their values there.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import polars as pl
 
 from lakehouse.contracts.model import Contract
 from lakehouse.errors import ContractError, UnknownShape
-from lakehouse.landing.columns import as_text, csv_frames, parquet_frames
+from lakehouse.landing.columns import as_text, csv_frames, json_object, parquet_frames
 from lakehouse.landing.files import LandedFile
 from lakehouse.landing.readers import Format, format_of, unpacked
 from lakehouse.landing.source import Source, payload_schema
@@ -25,12 +26,15 @@ from lakehouse.landing.source import Source, payload_schema
 _NO_LETTER = re.compile(r"[^a-z0-9]+")
 
 
-def tabular(*, folder: str, table: Contract, description: str, without: Sequence[str] = ()) -> Source:
+def tabular(
+    *, folder: str, table: Contract, description: str, without: Sequence[str] = (), rest: str | None = None
+) -> Source:
     """Return a source for CSV and Parquet files, perhaps gzipped, that carry the columns of `table` by name.
 
-    Names are compared as `column_name` writes them, in any order. `without` lists columns of the files to
-    leave out.
-    Raises ContractError when a column of the table that comes from the file is not text.
+    Names are compared as `column_name` writes them, in any order. `rest` is a column of the table for the
+    files' other columns, as one JSON object under their headings; without it they are counted and left in the
+    file. `without` lists columns to leave out in silence.
+    Raises ContractError when a column of the table that comes from the file is not text, or `rest` is none.
     """
     typed = [name for name, dtype in payload_schema(table).items() if dtype != pl.String]
     if typed:
@@ -38,9 +42,12 @@ def tabular(*, folder: str, table: Contract, description: str, without: Sequence
             f"source {folder!r}: {', '.join(typed)} of {table.path} must be text; give the type in Silver"
         )
 
+    if rest is not None and rest not in payload_schema(table):
+        raise ContractError(f"source {folder!r}: {table.path} has no column {rest!r} to keep the rest in")
+
     def read(file: LandedFile) -> Iterator[pl.DataFrame]:
         for frame in _frames(file):
-            yield _matched(file, frame, table, set(without))
+            yield _matched(file, frame, table, set(without), rest)
 
     return Source(folder=folder, table=table, read=read, description=description)
 
@@ -62,14 +69,17 @@ def _frames(file: LandedFile) -> Iterator[pl.DataFrame]:
             raise UnknownShape(f"{file.name}: {fmt}; this source knows CSV and Parquet")
 
 
-def _matched(file: LandedFile, frame: pl.DataFrame, table: Contract, without: set[str]) -> pl.DataFrame:
+def _matched(
+    file: LandedFile, frame: pl.DataFrame, table: Contract, without: set[str], rest: str | None
+) -> pl.DataFrame:
     """Return the table's columns of the frame, as text. Raises UnknownShape, SourceError.
 
     Headings are quoted only when all of the table's are among them: a file without a header line would
     otherwise put its first row of data into the message.
     """
     named = [column_name(heading) for heading in frame.columns]
-    wanted = list(payload_schema(table))
+    columns = list(payload_schema(table))
+    wanted = [name for name in columns if name != rest]
     lacking = [name for name in wanted if name not in named]
     if lacking:
         raise UnknownShape(
@@ -80,10 +90,11 @@ def _matched(file: LandedFile, frame: pl.DataFrame, table: Contract, without: se
         raise UnknownShape(f"{file.name}: it has {', '.join(twice)} more than once")
     headings = dict(zip(frame.columns, named, strict=True))
     left = [h for h, name in headings.items() if name not in wanted and not {h, name} & without]
+    file.unexpected.met((headings[heading] for heading in left), frame.height)
+    matched = pl.DataFrame([frame.to_series(named.index(name)).alias(name) for name in wanted])
+    if rest is None:
+        return as_text(matched)
+    kept = pl.Series(rest, [None] * frame.height, pl.String)
     if left:
-        unknown = ", ".join(heading or "the one without a name" for heading in left)
-        raise UnknownShape(
-            f"{file.name}: {table.path} has no column for {unknown}; add it to the contract, "
-            "or leave it out by `without`"
-        )
-    return as_text(pl.DataFrame([frame.to_series(named.index(name)).alias(name) for name in wanted]))
+        kept = as_text(frame.select(left)).select(json_object(left).alias(rest)).to_series()
+    return as_text(matched).with_columns(kept).select(columns)

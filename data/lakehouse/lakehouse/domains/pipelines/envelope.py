@@ -5,7 +5,8 @@ Belongs here: mapping an envelope's fields, and keeping what it has besides. Doe
 A payload given as text is kept byte for byte, one given as JSON is written compactly. Fields that the
 envelope does not know are kept inside the payload, so that nothing is lost:
 without any payload field they are the payload; a payload object gets them under `_extra`; any other
-payload has them appended, after a blank, and stays as unreadable as it was.
+payload has them appended, after a blank, and stays as unreadable as it was. Beside a payload they are
+reported too, as columns that nobody expected.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Envelope:
     signs: frozenset[str]
     payload: str
 
-    def rows(self, record: Any, _: LandedFile) -> Sequence[Row] | None:
+    def rows(self, record: Any, file: LandedFile) -> Sequence[Row] | None:
         """Return the one row of a record, or None for a record without any of `signs`."""
         if type(record) is not dict or self.signs.isdisjoint(record):
             return None
@@ -47,6 +48,8 @@ class Envelope:
             row = tuple(map(text_of, row))
         if len(record) <= len(self.fields) and self._known.issuperset(record):
             return (row,)
+        if self.payload in record:
+            file.unexpected.met(record.keys() - self._known)
         place = self.fields.index(self.payload)
         return ((*row[:place], _with_extras(record, self.fields, self.payload), *row[place + 1 :]),)
 
@@ -58,7 +61,7 @@ class Envelope:
     def _pick(self) -> Callable[[dict[str, Any]], Row]:
         return itemgetter(*self.fields)
 
-    def columns(self, frame: pl.DataFrame) -> pl.DataFrame | None:
+    def columns(self, frame: pl.DataFrame, file: LandedFile) -> pl.DataFrame | None:
         """Map a CSV or Parquet frame, column by column; None where it has none of `signs`."""
         named = {c: c.strip().lower() for c in frame.columns}
         if len(set(named.values())) == len(named):
@@ -69,6 +72,8 @@ class Envelope:
         extras = [c for c in frame.columns if c not in self.fields]
         if extras:
             given = self.payload if self.payload in frame.columns else None
+            if given:
+                file.unexpected.met(extras, frame.height)
             frame = frame.with_columns(_payload_with(extras, given).alias(self.payload))
         absent = [pl.lit(None, pl.String).alias(c) for c in self.fields if c not in frame.columns]
         return frame.with_columns(absent).select(self.fields)

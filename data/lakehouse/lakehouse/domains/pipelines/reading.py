@@ -43,7 +43,7 @@ class Reader:
 
     table: Contract
     adapters: tuple[Adapter, ...]
-    columns: Callable[[pl.DataFrame], pl.DataFrame | None]
+    columns: Callable[[pl.DataFrame, LandedFile], pl.DataFrame | None]
     payload: str
     shapes: str
     gather: Callable[[Iterator[Any]], Iterator[Any]] = iter
@@ -63,7 +63,7 @@ class Reader:
         self, frames: Iterator[pl.DataFrame], file: LandedFile, fmt: Format
     ) -> Iterator[pl.DataFrame]:
         for frame in frames:
-            rows = self.columns(frame)
+            rows = self.columns(frame, file)
             if rows is None:
                 raise self._unknown(file, f"{fmt} with other columns")
             yield rows
