@@ -24,6 +24,7 @@ EXCUSED = {
     "make credentials": "the embedded profile has no secrets",
     "make minio-console": "the embedded profile has no object store",
     "make test": "it is this very run",
+    "make test-guarantees": "it takes half an hour; tests/guarantees runs each of its trials in small",
     "DAGSTER_PORT=28084 make start": "the tests start on free ports in the same way; this one may be taken",
 }
 

@@ -6,7 +6,7 @@ Belongs here: trials with several processes. Does not: faults of network or proc
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
@@ -98,16 +98,20 @@ def _race(settings: Settings, table: Contract, name: str, side: int, base: int |
 
 
 def isolation(
-    settings: Settings, *, rounds: int = 1, matrix: dict[tuple[str, str, str], str] | None = None
+    settings: Settings,
+    *,
+    rounds: int = 1,
+    states: Sequence[str] = ("filled", "empty", "missing"),
+    matrix: dict[tuple[str, str, str], str] | None = None,
 ) -> Verdict:
-    """Race every pair of operations on a filled, an empty and a missing table.
+    """Race every pair of operations on tables that are filled, empty or missing.
 
     The rows must be those of some order of the operations that were acknowledged.
     """
     verdicts = []
     with pool(2) as (processes, manager):
         for number, (a, b) in enumerate(itertools.combinations_with_replacement(OPERATIONS, 2)):
-            for state in ("filled", "empty", "missing"):
+            for state in states:
                 if state != "filled" and {"restore", "maintain", "delete"} & {a, b}:
                     continue
                 for turn in range(rounds):

@@ -11,8 +11,8 @@ import uuid
 
 import dagster as dg
 
-from lakehouse.contracts import LAYERS
-from orchestration import BOOT_TAG
+from lakehouse.contracts import RESTORE_POINTS
+from orchestration import BOOT_TAG, checks
 
 # Runs are children of the code server. A run that carries another boot id than the code location's jobs do
 # belongs to a server that is gone, and so is the run.
@@ -20,6 +20,7 @@ BOOT_ID = uuid.uuid4().hex[:12]
 # A run in a process of its own, which no code server takes along when it goes.
 NO_BOOT = "none"
 
+_DATA = ("bronze", "silver", "gold")
 _RETRY = dg.RetryPolicy(max_retries=3, delay=1, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 
 
@@ -36,11 +37,11 @@ def _job(name: str, selection: dg.AssetSelection, says: str) -> dg.UnresolvedAss
 
 materialize_all = _job(
     "materialize_all",
-    dg.AssetSelection.groups(*LAYERS),
+    dg.AssetSelection.groups(*_DATA) | dg.AssetSelection.assets(checks.key_of(RESTORE_POINTS)),
     "Bring every layer up to what has landed. Does nothing twice.",
 )
 LAYER_JOBS = [
     _job(f"materialize_{layer}", dg.AssetSelection.groups(layer), f"Bring the {layer} tables up to date.")
-    for layer in ("bronze", "silver", "gold")
+    for layer in _DATA
 ]
 JOBS = [materialize_all, *LAYER_JOBS]

@@ -10,13 +10,15 @@ count of the rows, so files are joined here; its search for orphans takes live f
 
 from __future__ import annotations
 
+import random
+import time
 from datetime import UTC, datetime
 
 from lakehouse.contracts import Contract
-from lakehouse.errors import DataViolation, Unsupported
+from lakehouse.errors import Conflict, DataViolation, StorageUnavailable, Unsupported
 from lakehouse.store import ducklake_catalog as catalog
 from lakehouse.store import faults
-from lakehouse.store.ducklake_commit import Attempt, Work, read_marks, write_marks
+from lakehouse.store.ducklake_commit import Attempt, Work, may_pass, read_marks, write_marks
 from lakehouse.store.ducklake_connection import LAKE, Cursor
 from lakehouse.store.ducklake_files import in_files, put_in, rows_per_file, stored, take_out
 from lakehouse.store.ducklake_orphans import remove_orphans
@@ -25,6 +27,7 @@ from lakehouse.store.ducklake_schema import address, columns, marks_place, place
 from lakehouse.store.protocol import Commit, CommitResult, Maintained, Outcome, Upkeep
 
 _NO_COMMIT = Commit()
+_TRIES = 6
 
 
 class DuckLakeCare(DuckLakeReader):
@@ -80,11 +83,7 @@ class DuckLakeCare(DuckLakeReader):
         if upkeep.compact:
             self._compact(table)
         faults.reach("maintain.compacted")
-        with self.lake.asking(f"maintaining {table}") as cursor:
-            self._expire(cursor, table, upkeep)
-            faults.reach("maintain.checkpointed")
-            cursor.execute(f"CALL ducklake_cleanup_old_files('{LAKE}', cleanup_all => true)")
-            known = catalog.known_files(cursor, table.path) if upkeep.orphans else set()
+        known = self._forget_versions(table, upkeep)
         if upkeep.orphans:
             cut = datetime.now(UTC) - upkeep.retain
             remove_orphans(self.files, table.path, known=known, before=cut)
@@ -142,6 +141,28 @@ class DuckLakeCare(DuckLakeReader):
             raise DataViolation(
                 f"compaction of {table}: {before} rows before, {after} after. Nothing was changed."
             )
+
+    def _forget_versions(self, table: Contract, upkeep: Upkeep) -> set[str]:
+        """Expire snapshots, remove the files that none names, and return what the catalog knows after that.
+
+        Snapshots are the whole lake's: two tables' maintenance may reach for the same one; then one goes again.
+        """
+        for number in range(1, _TRIES + 1):
+            try:
+                with self.lake.asking(f"maintaining {table}") as cursor:
+                    self._expire(cursor, table, upkeep)
+                    faults.reach("maintain.checkpointed")
+                    cursor.execute(f"CALL ducklake_cleanup_old_files('{LAKE}', cleanup_all => true)")
+                    return catalog.known_files(cursor, table.path) if upkeep.orphans else set()
+            except StorageUnavailable as exc:
+                if exc.__cause__ is None or not may_pass(exc.__cause__):
+                    raise
+                last = exc
+            time.sleep(random.uniform(0.02, 0.1 * 2**number))  # noqa: S311
+        raise Conflict(
+            f"maintaining {table}: gave up after {_TRIES} tries, others kept expiring versions. No row "
+            "changed; run it again."
+        ) from last
 
     def _expire(self, cursor: Cursor, table: Contract, upkeep: Upkeep) -> None:
         """Forget old versions of this table, and old snapshots of tables that are no more."""

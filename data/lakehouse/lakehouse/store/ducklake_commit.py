@@ -250,7 +250,8 @@ def _already(table: Contract, cursor: Cursor, commit: Commit) -> bool:
 def may_pass(exc: BaseException) -> bool:
     """Say whether another try may fare better. A file that is gone stays gone."""
     missing = isinstance(exc, duckdb.IOException) and ("No such file" in str(exc) or "404" in str(exc))
-    return isinstance(exc, _TRANSIENT) and not missing
+    overtaken = "could not serialize access" in str(exc)  # as Postgres says it, in a plain duckdb.Error
+    return overtaken or (isinstance(exc, _TRANSIENT) and not missing)
 
 
 def is_conflict(exc: BaseException) -> bool:
