@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Records today's contracts as released; `--check` says which drifted from their release without the right version.
+"""Records today's contracts as released; `--check` says which drifted from that without the right version.
 
 Belongs here: the command. Does not: what a contract may change (lakehouse.contracts.release).
 Exit codes: 0 recorded or in order; 1 a contract drifted. Run it with the environment's Python.

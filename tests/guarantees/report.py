@@ -42,7 +42,9 @@ def _counter(how: str) -> Trial:
 
 
 TRIALS: dict[str, Trial] = {
-    "every pair of operations at once": lambda s, q: races.isolation(s, **({"states": ["filled"]} if q else {})),
+    "every pair of operations at once": lambda s, q: races.isolation(
+        s, **({"states": ["filled"]} if q else {})
+    ),
     "many appending": _counter("append"),
     "many appending and counting": _counter("append with marks"),
     "many merging the same keys": _counter("merge"),

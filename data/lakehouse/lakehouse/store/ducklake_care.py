@@ -145,7 +145,7 @@ class DuckLakeCare(DuckLakeReader):
     def _forget_versions(self, table: Contract, upkeep: Upkeep) -> set[str]:
         """Expire snapshots, remove the files that none names, and return what the catalog knows after that.
 
-        Snapshots are the whole lake's: two tables' maintenance may reach for the same one; then one goes again.
+        Snapshots are the whole lake's: two tables' maintenance may reach for one; then one goes again.
         """
         for number in range(1, _TRIES + 1):
             try:
