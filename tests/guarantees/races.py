@@ -101,7 +101,7 @@ def isolation(
     settings: Settings,
     *,
     rounds: int = 1,
-    states: Sequence[str] = ("filled", "empty", "missing"),
+    states: Sequence[str] = ("filled",),
     matrix: dict[tuple[str, str, str], str] | None = None,
 ) -> Verdict:
     """Race every pair of operations on tables that are filled, empty or missing.

@@ -41,6 +41,7 @@ def _counter(how: str) -> Trial:
     return trial
 
 
+STATES = ("filled", "empty", "missing")
 TRIALS: dict[str, Trial] = {
     "every pair of operations at once": lambda s, q: races.isolation(
         s, **({"states": ["filled"]} if q else {})
