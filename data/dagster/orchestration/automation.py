@@ -17,7 +17,9 @@ import dagster as dg
 
 from lakehouse.settings import read
 from orchestration import BOOT_TAG
-from orchestration.jobs import BOOT_ID, NO_BOOT, materialize_all
+from orchestration.cohorts import cohort_sensor
+from orchestration.domains import cohorts
+from orchestration.jobs import BOOT_ID, COHORT_JOBS, NO_BOOT, materialize_all
 from orchestration.resources import LakeResource
 
 if TYPE_CHECKING:
@@ -35,21 +37,32 @@ GOING = [
     job=materialize_all,
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="A file came into landing, or changed: bring the lake up to it.",
+    description="A file came into landing, in no cohort, or changed: bring the lake up to it.",
 )
 def on_landed_file(
     context: dg.SensorEvaluationContext, lake: LakeResource
 ) -> dg.SensorResult | dg.SkipReason:
     """Compare landing with what it was at the last run that this sensor saw or asked for."""
-    listing = fingerprint(lake.landing().list())
+    by_cohort = {one.source.folder for one in cohorts()}
+    files = [file for file in lake.landing().list() if file.source not in by_cohort]
+    listing = fingerprint(files)
     if listing == context.cursor:
         return dg.SkipReason("landing is as it was")
-    if context.instance.get_runs_count(dg.RunsFilter(job_name=materialize_all.name, statuses=GOING)):
+    if _going(context.instance):
         return dg.SkipReason("a run is going on; looking again after it")
-    if context.cursor is None and _covered(context.instance, lake.landing().list()):
+    if context.cursor is None and _covered(context.instance, files):
         context.update_cursor(listing)
         return dg.SkipReason("a finished run has seen these files")
     return dg.SensorResult(run_requests=[dg.RunRequest(run_key=f"landing-{listing}")], cursor=listing)
+
+
+def _going(instance: dg.DagsterInstance) -> bool:
+    return bool(instance.get_runs_count(dg.RunsFilter(job_name=materialize_all.name, statuses=GOING)))
+
+
+def _seen(instance: dg.DagsterInstance, files: list[LandedFile]) -> bool | None:
+    """Say whether a finished run of everything has seen the files; None while one is going on."""
+    return None if _going(instance) else _covered(instance, files)
 
 
 def _covered(instance: dg.DagsterInstance, files: list[LandedFile]) -> bool:
@@ -120,4 +133,5 @@ def alert(line: dict[str, object]) -> None:
         urlopen(request, timeout=10).close()  # noqa: S310
 
 
-SENSORS = [on_landed_file, on_orphaned_run, on_run_failure]
+COHORT_SENSORS = [cohort_sensor(one, COHORT_JOBS[one.name], _seen) for one in cohorts()]
+SENSORS = [on_landed_file, *COHORT_SENSORS, on_orphaned_run, on_run_failure]

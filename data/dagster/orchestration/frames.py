@@ -27,8 +27,8 @@ _KINDS = {
 NAMES = "narwhals.LazyFrame, polars.LazyFrame, polars.DataFrame, pandas.DataFrame, pyarrow.Table"
 
 
-def kinds(function: Callable[..., Any]) -> list[str]:
-    """Return the kind of frame each parameter of `function` asks for.
+def kinds(function: Callable[..., Any], sources: int) -> list[str]:
+    """Return the kind of frame each parameter of `function` asks for; `*frames` stands for all that are left.
 
     Raises TypeError for an annotation that is no frame, or names something not imported at run time.
     """
@@ -39,7 +39,11 @@ def kinds(function: Callable[..., Any]) -> list[str]:
             f"{function.__name__}: an annotation cannot be read ({exc}). "
             "Import its name outside `if TYPE_CHECKING`."
         ) from exc
-    return [_kind(function, name, hints.get(name)) for name in inspect.signature(function).parameters]
+    asked: list[str] = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        rest = sources - len(asked) if parameter.kind is parameter.VAR_POSITIONAL else 1
+        asked += [_kind(function, name, hints.get(name))] * rest
+    return asked
 
 
 def _kind(function: Callable[..., Any], name: str, hint: Any) -> str:
@@ -54,7 +58,7 @@ def _kind(function: Callable[..., Any], name: str, hint: Any) -> str:
 
 def adapt(function: Callable[..., Any], table: Contract) -> Callable[..., nw.LazyFrame]:
     """Return `function` as the library calls it: narwhals frames in, a narwhals frame out."""
-    wanted = kinds(function)
+    wanted = kinds(function, len(table.sources))
 
     def transform(*sources: nw.LazyFrame) -> nw.LazyFrame:
         import narwhals.stable.v2 as nw

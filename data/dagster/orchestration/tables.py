@@ -39,10 +39,10 @@ def bronze(contract: Contract, *, sources: Sequence[Source], code_version: str =
 
         started = time.monotonic()
         opened = lake.open()
-        with _told_apart():
-            drift = checks.before(opened, contract, _known(context))
-            report = ingest(opened, contract, sources, info=_info(context, code_version))
-            report.refused += report_strays(opened, declared(), info=_info(context, code_version))
+        with told_apart():
+            drift = checks.before(opened, contract, known(context, contract))
+            report = ingest(opened, contract, sources, info=info(context, code_version))
+            report.refused += report_strays(opened, declared(), info=info(context, code_version))
             results = checks.after_ingest(opened, contract, report, drift)
             found = metadata.of_run(opened, contract, time.monotonic() - started)
         counted = {"new_files": report.files, "known_files": report.known, "new_rows": report.rows}
@@ -71,9 +71,9 @@ def table(
     """
 
     def build(function: Callable[..., Any]) -> dg.AssetsDefinition:
-        if len(kinds(function)) != len(contract.sources):
+        if len(kinds(function, len(contract.sources))) != len(contract.sources):
             raise TypeError(
-                f"{function.__name__} takes {len(kinds(function))} frames; "
+                f"{function.__name__} takes {len(kinds(function, len(contract.sources)))} frames; "
                 f"{contract} has {len(contract.sources)} sources"
             )
 
@@ -82,14 +82,14 @@ def table(
 
             started = time.monotonic()
             opened = lake.open()
-            with _told_apart():
-                drift = checks.before(opened, contract, _known(context))
+            with told_apart():
+                drift = checks.before(opened, contract, known(context, contract))
                 report = refresh(
                     opened,
                     contract,
                     adapt(function, contract),
                     full=context.run.tags.get(FULL_REFRESH_TAG) == "true",
-                    info=_info(context, code_version),
+                    info=info(context, code_version),
                 )
                 results = checks.after_refresh(opened, contract, report, drift)
                 found = metadata.of_run(opened, contract, time.monotonic() - started)
@@ -137,19 +137,20 @@ def _asset(
     )(run)
 
 
-def _known(context: dg.AssetExecutionContext) -> int | None:
+def known(context: dg.AssetExecutionContext, contract: Contract) -> int | None:
     """Return the version that the table was last materialised at, as Dagster has it."""
-    event = context.instance.get_latest_materialization_event(context.asset_key)
+    event = context.instance.get_latest_materialization_event(checks.key_of(contract))
     seen = event.asset_materialization if event else None
     return int(seen.metadata["version"].value) if seen and "version" in seen.metadata else None
 
 
-def _info(context: dg.AssetExecutionContext, code_version: str) -> dict[str, str]:
+def info(context: dg.AssetExecutionContext, code_version: str) -> dict[str, str]:
+    """Return what a commit says of the run that made it."""
     return {"odp.run": context.run.run_id, "odp.code_version": code_version}
 
 
 @contextmanager
-def _told_apart() -> Iterator[None]:
+def told_apart() -> Iterator[None]:
     """Let transient faults be retried by the job's policy, and no others: a re-run would not help them."""
     try:
         yield

@@ -1,6 +1,7 @@
 """What a table is. See model.py."""
 
 from lakehouse.contracts.model import (
+    BUILT_FROM,
     LANDING_REJECTS,
     LAYERS,
     POINTER,
@@ -21,6 +22,7 @@ from lakehouse.contracts.model import (
 )
 
 __all__ = [
+    "BUILT_FROM",
     "LANDING_REJECTS",
     "LAYERS",
     "POINTER",

@@ -142,6 +142,9 @@ class Contract:
     rules: tuple[RowRule, ...] = ()
     sources: tuple[Contract, ...] = ()
     groups: Groups | None = None
+    takes: tuple[str, str] | None = None  # of its source, the rows with this column at this value
+    newest_by: tuple[str, ...] = ()  # of rows with one key the last by these stays, then the last landed
+    rows_per_batch: int | None = None  # where rows are large: fewer than the lake's own number at once
     version: str = "1.0.0"
     reject_limit: float = 0.05  # share of a batch that may be quarantined before the check blocks
     fresh_within: timedelta | None = None
@@ -168,9 +171,9 @@ class Contract:
         for column in self.columns:
             if not _COLUMN.fullmatch(column.name):
                 refuse(f"column {column.name!r} must match {_COLUMN.pattern}")
-        for name in (*self.key, *self.partition_by, *self.cluster_by):
+        for name in (*self.key, *self.partition_by, *self.cluster_by, *self.newest_by):
             if name not in self.by_name:
-                refuse(f"{name!r} is in the key, the partitioning or the clustering, but is no column")
+                refuse(f"{name!r} is in the key, partitioning, order or clustering, but is no column")
         for name in self.key:
             if self.by_name[name].nullable:
                 refuse(f"key column {name!r} must not be nullable")
@@ -181,6 +184,8 @@ class Contract:
             refuse("write policy merge needs a key")
         if self.groups is not None and len(self.sources) != 1:
             refuse("groups need exactly one source")
+        if self.takes is not None and (not self.row_wise or self.takes[0] not in self.sources[0].by_name):
+            refuse(f"it takes rows by {self.takes[0]!r}: that must be a column of its one source")
         if not 0 <= self.reject_limit <= 1:
             refuse("reject_limit is a share, between 0 and 1")
 
@@ -246,6 +251,9 @@ def bronze_columns() -> tuple[Column, ...]:
                description="When the row was written (UTC)"),
     )  # fmt: skip
 
+
+BUILT_FROM = "built_from"
+"""A table of policy overwrite that has this column gets its sources' versions there, as a JSON object."""
 
 POINTER: tuple[str, ...] = ("_source", "_fingerprint", "_row", "_batch_id")
 

@@ -31,6 +31,8 @@ def snapshot(table: Contract) -> Snapshot:
         "partition_by": list(table.partition_by),
         "cluster_by": list(table.cluster_by),
         "reject_limit": table.reject_limit,
+        "takes": list(table.takes or ()),
+        "newest_by": list(table.newest_by),
         "columns": {
             c.name: {
                 "type": c.type.value,
@@ -50,6 +52,7 @@ def needed(old: Snapshot, new: Snapshot) -> str | None:
     """Return the least bump that the change from `old` to `new` asks for; None when nothing changed."""
     levels = [*_columns(old["columns"], new["columns"]), *_rules(old["rules"], new["rules"])]
     levels += ["major" for name in ("write", "key", "partition_by") if old[name] != new[name]]
+    levels += ["major" for name in ("takes", "newest_by") if old.get(name, []) != new[name]]
     if old["reject_limit"] != new["reject_limit"]:
         levels.append("minor" if new["reject_limit"] > old["reject_limit"] else "major")
     if (old["row"], old["cluster_by"]) != (new["row"], new["cluster_by"]):

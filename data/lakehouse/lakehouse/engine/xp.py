@@ -6,7 +6,7 @@ Only Polars is served so far; a frame of another engine is refused by name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 import narwhals.stable.v2 as nw
@@ -25,6 +25,27 @@ def _polars(frame: Frame) -> pl.LazyFrame:
             f"xp serves Polars frames; got {type(native).__module__}. Collect it to Polars first."
         )
     return native
+
+
+def by_rows(build: Callable[[pl.DataFrame], pl.DataFrame]) -> Callable[[Frame], Frame]:
+    """Return a transform that computes whole frames: for what no expression can say.
+
+    `build` gives one row for each row it gets.
+    """
+
+    def transform(frame: Frame) -> Frame:
+        return nw.from_native(build(_polars(frame).collect(engine="streaming")).lazy())
+
+    return transform
+
+
+def in_polars(build: Callable[..., pl.LazyFrame]) -> Callable[..., Frame]:
+    """Return a transform written in Polars, for what narwhals has no words for."""
+
+    def transform(*frames: Frame) -> Frame:
+        return nw.from_native(build(*map(_polars, frames)))
+
+    return transform
 
 
 def json_fields(

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 import narwhals.stable.v2 as nw
+import orjson
 import polars as pl
 
-from lakehouse.contracts import Groups
+from lakehouse.contracts import BUILT_FROM, Groups
 from lakehouse.errors import DataViolation, StaleWriter
 from lakehouse.flow.marks import ROWS, identity_mark, position_mark
 from lakehouse.flow.rules import split
@@ -123,7 +124,11 @@ def everything(step: Step) -> None:
     these = {identity_mark(source): _number(snapshot.identity) for source, snapshot in seen.items()}
     if not step.full and lake.store.marks(table, [*names, *these]) == {**names, **these}:
         return
-    made = _good(step, step.compute(*[lake.store.scan(s, version=at.version) for s, at in seen.items()]))
+    made = step.compute(*[lake.store.scan(s, version=at.version) for s, at in seen.items()])
+    if BUILT_FROM in table.by_name:
+        versions = {source.path: at.version for source, at in seen.items()}
+        made = made.with_columns(pl.lit(orjson.dumps(versions).decode()).alias(BUILT_FROM))
+    made = _good(step, made)
 
     def marks(outcome: Outcome, before: Mapping[str, int]) -> dict[str, int]:
         same = all(before.get(name, number) == number for name, number in these.items())

@@ -9,7 +9,7 @@ order of their names. Files small and many share one commit, a file larger than 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -18,6 +18,7 @@ from lakehouse.contracts import LANDING_REJECTS, POLARS_TYPES, Contract, Type
 from lakehouse.errors import Conflict, SourceError
 from lakehouse.flow.lake import Lake
 from lakehouse.flow.marks import BATCH, ROWS, WATERMARK, file_mark, part_mark, seen_mark
+from lakehouse.flow.step import batch_rows
 from lakehouse.landing import LandedFile, Source, Unexpected
 from lakehouse.store import Commit, Outcome
 
@@ -70,9 +71,14 @@ class _Batch:
 
 
 def ingest(
-    lake: Lake, table: Contract, sources: Sequence[Source], *, info: Mapping[str, str] | None = None
+    lake: Lake,
+    table: Contract,
+    sources: Sequence[Source],
+    *,
+    only: Callable[[LandedFile], bool] | None = None,
+    info: Mapping[str, str] | None = None,
 ) -> IngestReport:
-    """Bring every new file of `sources` into Bronze `table`.
+    """Bring every new file of `sources` into Bronze `table`; with `only`, those that it says yes to.
 
     Raises StorageUnavailable and Conflict; what was committed by then stays, and a re-run goes on from it.
     A file that cannot be read is refused (quarantine/landing_files) and the others land.
@@ -80,7 +86,7 @@ def ingest(
     for _ in range(_TRIES):
         report = IngestReport()
         try:
-            _ingest(lake, table, sources, info or {}, report)
+            _ingest(lake, table, sources, only, info or {}, report)
         except _Overtaken:
             continue
         return report
@@ -88,17 +94,22 @@ def ingest(
 
 
 def _ingest(
-    lake: Lake, table: Contract, sources: Sequence[Source], info: Mapping[str, str], report: IngestReport
+    lake: Lake,
+    table: Contract,
+    sources: Sequence[Source],
+    only: Callable[[LandedFile], bool] | None,
+    info: Mapping[str, str],
+    report: IngestReport,
 ) -> None:
     report.version = lake.store.ensure(table)
-    batch = _Batch()
+    batch, most = _Batch(), batch_rows(lake, table)
     refused: dict[str, tuple[LandedFile, str]] = {}
-    for source, file, done in _new_files(lake, table, sources, report):
+    for source, file, done in _new_files(lake, table, sources, only, report):
         try:
             for frame in _rows(source, file, done):
                 batch.frames.append((file.fingerprint, frame))
                 done += frame.height
-                if batch.rows >= lake.batch_rows:
+                if batch.rows >= most:
                     batch.marks[part_mark(file.fingerprint)] = done
                     batch = _flush(lake, table, batch, info, report)
         except SourceError as exc:
@@ -110,15 +121,24 @@ def _ingest(
         batch.files += 1
     if batch.marks:
         _flush(lake, table, batch, info, report)
-    report.refused = [Refused(file=file.name, reason=reason) for file, reason in refused.values()]
+    report.refused = [Refused(file=shown(file, sources), reason=reason) for file, reason in refused.values()]
     keep_refused(lake, list(refused.values()), info)
 
 
 def _new_files(
-    lake: Lake, table: Contract, sources: Sequence[Source], report: IngestReport
+    lake: Lake,
+    table: Contract,
+    sources: Sequence[Source],
+    only: Callable[[LandedFile], bool] | None,
+    report: IngestReport,
 ) -> Iterator[tuple[Source, LandedFile, int]]:
     """Yield the files whose bytes are not in the table, each with the rows of it that are."""
-    files = [(source, file) for source in sources for file in lake.landing.list(source.folder)]
+    files = [
+        (source, file)
+        for source in sources
+        for file in lake.landing.list(source.folder)
+        if only is None or only(file)
+    ]
     familiar = lake.store.marks(table, [seen_mark(file) for _, file in files])
     taken: set[str] = set()
     for source, file in files:
@@ -131,6 +151,13 @@ def _new_files(
             continue
         taken.add(file.fingerprint)
         yield source, file, marks.get(part_mark(file.fingerprint), 0)
+
+
+def shown(file: LandedFile, sources: Sequence[Source]) -> str:
+    """Return the name a file may be told by: where names are of persons, its folders and its fingerprint."""
+    if any(source.folder == file.source and source.names_are_personal for source in sources):
+        return f"{file.name.rpartition('/')[0]}/{file.fingerprint[:12]}"
+    return file.name
 
 
 def _rows(source: Source, file: LandedFile, skip: int) -> Iterator[pl.DataFrame]:

@@ -6,7 +6,7 @@ Does not: rules (rules.py), aggregates (aggregates.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import polars as pl
@@ -26,7 +26,7 @@ from lakehouse.flow.marks import (
     position_mark,
 )
 from lakehouse.flow.rules import Split, split
-from lakehouse.flow.step import RefreshReport, Step
+from lakehouse.flow.step import RefreshReport, Step, batch_rows
 from lakehouse.store import Commit, CommitResult, Outcome, Token, faults, repeats
 
 _COMPUTING, _IN_PLACE = 1, 2  # how far a full refresh has come
@@ -46,7 +46,7 @@ def batches(step: Step) -> None:
     position = lake.store.marks(table, [name]).get(name, 0)
     version = lake.store.snapshot(source).version
     for upper in _bounds(step, position, version):
-        rows = lake.store.scan(source, version=version)
+        rows = taken(table, lake.store.scan(source, version=version))
         _batch(
             step,
             rows.filter(pl.col("_batch_id").is_between(position, upper, closed="right")).collect(),
@@ -109,40 +109,49 @@ def _bounds(step: Step, position: int, version: int) -> list[int]:
     step is done again first, so that its token recognises the refused rows.
     """
     lake, table, source = step.lake, step.table, step.table.sources[0]
+    most = batch_rows(lake, table)
     name = position_mark(source)
     ahead = lake.store.marks(quarantine_of(table), [name]).get(name, 0)
     sizes = (
         lake.store.scan(source, version=version)
         .filter(pl.col("_batch_id") > position)
         .group_by("_batch_id")
-        .len()
+        .agg(pl.len() if table.takes is None else (pl.col(table.takes[0]) == table.takes[1]).sum())
         .sort("_batch_id")
         .collect(engine="streaming")
     )
     bounds: list[int] = []
     held = last = 0
     for number, rows in sizes.iter_rows():
-        if held and number > ahead and held + rows > lake.batch_rows:
+        if held and number > ahead and held + rows > most:
             bounds.append(last)
             held = 0
         held, last = held + rows, number
         if number == ahead:
             bounds.append(number)
             held = 0
-    return [*bounds, last] if held else bounds
+    # What it takes no row of is behind it all the same.
+    return [*bounds, last] if last > (bounds[-1] if bounds else position) else bounds
 
 
-def _batch(step: Step, taken: pl.DataFrame, token: Token) -> None:
-    made = step.compute(taken.lazy())
-    if made.height != taken.height:
+def taken(table: Contract, source: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the rows of its source that the table takes."""
+    return source if table.takes is None else source.filter(pl.col(table.takes[0]) == table.takes[1])
+
+
+def _batch(step: Step, source: pl.DataFrame, token: Token) -> None:
+    made = step.compute(source.lazy())
+    if made.height != source.height:
         raise DataViolation(
-            f"refreshing {step.table}: the transform made {made.height} rows of {taken.height}. "
+            f"refreshing {step.table}: the transform made {made.height} rows of {source.height}. "
             "It must return one row per source row; refuse rows by rules, so that each is accounted for."
         )
     parts = split(step.table, made)
     kept = latest(step.table, parts.good)
+    if step.table.newest_by:
+        kept = not_overtaken(step, kept, step.table.newest_by)
     repeats = parts.good.height - kept.height
-    _keep_refused(step, taken, parts, token)
+    _keep_refused(step, source, parts, token)
     faults.reach("flow.quarantined")
     commit = Commit(
         token=token, reads=(ROWS, *TOTALS), marks=_counters(step, parts, repeats, token), info=step.info
@@ -189,15 +198,36 @@ def _count(step: Step, parts: Split, repeats: int, result: CommitResult) -> None
 
 
 def latest(table: Contract, frame: pl.DataFrame) -> pl.DataFrame:
-    """Keep one row per key: the one that landed last."""
+    """Keep one row per key: the last by `newest_by`, of equal ones the one that landed last."""
     repeated = repeats(frame, table.key)
     if not repeated.any():
         return frame
-    order = [name for name in ("_batch_id", "_source", "_row") if name in frame.columns]
+    order = [*table.newest_by, *(n for n in ("_batch_id", "_source", "_row") if n in frame.columns)]
     newest = (
         frame.filter(repeated).sort(order).unique(subset=list(table.key), keep="last", maintain_order=True)
     )
     return pl.concat([frame.filter(~repeated), newest])
+
+
+def not_overtaken(step: Step, rows: pl.DataFrame, order: Sequence[str]) -> pl.DataFrame:
+    """Drop rows whose key is held by a row that comes later in `order`; null comes first."""
+    if rows.is_empty():
+        return rows
+    key = list(step.table.key)
+    held = step.lake.store.scan(step.table).select(*key, pl.struct(order).alias("__held"))
+    both = rows.lazy().join(held, on=key, how="left", maintain_order="left").collect()
+    later = pl.col("__held").is_not_null() & _after(order)
+    return both.filter(~later.fill_null(False)).select(rows.columns)
+
+
+def _after(order: Sequence[str]) -> pl.Expr:
+    """Say whether the held row's place is after the row's own, compared part by part."""
+    after: pl.Expr = pl.lit(False)
+    for name in reversed(order):
+        held, own = pl.col("__held").struct.field(name), pl.col(name)
+        later = (held > own) | (held.is_not_null() & own.is_null())
+        after = later.fill_null(False) | (held.eq_missing(own) & after)
+    return after
 
 
 def _keep_refused(step: Step, taken: pl.DataFrame, parts: Split, token: Token) -> None:

@@ -18,6 +18,11 @@ Transform = Callable[..., nw.LazyFrame]
 """Source frames in, in the order of the contract's `sources`; the table's frame out."""
 
 
+def batch_rows(lake: Lake, table: Contract) -> int:
+    """Return how many rows are held at once."""
+    return min(lake.batch_rows, table.rows_per_batch or lake.batch_rows)
+
+
 @dataclass(kw_only=True)
 class RefreshReport:
     """What one refresh did. `read == written + merged + quarantined` holds for tables of shape `rows`.

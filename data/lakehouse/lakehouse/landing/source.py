@@ -31,6 +31,7 @@ class Source:
     table: Contract
     read: Callable[[LandedFile], Iterator[pl.DataFrame]]
     description: str
+    names_are_personal: bool = False  # files are named after persons: told by fingerprint in what people see
 
     def __post_init__(self) -> None:
         if self.table.layer != "bronze":

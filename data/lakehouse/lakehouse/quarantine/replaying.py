@@ -17,7 +17,7 @@ from lakehouse.contracts import POINTER, Contract, quarantine_of
 from lakehouse.errors import Conflict
 from lakehouse.flow import Lake
 from lakehouse.flow.marks import MERGED, QUARANTINED, REPLAY, ROWS, WATERMARK
-from lakehouse.flow.rowwise import latest
+from lakehouse.flow.rowwise import latest, not_overtaken
 from lakehouse.flow.rules import Split, split
 from lakehouse.flow.step import Step, Transform
 from lakehouse.quarantine.listing import _of_rule, open_rejects
@@ -112,7 +112,7 @@ def _bring_in(step: Step, good: pl.DataFrame, number: int) -> tuple[int, int]:
     """Merge the rows that nothing later stands for; return how many are new, and the version."""
     lake, table = step.lake, step.table
     seen = lake.store.marks(table, [WATERMARK]).get(WATERMARK, 0)
-    kept = _not_overtaken(step, latest(table, good))
+    kept = not_overtaken(step, latest(table, good), (*table.newest_by, "_batch_id", "_source", "_row"))
 
     def marks(outcome: Outcome, before: Mapping[str, int]) -> dict[str, int]:
         if before.get(WATERMARK, 0) != seen:
@@ -129,24 +129,6 @@ def _bring_in(step: Step, good: pl.DataFrame, number: int) -> tuple[int, int]:
     commit = Commit(token=Token(REPLAY, number), reads=reads, marks=marks, info=step.info)
     result = lake.store.merge(table, kept, commit)
     return result.outcome.inserted, result.version
-
-
-def _not_overtaken(step: Step, rows: pl.DataFrame) -> pl.DataFrame:
-    """Drop rows whose key is held by a row that landed later."""
-    key, order = list(step.table.key), ["_batch_id", "_source", "_row"]
-    held = step.lake.store.scan(step.table).select(*key, pl.struct(order).alias("__held"))
-    both = rows.lazy().join(held, on=key, how="left").collect()
-    later = pl.col("__held").is_not_null() & _after(order)
-    return both.filter(~later.fill_null(False)).select(rows.columns)
-
-
-def _after(order: list[str]) -> pl.Expr:
-    """Say whether the held row's place is after the row's own, compared part by part."""
-    after: pl.Expr = pl.lit(False)
-    for name in reversed(order):
-        held = pl.col("__held").struct.field(name)
-        after = (held > pl.col(name)) | ((held == pl.col(name)) & after)
-    return after
 
 
 def _finish(step: Step) -> None:

@@ -24,6 +24,7 @@ from lakehouse.flow.marks import (
     WATERMARK,
     position_mark,
 )
+from lakehouse.flow.rowwise import taken
 from lakehouse.store import COMMIT_ID, HistoryEntry, Snapshot
 from lakehouse.verify.content import content_hash
 
@@ -263,7 +264,7 @@ def conservation_problems(lake: Lake, table: Contract, totals: Mapping[str, int]
     at = _mark(lake, table, position_mark(source))
     totals = totals or conservation_totals(lake, table)
     read, merged, quarantined, here = (totals[name] for name in (READ, MERGED, QUARANTINED, "here"))
-    rows = lake.store.scan(source).filter(pl.col("_batch_id") <= at).select(pl.len())
+    rows = taken(table, lake.store.scan(source)).filter(pl.col("_batch_id") <= at).select(pl.len())
     came = rows.collect(engine="streaming").item()
     quarantine = quarantine_of(table)
     kept, replay = _open_rejects(lake, quarantine)
