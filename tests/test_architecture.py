@@ -104,12 +104,22 @@ def test_transforms_import_narwhals_and_xp_alone() -> None:
     allowed = {
         "__future__",
         "__future__.annotations",
+        "functools",
+        "functools.partial",
         "narwhals.stable.v2",
         "lakehouse.engine",
         "lakehouse.engine.xp",
     }
-    found = offenders(LIBRARY, lambda file, module: file.endswith("transforms.py") and module not in allowed)
-    assert found == []
+
+    def wrong(file: str, module: str) -> bool:
+        own = f"lakehouse.{file.rpartition('/')[0].replace('/', '.')}"  # what no expression says is a module beside it
+        return (
+            file.endswith("transforms.py")
+            and module not in allowed
+            and not f"{module}.".startswith(f"{own}.")
+        )
+
+    assert offenders(LIBRARY, wrong) == []
 
 
 def test_no_private_import_of_dagster() -> None:

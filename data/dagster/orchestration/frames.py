@@ -27,7 +27,7 @@ _KINDS = {
 NAMES = "narwhals.LazyFrame, polars.LazyFrame, polars.DataFrame, pandas.DataFrame, pyarrow.Table"
 
 
-def kinds(function: Callable[..., Any], sources: int) -> list[str]:
+def kinds(function: Callable[..., Any], sources: int = 0) -> list[str]:
     """Return the kind of frame each parameter of `function` asks for; `*frames` stands for all that are left.
 
     Raises TypeError for an annotation that is no frame, or names something not imported at run time.

@@ -12,15 +12,20 @@ import dagster as dg
 import pytest
 
 from lakehouse.domains import contracts, sample_files
+from lakehouse.domains.clinical import sample as cohort
+from lakehouse.domains.pipelines import sample as events
+from lakehouse.errors import SchemaViolation
 from lakehouse.flow import open_lake
 from lakehouse.store import DeltaStore
 from lakehouse.upkeep import points, restore_run
 from lakehouse.verify import content_hash, verify
 from orchestration import BOOT_TAG, FULL_REFRESH_TAG
-from orchestration.automation import alert, on_landed_file, on_orphaned_run, on_run_failure
+from orchestration.automation import COHORT_SENSORS, alert, on_landed_file, on_orphaned_run, on_run_failure
 from orchestration.definitions import defs
 from orchestration.jobs import BOOT_ID, NO_BOOT
 from orchestration.resources import LakeResource
+
+EXPECTED = [*events.EXPECTED.items(), *cohort.EXPECTED.items()]
 
 
 @pytest.fixture(autouse=True)
@@ -307,7 +312,7 @@ def test_the_maintenance_job_reports_what_it_reclaimed_and_changes_no_row(
         e.asset_key.path[1]: e.materialization.metadata for e in result.get_asset_materialization_events()
     }
     assert set(told) == {"bronze", "silver", "gold", "quarantine", "system"}
-    assert told["silver"]["rows"].value == 35
+    assert told["silver"]["rows"].value == sum(n for path, n in EXPECTED if path.startswith("silver/"))
     assert told["silver"]["bytes_reclaimed"].value == 0
     assert {path: told[1] for path, told in stored().items()} == before
     known = {path: version for path, (version, _) in stored().items()}
@@ -338,3 +343,89 @@ def test_what_others_did_to_a_table_is_told_by_the_next_run(instance: dg.Dagster
     assert "(WRITE" in (drift["gold/user_profiles"].description or "")
     assert "written by something else: delta-rs" in (drift["gold/user_profiles"].description or "")
     assert all(e.passed for key, e in drift.items() if key != "gold/user_profiles")
+
+
+def run_cohorts(instance: dg.DagsterInstance, **kwargs: object) -> dg.ExecuteInProcessResult:
+    job = defs.resolve_job_def("materialize_clinical")
+    return job.execute_in_process(instance=instance, raise_on_error=False, **kwargs)  # type: ignore[arg-type]
+
+
+def land_cohorts(**seeds: int) -> None:
+    for name, seed in seeds.items():
+        for file, body in cohort.cohort(2, seed=seed).items():
+            land(f"clinical/{name}/{file}", body)
+
+
+def patients() -> dict[str, int]:
+    frame = open_lake().store.scan(next(t for t in contracts() if t.path == "silver/patient"))
+    return dict(frame.group_by("cohort").len().sort("cohort").collect().iter_rows())
+
+
+def by_partition(result: dg.ExecuteInProcessResult) -> set[str | None]:
+    events = result.get_asset_materialization_events()
+    return {e.partition for e in events if e.asset_key == dg.AssetKey(["landing", "cohorts"])}
+
+
+def test_a_run_of_one_cohort_leaves_the_others_alone(instance: dg.DagsterInstance) -> None:
+    land_cohorts(a=1, b=2, c=3)
+    instance.add_dynamic_partitions("cohorts", ["a", "b", "c"])
+    result = run_cohorts(instance, partition_key="b")
+    assert (result.success, by_partition(result), patients()) == (True, {"b"}, {"b": 2})
+    told = result.get_asset_materialization_events()[0].materialization.metadata
+    assert (told["files"].value, told["dagster/partition_row_count"].value) == (4, 22 + 2)
+
+
+def test_a_range_of_cohorts_goes_in_one_run(instance: dg.DagsterInstance) -> None:
+    land_cohorts(a=1, b=2, c=3)
+    instance.add_dynamic_partitions("cohorts", ["a", "b", "c"])
+    tags = {"dagster/asset_partition_range_start": "a", "dagster/asset_partition_range_end": "b"}
+    result = run_cohorts(instance, tags=tags)
+    assert (result.success, by_partition(result), patients()) == (True, {"a", "b"}, {"a": 2, "b": 2})
+
+
+def test_a_run_of_everything_takes_in_every_cohort_and_says_so(instance: dg.DagsterInstance) -> None:
+    land_sample()
+    land_cohorts(a=1, b=2)
+    assert run(instance).success
+    assert patients() == {"a": 2, "b": 2, "sample": 4}
+    key = dg.AssetKey(["landing", "cohorts"])
+    assert instance.get_dynamic_partitions("cohorts") == ["a", "b", "sample"]
+    assert instance.get_materialized_partitions(key) == {"a", "b", "sample"}
+
+
+def test_the_sensor_asks_for_one_run_per_new_or_changed_cohort(instance: dg.DagsterInstance) -> None:
+    sensor, lake = COHORT_SENSORS[0], LakeResource()
+    land_cohorts(a=1, b=2)
+    context = dg.build_sensor_context(instance=instance)
+    first = sensor(context, lake=lake)
+    assert [r.partition_key for r in first.run_requests] == ["a", "b"]  # type: ignore[union-attr]
+    later = dg.build_sensor_context(instance=instance, cursor=first.cursor)  # type: ignore[union-attr]
+    assert isinstance(sensor(later, lake=lake), dg.SkipReason)
+    land_cohorts(c=3)
+    land("clinical/a/more.ndjson", b'{"resourceType": "Patient", "id": "one-more"}\n')
+    again = sensor(dg.build_sensor_context(instance=instance, cursor=first.cursor), lake=lake)  # type: ignore[union-attr]
+    assert [r.partition_key for r in again.run_requests] == ["a", "c"]  # type: ignore[union-attr]
+    assert again.dynamic_partitions_requests[0].partition_keys == ["a", "c"]  # type: ignore[union-attr, index]
+    everything = on_landed_file(dg.build_sensor_context(instance=instance), lake=lake)
+    assert everything.run_requests  # type: ignore[union-attr]  # landing was never looked at
+
+
+def test_a_table_that_fails_does_not_keep_the_others_from_being_written(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land_sample()
+    store = type(open_lake().store)
+    real = store.merge
+
+    def broken(self, table, *args, **kwargs):  # type: ignore[no-untyped-def]
+        if table.name == "encounter":
+            raise SchemaViolation("on purpose")
+        return real(self, table, *args, **kwargs)
+
+    monkeypatch.setattr(store, "merge", broken)
+    result = run(instance)
+    assert not result.success
+    assert {"silver/patient", "silver/observation", "silver/fhir_index"} <= made(result)
+    assert "silver/encounter" not in made(result)
+    monkeypatch.setattr(store, "merge", real)
+    assert run(instance).success

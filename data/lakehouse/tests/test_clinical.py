@@ -16,7 +16,7 @@ import pytest
 
 from lakehouse.contracts import LANDING_REJECTS, Contract, quarantine_of
 from lakehouse.domains.clinical import contracts as c
-from lakehouse.domains.clinical import transforms
+from lakehouse.domains.clinical import sample, transforms
 from lakehouse.domains.clinical.fields import moments, target
 from lakehouse.domains.clinical.sources import SOURCES
 from lakehouse.domains.clinical.tables import SHAPES
@@ -26,6 +26,7 @@ from lakehouse.verify import conservation_problems, content_hash, key_problems
 
 ROOT = Path(__file__).resolve().parents[3]
 SHARED = Path(os.environ.get("ODP_SHARED_DATA") or ROOT.parent / "shared" / "data")
+BY_PATH = {t.path: t for table in c.TABLES for t in (table, quarantine_of(table))}
 BY_NAME = {table.name: table for table in c.TABLES}
 SILVER = [table for table in c.TABLES if table.layer == "silver"]
 GOLD = [table for table in c.TABLES if table.layer == "gold"]
@@ -194,7 +195,7 @@ def test_an_observation_keeps_its_value_as_written_and_its_components(lake: Lake
 def test_what_cannot_be_a_row_is_in_quarantine_and_the_rest_lands(lake: Lake) -> None:
     land(
         lake, "a/1.json", patient("good"), patient("bad id!"), {"resourceType": "Patient"},
-        patient("p3", birthDate="yesterday"), patient("p4", birthDate=1990), condition("c1", "#x"),
+        patient("p3", birthDate="yesterday"), patient("p4", birthDate=1990), {"resourceType": "Condition", "id": "c1"},
         {"entry": {"request": {"method": "DELETE", "url": "Patient/1"}}}, {"entry": {"resource": "text"}},
         {"entry": {"resource": {"id": "x"}}},
     )  # fmt: skip
@@ -209,7 +210,7 @@ def test_what_cannot_be_a_row_is_in_quarantine_and_the_rest_lands(lake: Lake) ->
         "id_valid",
         "resource_readable,id_valid",
     ]
-    assert refused(lake, "condition") == ["patient_id_present"]
+    assert refused(lake, "condition") == ["patient_ref_present"]
     assert Counter(refused(lake, "fhir_index")) == {"id_valid": 2, "type_valid,id_valid": 3, "type_valid": 1}
     told = {
         Path(r["_source"]).name: r["reason"]
@@ -251,6 +252,32 @@ def test_bulk_ndjson_lands_line_by_line_gzipped_or_not(lake: Lake) -> None:
     assert [r["id"] for r in rows(lake, "patient")] == ["p0", "p1", "p2"]
     assert refused(lake, "fhir_index") == ["type_valid,resource_readable,id_valid"]
     assert {r["cohort"] for r in rows(lake, "patient")} == {"b"}
+
+
+def test_a_bundle_within_a_bundle_gives_its_resources(lake: Lake) -> None:
+    inner = {"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": patient("p")}]}
+    land(lake, "a/1.json", {"entry": {"resource": inner}}, {"resourceType": "Organization", "id": "o"})
+    run(lake, c.SILVER[0], c.FHIR_INDEX)
+    assert [r["id"] for r in rows(lake, "patient")] == ["p"]
+    assert [r["resource_type"] for r in rows(lake, "fhir_index")] == ["Organization", "Patient"]
+
+
+def test_names_of_files_are_not_told(lake: Lake) -> None:
+    lake.landing.put("clinical/a/Ada_Lovelace.json", b"{")
+    report = ingest(lake, c.RAW_FHIR_RESOURCES, SOURCES)
+    assert len(report.refused) == 1
+    assert "Ada" not in f"{report.refused[0].file} {report.refused[0].reason}"
+    assert report.refused[0].file.startswith("clinical/a/")
+
+
+def test_the_sample_cohort_has_the_stated_numbers_and_is_the_same_everywhere(lake: Lake) -> None:
+    for name, body in sample.sample_files().items():
+        lake.landing.put(name, body)
+    run(lake)
+    assert {path: lake.store.snapshot(BY_PATH[path]).rows for path in sample.EXPECTED} == sample.EXPECTED
+    assert sample.sample_files() == sample.sample_files()
+    weight = next(r for r in rows(lake, "observation") if r["id"].endswith("-0-visit0-weight"))
+    assert (weight["status"], weight["value"]) == ("corrected", 80.5)
 
 
 def test_a_cohort_without_a_kind_of_resource_has_an_empty_table(lake: Lake) -> None:

@@ -116,9 +116,10 @@ class Link(Field):
 
     def columns(self) -> tuple[Column, ...]:
         return (
-            self._column(f"{self.name}_id", Type.STRING, f"{self.says}: id", required=self.required),
-            self._column(f"{self.name}_ref", Type.STRING, f"{self.says}: reference as stated"),
-        )
+            self._column(f"{self.name}_id", Type.STRING, f"{self.says}: id"),
+            Column(name=f"{self.name}_ref", type=Type.STRING, nullable=not self.required, pii=True,
+                   description=f"{self.says}: reference as stated", sources=("resource",)),
+        )  # fmt: skip
 
     def series(self, values: list[Any], links: Sequence[dict[str, str] | None]) -> Columns:
         texts = [value.reference if value is not None else None for value in values]

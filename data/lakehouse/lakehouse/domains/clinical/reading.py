@@ -137,6 +137,9 @@ def _entries(text: bytes) -> Iterator[Row]:
         if head is None:
             yield _row(bytes(bundle.entry[place] if bundle.entry else b""), None, bundle.type, None)
             continue
+        if head.resourceType == "Bundle":  # one that answers within a batch, or a page within a message
+            yield from _entries(resource)
+            continue
         links = _links(resource, meant) if meant else None
         yield _row(resource, head, bundle.type, links)
 
