@@ -1,7 +1,7 @@
 """`make bench`: every figure of one machine, each beside what it is judged against, in one run.
 
 make bench                       everything this machine can do
-make bench ARGS="pipeline init"  some parts: pipeline, increment, init, stack
+make bench ARGS="pipeline init"  some parts: pipeline, increment, clinical, init, stack
 make bench ARGS="--json"
 """
 
@@ -16,12 +16,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import clinical
 import increment
 import init
 import pipeline
 import stack
 
-PARTS = ("pipeline", "increment", "init", "stack")
+PARTS = ("pipeline", "increment", "clinical", "init", "stack")
 
 
 def main() -> int:
@@ -45,6 +46,9 @@ def main() -> int:
     if "increment" in chosen:
         results["increment"] = increment.measure(increment.ROWS)
         say("\n" + increment.as_text(results["increment"]))
+    if "clinical" in chosen:
+        results["clinical"] = clinical.measure(clinical.MEGABYTES, clinical.COHORTS)
+        say("\n" + clinical.as_text(results["clinical"]))
     if "init" in chosen:
         results["init"] = init.measure(options.repeat)
         say("\n" + init.as_text(results["init"]))

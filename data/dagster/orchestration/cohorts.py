@@ -16,7 +16,7 @@ from typing import Any
 import dagster as dg
 
 from lakehouse.contracts import Contract
-from lakehouse.errors import Conflict, SourceError, StorageUnavailable
+from lakehouse.errors import SourceError
 from lakehouse.landing import LandedFile, Source
 from orchestration import FULL_REFRESH_TAG, checks, metadata
 from orchestration.resources import LakeResource
@@ -141,27 +141,28 @@ def tables_of(
         can_subset=True,
     )
     def tables(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[dg.MaterializeResult]:
+        from lakehouse.flow.together import together
+
         opened = lake.open()
         if checks.key_of(bronze) in context.selected_asset_keys:
-            with told_apart():
+            with told_apart(), opened.store.steady():
                 landed = _landed(context, opened, cohorts, code_version)
             yield landed
-        full = context.run.tags.get(FULL_REFRESH_TAG) == "true"
-        done: list[dg.MaterializeResult] = []
-        failures: list[Exception] = []
-        for one in made:
-            if checks.key_of(one) in context.selected_asset_keys:
-                try:
-                    with told_apart():
-                        done.append(
-                            _made(context, opened, one, transforms[one.name], code_version, full=full)
-                        )
-                except (dg.Failure, StorageUnavailable, Conflict) as exc:
-                    failures.append(exc)
+        selected = [one for one in made if checks.key_of(one) in context.selected_asset_keys]
+        before = {one.path: known(context, one) for one in selected}
+        full, said = context.run.tags.get(FULL_REFRESH_TAG) == "true", info(context, code_version)
+
+        def do(own: Any, one: Contract) -> dg.MaterializeResult:
+            with told_apart(), own.store.steady():
+                return _made(own, one, transforms[one.name], before[one.path], said, full=full)
+
+        results = together(selected, do, open_=lake.own)
+        done = [one for one in results if isinstance(one, dg.MaterializeResult)]
         # A blocking check ends the step at once: what holds is told first.
         yield from sorted(done, key=_blocks)
-        if failures:
-            raise failures[0]
+        for one in results:
+            if isinstance(one, Exception):
+                raise one
 
     return tables
 
@@ -198,19 +199,19 @@ def _tell_each(context: dg.AssetExecutionContext, opened: Any, cohorts: Cohorts)
 
 
 def _made(
-    context: dg.AssetExecutionContext,
     opened: Any,
     table: Contract,
     transform: Callable[..., Any],
-    code_version: str,
+    before: int | None,
+    said: Mapping[str, str],
     *,
     full: bool,
 ) -> dg.MaterializeResult:
     from lakehouse.flow import refresh
 
     started = time.monotonic()
-    drift = checks.before(opened, table, known(context, table))
-    report = refresh(opened, table, transform, full=full, info=info(context, code_version))
+    drift = checks.before(opened, table, before)
+    report = refresh(opened, table, transform, full=full, info=said)
     results = checks.after_refresh(opened, table, report, drift)
     found = metadata.of_run(opened, table, time.monotonic() - started)
     counted = {

@@ -28,6 +28,13 @@ class LakeResource(dg.ConfigurableResource):
 
         return _opened(Settings.from_env())
 
+    def own(self) -> Lake:
+        """Return a lake that nobody else uses: for one thread of a step."""
+        from lakehouse.flow import open_lake
+        from lakehouse.settings import Settings
+
+        return open_lake(Settings.from_env())
+
     def landing(self) -> Landing:
         """Return the landing place alone: a sensor that lists it every half minute needs no table format."""
         from lakehouse.landing import landing_of

@@ -39,7 +39,7 @@ def bronze(contract: Contract, *, sources: Sequence[Source], code_version: str =
 
         started = time.monotonic()
         opened = lake.open()
-        with told_apart():
+        with told_apart(), opened.store.steady():
             drift = checks.before(opened, contract, known(context, contract))
             report = ingest(opened, contract, sources, info=info(context, code_version))
             report.refused += report_strays(opened, declared(), info=info(context, code_version))
@@ -82,7 +82,7 @@ def table(
 
             started = time.monotonic()
             opened = lake.open()
-            with told_apart():
+            with told_apart(), opened.store.steady():
                 drift = checks.before(opened, contract, known(context, contract))
                 report = refresh(
                     opened,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -388,6 +389,10 @@ def test_a_run_of_everything_takes_in_every_cohort_and_says_so(instance: dg.Dags
     land_cohorts(a=1, b=2)
     assert run(instance).success
     assert patients() == {"a": 2, "b": 2, "sample": 4}
+    document = json.loads((Path(os.environ["LAKE_URL"]) / "_odp/manifests/clinical.json").read_text())
+    assert document["coverage"]["cohorts"] == ["a", "b", "sample"]
+    assert document["coverage"]["references"]["dangling"] == 0
+    assert document["tables"]["silver/patient"]["rows"] == 8
     key = dg.AssetKey(["landing", "cohorts"])
     assert instance.get_dynamic_partitions("cohorts") == ["a", "b", "sample"]
     assert instance.get_materialized_partitions(key) == {"a", "b", "sample"}

@@ -270,12 +270,17 @@ def test_names_of_files_are_not_told(lake: Lake) -> None:
     assert report.refused[0].file.startswith("clinical/a/")
 
 
-def test_the_sample_cohort_has_the_stated_numbers_and_is_the_same_everywhere(lake: Lake) -> None:
+def test_the_sample_cohort_has_the_stated_numbers_and_is_the_same_everywhere(
+    lake: Lake, tmp_path: Path
+) -> None:
     for name, body in sample.sample_files().items():
         lake.landing.put(name, body)
     run(lake)
     assert {path: lake.store.snapshot(BY_PATH[path]).rows for path in sample.EXPECTED} == sample.EXPECTED
     assert sample.sample_files() == sample.sample_files()
+    out = tmp_path / "made"
+    assert sample.main(["--patients", "2", "--seed", "5", "--out", str(out)]) == 0
+    assert {p.name: p.read_bytes() for p in out.iterdir()} == sample.cohort(2, seed=5)
     weight = next(r for r in rows(lake, "observation") if r["id"].endswith("-0-visit0-weight"))
     assert (weight["status"], weight["value"]) == ("corrected", 80.5)
 

@@ -453,3 +453,17 @@ def test_of_writers_who_set_a_first_mark_at_once_all_see_the_first(lake: Setting
     seen = {store.all_marks(LOG, version=version).get("first") for version in versions}
     assert len(seen - {None}) == 1
     assert sorted(store.scan(LOG).collect()["line"]) == [0, 1, 2, 3]
+
+
+def test_steady_reads_see_own_commits_and_commits_see_those_of_others(lake: Settings) -> None:
+    mine, other = open_store(lake), open_store(lake)
+    mine.append(LOG, pl.DataFrame({"line": [1]}))
+    with mine.steady():
+        assert mine.snapshot(LOG).rows == 1
+        other.append(LOG, pl.DataFrame({"line": [2]}))
+        assert mine.snapshot(LOG).rows in (1, 2)
+        mine.append(LOG, pl.DataFrame({"line": [3]}))
+        assert mine.snapshot(LOG).rows == 3
+        assert sorted(mine.scan(LOG).collect()["line"]) == [1, 2, 3]
+    other.append(LOG, pl.DataFrame({"line": [4]}))
+    assert mine.snapshot(LOG).rows == 4

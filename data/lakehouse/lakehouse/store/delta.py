@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -230,7 +231,7 @@ class DeltaStore(DeltaCare):
                 outcome=Outcome(rows=0, inserted=0, updated=0),
                 landed="noop",
             )
-        return commit_with_retries(table, lambda fresh: self.latest(table, fresh=fresh), commit, attempt)
+        return commit_with_retries(table, partial(self.reopen, table), commit, attempt)
 
     def _append(
         self, table: Contract, delta: DeltaTable, frame: pl.DataFrame, properties: CommitProperties

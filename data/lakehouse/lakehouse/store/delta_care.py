@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -57,9 +58,7 @@ class DeltaCare(DeltaChanges):
         def marks(outcome: Outcome, before: Any) -> dict[str, int]:
             return back | dict(commit.marks(outcome, before) if commit.marks else {})
 
-        return commit_with_retries(
-            table, lambda fresh: self.latest(table, fresh=fresh), replace(commit, marks=marks), attempt
-        )
+        return commit_with_retries(table, partial(self.reopen, table), replace(commit, marks=marks), attempt)
 
     def check_version(self, table: Contract, version: int) -> None:
         """Raise Unsupported when files or log of `version` are gone."""

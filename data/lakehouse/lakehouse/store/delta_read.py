@@ -6,7 +6,8 @@ Belongs here: everything that opens a table and changes nothing. Does not: commi
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import unquote
@@ -38,6 +39,25 @@ class DeltaReader:
         self._handles: dict[str, DeltaTable] = {}
         self._stills: dict[str, DeltaTable] = {}
         self._data_versions: dict[str, tuple[str, int, int]] = {}
+        self._looked_at: set[str] | None = None
+
+    @contextmanager
+    def steady(self) -> Iterator[None]:
+        """Read each table as it was at the first look, which takes one request instead of one for each read.
+
+        What others commit meanwhile is not seen; own commits are, and every commit looks anew.
+        """
+        outer, self._looked_at = self._looked_at, self._looked_at or set()
+        try:
+            yield
+        finally:
+            self._looked_at = outer
+
+    def reopen(self, table: Contract, fresh: bool) -> DeltaTable:
+        """Return the handle to commit by: of the table as it is now."""
+        if self._looked_at is not None:
+            self._looked_at.discard(table.path)
+        return self.latest(table, fresh=fresh)
 
     def uri(self, table: Contract) -> str:
         return self.files.uri(table.path)
@@ -58,6 +78,8 @@ class DeltaReader:
         """
         refuse_fork()
         handle = None if fresh else self._handles.get(table.path)
+        if handle is not None and self._looked_at is not None and table.path in self._looked_at:
+            return handle
         if handle is not None:
             try:
                 handle.update_incremental()
@@ -66,6 +88,8 @@ class DeltaReader:
         if handle is None:
             self._handles.pop(table.path, None)
             handle = self._handles[table.path] = self.open(table)
+        if self._looked_at is not None:
+            self._looked_at.add(table.path)
         return handle
 
     def _still(self, table: Contract, version: int | None) -> DeltaTable:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import polars as pl
@@ -34,6 +35,10 @@ class DuckLakeReader:
         self.settings = settings
         self.files = files or open_files(settings)
         self.lake = DuckLake(settings)
+
+    def steady(self) -> AbstractContextManager[None]:
+        """Nothing to save here: a look into the catalog is one query."""
+        return nullcontext()
 
     def uri(self, table: Contract) -> str:
         return self.files.uri(table.path)

@@ -6,6 +6,7 @@ Belongs here: shapes shared by every backend. Does not: any backend's code.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
@@ -153,6 +154,10 @@ class TableStore(Protocol):
     """
 
     files: Files
+
+    def steady(self) -> AbstractContextManager[None]:
+        """While it is open, reads may see each table as it was at the first look, and own commits."""
+        ...
 
     def uri(self, table: Contract) -> str: ...
     def exists(self, table: Contract) -> bool: ...

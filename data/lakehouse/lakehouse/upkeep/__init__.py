@@ -5,6 +5,7 @@ Belongs here: work over all tables of a lake. Does not: how one table is restore
 
 from lakehouse.upkeep.difference import TableDiff, diff
 from lakehouse.upkeep.maintenance import maintain_all
+from lakehouse.upkeep.manifest import keep, manifest
 from lakehouse.upkeep.points import Point, pin, points, record_point, unpin
 from lakehouse.upkeep.restoring import Restored, restore_run
 
@@ -13,7 +14,9 @@ __all__ = [
     "Restored",
     "TableDiff",
     "diff",
+    "keep",
     "maintain_all",
+    "manifest",
     "pin",
     "points",
     "record_point",

@@ -87,8 +87,9 @@ def verify(
     result = Verification()
     found = set(lake.store.found())
     side = [t for t in side_tables(tables) if t.path in found]
-    for table in (*tables, *side):
-        result.tables.append(_table(lake, table, materialised or {}))
+    with lake.store.steady():
+        for table in (*tables, *side):
+            result.tables.append(_table(lake, table, materialised or {}))
     if all(t.rows == 0 for t in result.tables):
         result.problems.append(
             Problem(table="lake", check="rows", message="the lake is empty: no table has a row", fix=SEED)

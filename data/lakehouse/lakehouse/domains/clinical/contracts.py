@@ -249,11 +249,5 @@ FHIR_REFERENCES = Contract(
     ),
 )  # fmt: skip
 
-TABLES: tuple[Contract, ...] = (
-    RAW_FHIR_RESOURCES,
-    *SILVER,
-    FHIR_INDEX,
-    ENCOUNTER_SUMMARY,
-    CONDITION_ERA,
-    FHIR_REFERENCES,
-)
+GOLD: tuple[Contract, ...] = (ENCOUNTER_SUMMARY, CONDITION_ERA, FHIR_REFERENCES)
+TABLES: tuple[Contract, ...] = (RAW_FHIR_RESOURCES, *SILVER, FHIR_INDEX, *GOLD)
