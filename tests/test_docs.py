@@ -19,16 +19,18 @@ PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 IMAGES = ROOT / "docs" / "images"
 LARGEST_IMAGE = 250_000
 
+MADE_UP = (
+    ".venv/bin/python -m lakehouse.domains.clinical.sample"
+    " --patients 1000 --seed 5 --out landing/clinical/synthetic"
+)
 # What is not typed in the embedded profile, and why. tests/browser types the first two in containers.
 EXCUSED = {
     "make credentials": "the embedded profile has no secrets",
     "make minio-console": "the embedded profile has no object store",
     "make test": "it is this very run",
     "make test-guarantees": "it takes half an hour; tests/guarantees runs each of its trials in small",
-    ".venv/bin/python -m lakehouse.domains.clinical.sample --patients 1000 --seed 5 --out landing/clinical/synthetic": (
-        "data/lakehouse/tests/test_clinical.py writes one"
-    ),
-    'make odp ARGS="head gold/encounter_summary"': "data/lakehouse/tests/test_cli.py types it for another table",
+    MADE_UP: "data/lakehouse/tests/test_clinical.py writes one",
+    'make odp ARGS="head gold/encounter_summary"': "test_cli.py types it for another table",
     "DAGSTER_PORT=28084 make start": "the tests start on free ports in the same way; this one may be taken",
 }
 

@@ -3,10 +3,13 @@
 Belongs here: the storage class that dagster.yaml names. Does not: any query.
 Stock Dagster opens a new connection per query outside the webserver: over 500 for one run of 40 steps
 (dagster-io/dagster#20325). `optimize_for_webserver` is its own switch to a pool; re-check it at each upgrade.
+It also asks the database before nearly every event whether a table or column is there: one second of a run of
+23 tables. What is there stays there, so it is asked once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +25,16 @@ _OVERFLOW = 20
 class PooledPostgresStorage(DagsterPostgresStorage):
     """DagsterPostgresStorage whose three storages share pools of connections."""
 
+    ASKED_ONCE = ("has_table", "has_asset_key_col", "_has_asset_key_col_on_connection")
+
     def __init__(self, postgres_url: str, inst_data: Any = None) -> None:
         super().__init__(postgres_url, should_autocreate_tables=True, inst_data=inst_data)
         for storage in (self.run_storage, self.event_log_storage, self.schedule_storage):
             storage.optimize_for_webserver(
                 statement_timeout=_STATEMENT_TIMEOUT_MS, pool_recycle=_RECYCLE_SECONDS, max_overflow=_OVERFLOW
             )
+        for question in self.ASKED_ONCE:
+            setattr(self.event_log_storage, question, once_true(getattr(self.event_log_storage, question)))
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
@@ -57,3 +64,15 @@ class PooledPostgresStorage(DagsterPostgresStorage):
             }
         )
         return cls(url, inst_data=inst_data)
+
+
+def once_true(asks: Callable[..., bool]) -> Callable[..., bool]:
+    """Return `asks` that remembers a yes, by its last argument; a no may change, with a migration."""
+    yes: set[Any] = set()
+
+    def remembers(*args: Any) -> bool:
+        if args[-1] not in yes and asks(*args):
+            yes.add(args[-1])
+        return args[-1] in yes
+
+    return remembers

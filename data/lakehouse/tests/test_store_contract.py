@@ -460,10 +460,15 @@ def test_steady_reads_see_own_commits_and_commits_see_those_of_others(lake: Sett
     mine.append(LOG, pl.DataFrame({"line": [1]}))
     with mine.steady():
         assert mine.snapshot(LOG).rows == 1
+        early = mine.scan(LOG)
         other.append(LOG, pl.DataFrame({"line": [2]}))
         assert mine.snapshot(LOG).rows in (1, 2)
         mine.append(LOG, pl.DataFrame({"line": [3]}))
         assert mine.snapshot(LOG).rows == 3
         assert sorted(mine.scan(LOG).collect()["line"]) == [1, 2, 3]
+        late = mine.scan(LOG)
     other.append(LOG, pl.DataFrame({"line": [4]}))
-    assert mine.snapshot(LOG).rows == 4
+    mine.append(LOG, pl.DataFrame({"line": [5]}))
+    assert mine.snapshot(LOG).rows == 5
+    assert early.collect()["line"].to_list() == [1]
+    assert sorted(late.collect()["line"]) == [1, 2, 3]

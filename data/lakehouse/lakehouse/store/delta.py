@@ -87,7 +87,7 @@ class DeltaStore(DeltaCare):
         """Add the columns in a commit of our own; when another writer was first, his have to do."""
         said = CommitProperties(custom_metadata={COMMIT_ID: uuid.uuid4().hex, _KIND: "new columns"})
         try:
-            self.latest(table).alter.add_columns(
+            self.latest(table, fresh=True).alter.add_columns(
                 [field_of(column) for column in fresh],
                 commit_properties=said,
                 post_commithook_properties=hooks(),

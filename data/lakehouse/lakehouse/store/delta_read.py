@@ -80,6 +80,8 @@ class DeltaReader:
         handle = None if fresh else self._handles.get(table.path)
         if handle is not None and self._looked_at is not None and table.path in self._looked_at:
             return handle
+        if handle is self._stills.get(table.path):
+            handle = None  # it stays where it is, for who scans it
         if handle is not None:
             try:
                 handle.update_incremental()
@@ -98,7 +100,8 @@ class DeltaReader:
         wanted = newest.version() if version is None else version
         handle = self._stills.get(table.path)
         if handle is None or (handle.version(), handle.metadata().id) != (wanted, newest.metadata().id):
-            handle = self._stills[table.path] = self.open(table, version=wanted)
+            lent = self._looked_at is not None and version is None
+            handle = self._stills[table.path] = newest if lent else self.open(table, version=wanted)
         return handle
 
     def open(self, table: Contract, *, version: int | None = None) -> DeltaTable:
