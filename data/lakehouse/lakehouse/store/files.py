@@ -28,6 +28,10 @@ class Files(Protocol):
         """Return the address of table `<layer>/<name>`."""
         ...
 
+    def own_uri(self, name: str) -> str:
+        """Return the address of the lake's own file `name`."""
+        ...
+
     def names(self) -> list[str]:
         """Return every `<layer>/<name>` that holds anything, declared or not."""
         ...
@@ -68,6 +72,9 @@ class FolderFiles:
 
     def uri(self, path: str) -> str:
         return str(self.root / path)
+
+    def own_uri(self, name: str) -> str:
+        return str(self.root / OWN / name)
 
     def names(self) -> list[str]:
         return sorted(
@@ -123,6 +130,9 @@ class BucketFiles:
 
     def uri(self, path: str) -> str:
         return f"s3://{path}"
+
+    def own_uri(self, name: str) -> str:
+        return f"s3://system/{OWN}/{name}"
 
     def names(self) -> list[str]:
         self._look()

@@ -36,11 +36,11 @@ def manifest(lake: Lake, tables: Sequence[Contract], coverage: Mapping[str, Any]
 
 
 def keep(lake: Lake, name: str, document: Mapping[str, Any]) -> str:
-    """Write the document over an older one of that name; return where it is in the lake."""
+    """Write the document over an older one of that name; return its address."""
     place = f"manifests/{name}.json"
     body = orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS) + b"\n"
     for _ in range(_TRIES):
         before = lake.store.files.read_tagged(place)
         if lake.store.files.put_if(place, body, before[1] if before else None) is not None:
-            return f"system/_odp/{place}" if lake.store.settings.on_s3 else f"_odp/{place}"
+            return lake.store.files.own_uri(place)
     raise Conflict(f"writing {place}: others kept writing it. Run it again.")
