@@ -12,7 +12,7 @@ import pytest
 from checkouts import wait_until
 from stacks import Stack
 
-from lakehouse.domains import sample_files
+from lakehouse.domains import contracts, sample_files
 
 sync_api = pytest.importorskip("playwright.sync_api")
 expect, Page = sync_api.expect, sync_api.Page
@@ -24,7 +24,10 @@ WAYS = (
     ("raw_crawler_results", "crawler_results", "user_profiles"),
 )
 LAYERS = ("bronze", "silver", "gold")
-SIX = [f"{layer}/{way[i]}" for way in WAYS for i, layer in enumerate(LAYERS)]
+PIPELINES = [f"{layer}/{way[i]}" for way in WAYS for i, layer in enumerate(LAYERS)]
+CLINICAL = [table.path for table in contracts() if table.domain == "clinical"]
+OTHERS = ["gold/corpus_manifest", "system/restore_points"]
+MAINTAINED = 5
 SHOW = "[Show Markdown]"
 MASK = "•••"
 Shot = Callable[[object, str], Path]
@@ -35,7 +38,7 @@ def opened(page: Page, stack: Stack, path: str) -> None:
 
 
 def people() -> list[str]:
-    """What only the sample's own profiles contain: names of accounts, of persons, places, texts."""
+    """What only the sample's own profiles and patients contain: names of accounts, of persons, places, texts."""
     profiles = [json.loads(line) for line in sample_files()["crawler_results/sample.ndjson"].splitlines()]
     payloads = [
         p["raw_json"] if isinstance(p["raw_json"], dict) else json.loads(p["raw_json"]) for p in profiles
@@ -43,6 +46,12 @@ def people() -> list[str]:
     texts = [p.get(key) for p in payloads for key in ("username", "display_name", "bio", "location")]
     found = [p["username"] for p in profiles] + [text for text in texts if text]
     assert len(found) > len(profiles)
+    bundles = [json.loads(body) for name, body in sample_files().items() if "/patient-" in name]
+    patients = [bundle["entry"][0]["resource"] for bundle in bundles]
+    for patient in patients:
+        name, address = patient["name"][0], patient["address"][0]
+        found += [patient["id"], name["family"], *name["given"], address["city"]]
+    assert patients
     return found
 
 
@@ -55,29 +64,43 @@ def left_edge(page: Page, name: str) -> float:
 
 def test_the_tables_are_materialised_and_upkeep_stands_ready(page: Page, stack: Stack) -> None:
     opened(page, stack, "/assets")
-    for asset in (*SIX, "system/restore_points"):
+    for asset in (*PIPELINES, *CLINICAL, *OTHERS):
         link = page.locator(f"a[href='/assets/{asset}']")
         row = link.locator("xpath=ancestor::*[contains(., 'Materialized') or contains(., 'Failed')][1]")
         expect(row).to_contain_text("Materialized")
         expect(row.locator("a[href^='/assets/']")).to_have_count(1)
-    maintained = page.locator("a[href^='/assets/maintenance/']")
-    expect(maintained).to_have_count(5)
-    expect(page.locator("a[href^='/assets/']")).to_have_count(len(SIX) + 1 + 5)
+    expect(page.locator("a[href^='/assets/maintenance/']")).to_have_count(MAINTAINED)
+    expected = len(PIPELINES) + len(CLINICAL) + len(OTHERS) + MAINTAINED + 1  # landing/cohorts
+    expect(page.locator("a[href^='/assets/']")).to_have_count(expected)
+
+
+def lineage(page: Page, stack: Stack, domain: str) -> object:
+    """Open the graph of a domain's tables, groups unfolded; return its nodes."""
+    opened(page, stack, "/asset-groups~" + quote(f'tag:"domain"="{domain}"') + "/")
+    expect(page.locator("foreignObject").filter(has_text=re.compile("^gold"))).not_to_have_count(0)
+    page.keyboard.press("Alt+e")
+    return page.locator("foreignObject").filter(has_text="Latest event")
 
 
 def test_the_lineage_goes_from_bronze_to_gold(page: Page, stack: Stack, shot: Shot) -> None:
-    opened(page, stack, "/asset-groups~" + quote('not group:"upkeep"') + "/")
-    expect(page.locator("foreignObject").filter(has_text=re.compile("^gold"))).not_to_have_count(0)
-    page.keyboard.press("Alt+e")
-    nodes = page.locator("foreignObject").filter(has_text="Latest event")
-    expect(nodes.filter(has_text=re.compile("Materialized.*Delta Lake"))).to_have_count(len(SIX))
-    expect(nodes.filter(has_text=re.compile(r"(\d) / \1 Passed"))).to_have_count(len(SIX))
+    nodes = lineage(page, stack, "pipelines")
+    expect(nodes.filter(has_text=re.compile("Materialized.*Delta Lake"))).to_have_count(len(PIPELINES))
+    expect(nodes.filter(has_text=re.compile(r"(\d) / \1 Passed"))).to_have_count(len(PIPELINES))
     expect(page.locator("svg path[marker-end]")).to_have_count(4)
     for way in WAYS:
         places = [left_edge(page, name) for name in way]
         assert places == sorted(places), way
         assert len(set(places)) == len(places), way
     shot(page, "lineage")
+
+
+def test_one_resource_table_feeds_the_clinical_tables(page: Page, stack: Stack, shot: Shot) -> None:
+    nodes = lineage(page, stack, "clinical")
+    expect(nodes.filter(has_text=re.compile("Materialized.*Delta Lake"))).to_have_count(len(CLINICAL))
+    expect(nodes.filter(has_text=re.compile(r"(\d) / \1 Passed"))).to_have_count(len(CLINICAL))
+    bronze, silver, gold = (left_edge(page, n) for n in ("raw_fhir_resources", "patient", "encounter_summary"))
+    assert bronze < silver < gold
+    shot(page, "clinical-lineage")
 
 
 def test_an_asset_says_what_a_row_is_and_what_each_column_means(page: Page, stack: Stack, shot: Shot) -> None:
@@ -121,7 +144,14 @@ def test_the_chart_of_a_gold_table_is_drawn(page: Page, stack: Stack, shot: Shot
 
 
 @pytest.mark.parametrize(
-    "table", ["bronze/raw_crawler_results", "silver/crawler_results", "gold/user_profiles"]
+    "table",
+    [
+        "bronze/raw_crawler_results",
+        "silver/crawler_results",
+        "gold/user_profiles",
+        "bronze/raw_fhir_resources",
+        "silver/patient",
+    ],
 )
 def test_no_preview_shows_a_person(page: Page, stack: Stack, shot: Shot, table: str) -> None:
     opened(page, stack, f"/assets/{table}?view=events")
@@ -133,9 +163,11 @@ def test_no_preview_shows_a_person(page: Page, stack: Stack, shot: Shot, table: 
     else:
         preview = row.locator("table")
     expect(preview).to_be_visible()
-    expect(preview.locator("tbody tr")).to_have_count(5)
+    expect(preview.locator("tbody tr")).to_have_count(4 if table == "silver/patient" else 5)
     expect(preview.locator("td", has_text=MASK)).not_to_have_count(0)
     seen = page.content()
     assert [text for text in people() if text in seen] == []
-    if table.startswith("silver"):
+    if table == "silver/crawler_results":
         shot(page, "preview")
+    if table == "silver/patient":
+        shot(page, "clinical-preview")

@@ -27,7 +27,7 @@ PATIENTS = 4
 COHORT = "sample"
 
 EXPECTED: dict[str, int] = {
-    "bronze/raw_fhir_resources": 46,
+    "bronze/raw_fhir_resources": 50,
     "silver/patient": 4,
     "silver/encounter": 8,
     "silver/condition": 6,
@@ -35,15 +35,15 @@ EXPECTED: dict[str, int] = {
     "silver/procedure": 4,
     "silver/medication_request": 4,
     "silver/immunization": 4,
-    "silver/allergy_intolerance": 0,
+    "silver/allergy_intolerance": 2,
     "silver/diagnostic_report": 2,
-    "silver/imaging_study": 0,
-    "silver/fhir_index": 45,
+    "silver/imaging_study": 2,
+    "silver/fhir_index": 49,
     "quarantine/observation": 0,
     "quarantine/immunization": 0,
     "gold/encounter_summary": 8,
     "gold/condition_era": 6,
-    "gold/fhir_references": 15,
+    "gold/fhir_references": 18,
 }
 """Rows of each table once exactly the sample has been loaded."""
 
@@ -115,6 +115,25 @@ def _patient(draw: random.Random, key: str, number: int, seed: int, clock: datet
         "subject": {"reference": f"urn:uuid:{me}"}, "encounter": {"reference": f"urn:uuid:{me}-visit0"},
         "code": {"coding": [{"system": _LOINC, "code": "51990-0", "display": "Basic metabolic panel"}]},
         "result": [{"reference": f"urn:uuid:{me}-visit0-weight"}],
+    })  # fmt: skip
+    made.append({
+        "resourceType": "AllergyIntolerance", "id": f"{me}-allergy", "patient": {"reference": f"urn:uuid:{me}"},
+        "type": "allergy", "category": ["food"], "criticality": "low", "recordedDate": "2024-11",
+        "clinicalStatus": {"coding": [{"code": "active"}]},
+        "code": {"coding": [{"system": _SNOMED, "code": "91935009", "display": "Allergy to peanuts"}]},
+    })  # fmt: skip
+    made.append({
+        "resourceType": "ImagingStudy", "id": f"{me}-imaging", "status": "available", "started": "2025-06-02T09:30:00Z",
+        "subject": {"reference": f"urn:uuid:{me}"}, "encounter": {"reference": f"urn:uuid:{me}-visit0"},
+        "series": [{
+            "uid": f"1.2.999.{number}.1", "started": "2025-06-02T09:30:00Z",
+            "modality": {"system": "http://dicom.nema.org/resources/ontology/DCM", "code": "DX"},
+            "bodySite": {"system": _SNOMED, "code": "51185008", "display": "Thoracic structure"},
+            "instance": [{
+                "uid": f"1.2.999.{number}.1.1", "title": "Chest",
+                "sopClass": {"system": "urn:ietf:rfc:3986", "code": "urn:oid:1.2.840.10008.5.1.4.1.1.1.1"},
+            }],
+        }],
     })  # fmt: skip
     return made
 
