@@ -73,14 +73,14 @@ def page(browser: object) -> Iterator[object]:
 
 
 @pytest.fixture(scope="session")
-def shot() -> Callable[[object, str], Path]:
-    """Take a picture of a page under a name."""
+def shot() -> Callable[..., Path]:
+    """Take a picture of a page, or of a rectangle of it, under a name."""
     folder = Path(os.environ.get("ODP_SCREENSHOTS") or ROOT / ".data" / "screenshots")
     folder.mkdir(parents=True, exist_ok=True)
 
-    def take(page: object, name: str) -> Path:
+    def take(page: object, name: str, **clip: int) -> Path:
         target = folder / f"{name}.png"
-        page.screenshot(path=str(target), animations="disabled")
+        page.screenshot(path=str(target), animations="disabled", clip=clip or None)
         return target
 
     return take
