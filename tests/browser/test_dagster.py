@@ -39,7 +39,7 @@ def opened(page: Page, stack: Stack, path: str) -> None:
 
 
 def people() -> list[str]:
-    """What only the sample's own profiles and patients contain: names of accounts, of persons, places, texts."""
+    """What only the people of the sample contain: names of accounts, of persons, places, texts."""
     profiles = [json.loads(line) for line in sample_files()["crawler_results/sample.ndjson"].splitlines()]
     payloads = [
         p["raw_json"] if isinstance(p["raw_json"], dict) else json.loads(p["raw_json"]) for p in profiles
@@ -101,7 +101,9 @@ def test_one_resource_table_feeds_the_clinical_tables(page: Page, stack: Stack, 
     nodes = lineage(page, stack, "clinical")
     expect(nodes.filter(has_text=re.compile("Materialized.*Delta Lake"))).to_have_count(len(CLINICAL))
     expect(nodes.filter(has_text=re.compile(r"(\d) / \1 Passed"))).to_have_count(len(CLINICAL))
-    bronze, silver, gold = (left_edge(page, n) for n in ("raw_fhir_resources", "patient", "encounter_summary"))
+    bronze, silver, gold = (
+        left_edge(page, n) for n in ("raw_fhir_resources", "patient", "encounter_summary")
+    )
     assert bronze < silver < gold
     shot(page, "clinical-lineage", x=560, y=180, width=1400, height=2080)
 

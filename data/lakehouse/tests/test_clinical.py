@@ -140,12 +140,13 @@ def test_every_kind_of_reference_is_counted(lake: Lake) -> None:
         {**visit, "id": "e2", "subject": {"reference": "Patient/gone"},
          "participant": [{"individual": {"reference": "#in"}}]},
     )  # fmt: skip
-    run(lake)
+    reports = run(lake)
     told = lake.store.scan(c.FHIR_REFERENCES).sort("reference").collect().rows()
     assert told == [
         ("encounter", "patient", 2, 1, 0, 0, 1),
         ("encounter", "practitioner", 2, 0, 1, 1, 0),
     ]
+    assert reports["fhir_references"].warnings == {"none_dangling": 1}
 
 
 def test_an_observation_keeps_its_value_as_written_and_its_components(lake: Lake) -> None:
@@ -329,6 +330,17 @@ def test_an_encounter_says_what_was_active_on_its_day(lake: Lake) -> None:
         json.loads(got[0]["built_from"])["silver/encounter"]
         == lake.store.snapshot(BY_NAME["encounter"]).version
     )
+
+
+def test_an_age_nobody_reaches_is_warned_of(lake: Lake) -> None:
+    visit = {
+        "resourceType": "Encounter", "id": "e", "status": "finished", "class": {"code": "AMB"},
+        "subject": {"reference": "Patient/p"}, "period": {"start": "2020-01-01T10:00:00Z"},
+    }  # fmt: skip
+    land(lake, "a/1.json", patient("p", birthDate="1820-03-02"), visit)
+    reports = run(lake)
+    assert lake.store.scan(c.ENCOUNTER_SUMMARY).collect()["age_years"].to_list() == [199]
+    assert reports["encounter_summary"].warnings == {"age_plausible": 1}
 
 
 def test_eras_join_gaps_of_thirty_days(lake: Lake) -> None:

@@ -210,6 +210,10 @@ ENCOUNTER_SUMMARY = Contract(
         _c("built_from", Type.STRING, "Versions of the Silver tables it was computed from: JSON object",
            nullable=False, volatile=True),
     ),
+    rules=(
+        RowRule(name="age_plausible", severity="warn", description="age_years, where known, is up to 130",
+                passes=lambda: (nw.col("age_years") <= 130).fill_null(True)),
+    ),
 )  # fmt: skip
 
 CONDITION_ERA = Contract(
@@ -246,6 +250,11 @@ FHIR_REFERENCES = Contract(
            "Conditional, and one resource carries the identifier", nullable=False, unit="count"),
         _c("contained", Type.INT64, "Means a part of its own resource", nullable=False, unit="count"),
         _c("dangling", Type.INT64, "None of these", nullable=False, unit="count"),
+    ),
+    rules=(
+        RowRule(name="none_dangling", severity="warn",
+                description="every reference leads to a resource of the lake, or into its own",
+                passes=lambda: nw.col("dangling") == 0),
     ),
 )  # fmt: skip
 
