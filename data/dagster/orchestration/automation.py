@@ -5,7 +5,6 @@ Belongs here: sensors. Does not: jobs, or what a run does.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from orchestration import BOOT_TAG
 from orchestration.cohorts import cohort_sensor
 from orchestration.domains import cohorts
 from orchestration.jobs import BOOT_ID, COHORT_JOBS, NO_BOOT, materialize_all
+from orchestration.listing import SETTLING, fingerprint, having_waited, seen_before, settling
 from orchestration.resources import LakeResource
 
 if TYPE_CHECKING:
@@ -46,13 +46,17 @@ def on_landed_file(
     by_cohort = {one.source.folder for one in cohorts()}
     files = [file for file in lake.landing().list() if file.source not in by_cohort]
     listing = fingerprint(files)
-    if listing == context.cursor:
+    cursor, waited = seen_before(context.cursor)
+    if listing == cursor:
         return dg.SkipReason("landing is as it was")
     if _going(context.instance):
         return dg.SkipReason("a run is going on; looking again after it")
-    if context.cursor is None and _covered(context.instance, files):
+    if cursor is None and _covered(context.instance, files):
         context.update_cursor(listing)
         return dg.SkipReason("a finished run has seen these files")
+    if settling(files) and not waited:
+        context.update_cursor(having_waited(cursor))
+        return dg.SkipReason(SETTLING)
     return dg.SensorResult(run_requests=[dg.RunRequest(run_key=f"landing-{listing}")], cursor=listing)
 
 
@@ -71,12 +75,6 @@ def _covered(instance: dg.DagsterInstance, files: list[LandedFile]) -> bool:
     )
     newest = max((file.modified.timestamp() for file in files), default=0.0)
     return bool(done) and (done[0].start_time or 0.0) > newest
-
-
-def fingerprint(files: list[LandedFile]) -> str:
-    """Return a short hash of names, sizes and times: equal as long as nothing was put in or changed."""
-    text = "\n".join(f"{f.name}\t{f.size}\t{f.modified.isoformat()}" for f in files)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dg.sensor(

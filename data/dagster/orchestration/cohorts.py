@@ -7,7 +7,6 @@ have no partitions: a run of some cohorts takes in the files of these alone, a r
 (No `from __future__ import annotations` here: Dagster reads the annotations of the inner functions.)
 """
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from lakehouse.contracts import Contract
 from lakehouse.errors import SourceError
 from lakehouse.landing import LandedFile, Source
 from orchestration import FULL_REFRESH_TAG, checks, metadata
+from orchestration.listing import SETTLING, fingerprint, having_waited, seen_before, settling
 from orchestration.resources import LakeResource
 from orchestration.tables import info, known, told_apart
 
@@ -87,12 +87,6 @@ class Cohorts:
             }
             for name in names
         }
-
-
-def fingerprint(files: Sequence[LandedFile]) -> str:
-    """Return one short hash of all files' names, sizes and times."""
-    text = "\n".join(f"{f.name}\t{f.size}\t{f.modified.isoformat()}" for f in files)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def cohort_asset(cohorts: Cohorts, *, says: str, code_version: str = "1") -> dg.AssetsDefinition:
@@ -265,7 +259,8 @@ def cohort_sensor(cohorts: Cohorts, job: Any, covers: Callable[..., bool | None]
     def sensor(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult | dg.SkipReason:
         landed = cohorts.landed(lake.landing().list(cohorts.source.folder))
         now = {name: fingerprint(files) for name, files in landed.items()}
-        before = json.loads(context.cursor or "{}")
+        cursor, waited = seen_before(context.cursor)
+        before = json.loads(cursor or "{}")
         changed = [name for name, mark in now.items() if before.get(name) != mark]
         if not changed:
             return dg.SkipReason("every cohort is as it was")
@@ -275,6 +270,9 @@ def cohort_sensor(cohorts: Cohorts, job: Any, covers: Callable[..., bool | None]
         if seen:
             context.update_cursor(json.dumps(now))
             return dg.SkipReason("a finished run has seen these files")
+        if not waited and any(settling(landed[name]) for name in changed):
+            context.update_cursor(having_waited(cursor))
+            return dg.SkipReason(SETTLING)
         return dg.SensorResult(
             run_requests=[
                 dg.RunRequest(run_key=f"{name}-{now[name]}", partition_key=name) for name in changed

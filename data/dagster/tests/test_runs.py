@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -47,6 +48,14 @@ def instance() -> dg.DagsterInstance:
 
 def land(name: str, body: bytes) -> None:
     open_lake().landing.put(name, body)
+
+
+def settle() -> None:
+    """Let a minute have passed since the last file landed."""
+    then = time.time() - 60
+    for path in Path(os.environ["LANDING_URL"]).rglob("*"):
+        if path.is_file() and then + 30 < path.stat().st_mtime < then + 90:
+            os.utime(path, (then, then))
 
 
 def land_sample() -> None:
@@ -163,22 +172,57 @@ def test_a_transient_fault_is_tried_again_and_another_is_not(
 # -- sensors ----------------------------------------------------------------------------------------------
 
 
-def look(instance: dg.DagsterInstance, cursor: str | None) -> tuple[object, str | None]:
+def look(
+    instance: dg.DagsterInstance, cursor: str | None, sensor: dg.SensorDefinition = on_landed_file
+) -> tuple[object, str | None]:
     context = dg.build_sensor_context(instance=instance, cursor=cursor, resources={"lake": LakeResource()})
-    answer = on_landed_file(context)
+    answer = sensor(context)
     return answer, answer.cursor if isinstance(answer, dg.SensorResult) else context.cursor
 
 
 def test_the_landing_sensor_asks_for_one_run_per_change(instance: dg.DagsterInstance) -> None:
     land_sample()
+    settle()
     first, cursor = look(instance, None)
     assert isinstance(first, dg.SensorResult)
     assert len(first.run_requests or []) == 1
     second, cursor = look(instance, cursor)
     assert isinstance(second, dg.SkipReason)
     land("pipeline_events/new.ndjson", events(1, 0))
+    settle()
     third, _ = look(instance, cursor)
     assert isinstance(third, dg.SensorResult)
+
+
+def test_files_that_came_in_only_now_are_given_one_look_more_and_no_second(
+    instance: dg.DagsterInstance,
+) -> None:
+    land_sample()
+    first, waited = look(instance, None)
+    assert isinstance(first, dg.SkipReason)
+    assert "more may follow" in str(first.skip_message)
+    land("pipeline_events/new.ndjson", events(1, 0))
+    second, cursor = look(instance, waited)
+    assert isinstance(second, dg.SensorResult)
+    third, _ = look(instance, cursor)
+    assert "as it was" in str(third.skip_message)  # type: ignore[attr-defined]
+
+    land_cohorts(a=1)
+    first, waited = look(instance, None, COHORT_SENSORS[0])
+    assert "more may follow" in str(first.skip_message)  # type: ignore[attr-defined]
+    second, _ = look(instance, waited, COHORT_SENSORS[0])
+    assert isinstance(second, dg.SensorResult)
+    assert [r.partition_key for r in second.run_requests or []] == ["a", "sample"]
+
+
+def test_a_clock_ahead_of_ours_holds_nothing_up(instance: dg.DagsterInstance) -> None:
+    land_sample()
+    ahead = time.time() + 3600
+    for path in Path(os.environ["LANDING_URL"]).rglob("*.ndjson"):
+        os.utime(path, (ahead, ahead))
+    settle()
+    answer, _ = look(instance, None)
+    assert isinstance(answer, dg.SensorResult)
 
 
 def test_the_landing_sensor_does_not_repeat_what_init_has_done(instance: dg.DagsterInstance) -> None:
@@ -373,7 +417,7 @@ def test_a_run_of_one_cohort_leaves_the_others_alone(instance: dg.DagsterInstanc
     result = run_cohorts(instance, partition_key="b")
     assert (result.success, by_partition(result), patients()) == (True, {"b"}, {"b": 2})
     told = result.get_asset_materialization_events()[0].materialization.metadata
-    assert (told["files"].value, told["dagster/partition_row_count"].value) == (4, 22 + 2)
+    assert (told["files"].value, told["dagster/partition_row_count"].value) == (4, 24 + 2)
 
 
 def test_a_range_of_cohorts_goes_in_one_run(instance: dg.DagsterInstance) -> None:
@@ -401,6 +445,7 @@ def test_a_run_of_everything_takes_in_every_cohort_and_says_so(instance: dg.Dags
 def test_the_sensor_asks_for_one_run_per_new_or_changed_cohort(instance: dg.DagsterInstance) -> None:
     sensor, lake = COHORT_SENSORS[0], LakeResource()
     land_cohorts(a=1, b=2)
+    settle()
     context = dg.build_sensor_context(instance=instance)
     first = sensor(context, lake=lake)
     assert [r.partition_key for r in first.run_requests] == ["a", "b"]  # type: ignore[union-attr]
@@ -408,6 +453,7 @@ def test_the_sensor_asks_for_one_run_per_new_or_changed_cohort(instance: dg.Dags
     assert isinstance(sensor(later, lake=lake), dg.SkipReason)
     land_cohorts(c=3)
     land("clinical/a/more.ndjson", b'{"resourceType": "Patient", "id": "one-more"}\n')
+    settle()
     again = sensor(dg.build_sensor_context(instance=instance, cursor=first.cursor), lake=lake)  # type: ignore[union-attr]
     assert [r.partition_key for r in again.run_requests] == ["a", "c"]  # type: ignore[union-attr]
     assert again.dynamic_partitions_requests[0].partition_keys == ["a", "c"]  # type: ignore[union-attr, index]

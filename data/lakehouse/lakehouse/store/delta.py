@@ -55,7 +55,7 @@ class DeltaStore(DeltaCare):
         """
         if not self.exists(table):
             try:
-                DeltaTable.create(
+                self._handles[table.path] = DeltaTable.create(
                     self.uri(table),
                     schema=delta_schema(table),
                     mode="ignore",
