@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import traceback
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
@@ -20,6 +21,7 @@ from lakehouse.domains.clinical import sample, transforms
 from lakehouse.domains.clinical.fields import moments, target
 from lakehouse.domains.clinical.sources import SOURCES
 from lakehouse.domains.clinical.tables import SHAPES
+from lakehouse.errors import StorageUnavailable
 from lakehouse.flow import Lake, RefreshReport, ingest, open_lake, refresh
 from lakehouse.settings import Settings
 from lakehouse.verify import conservation_problems, content_hash, key_problems
@@ -263,12 +265,30 @@ def test_a_bundle_within_a_bundle_gives_its_resources(lake: Lake) -> None:
     assert [r["resource_type"] for r in rows(lake, "fhir_index")] == ["Organization", "Patient"]
 
 
-def test_names_of_files_are_not_told(lake: Lake) -> None:
-    lake.landing.put("clinical/a/Ada_Lovelace.json", b"{")
-    report = ingest(lake, c.RAW_FHIR_RESOURCES, SOURCES)
-    assert len(report.refused) == 1
-    assert "Ada" not in f"{report.refused[0].file} {report.refused[0].reason}"
-    assert report.refused[0].file.startswith("clinical/a/")
+@pytest.mark.parametrize("name", ["a/Ada_Lovelace.json", "a/Ada_Lovelace/1.json", "a/Ada/Lovelace.json"])
+def test_names_of_files_are_not_told(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def told() -> str:
+        report = ingest(lake, c.RAW_FHIR_RESOURCES, SOURCES)
+        assert len(report.refused) == 1
+        assert report.refused[0].file.startswith("clinical/a/")
+        return f"{report.refused[0].file} {report.refused[0].reason}"
+
+    lake.landing.put(f"clinical/{name}", b"{")
+    assert "Ada" not in told()
+    lake.landing.put(f"clinical/{name}", b'\xff{"resourceType": "Patient"}')
+    assert "Lovelace" not in (text := told())
+    assert "clinical/a/…: not UTF-8 text" in text
+    assert "Ada" not in str(lake.store.scan(LANDING_REJECTS).select("reason").collect().rows())
+
+    listed = lake.landing.list("clinical")
+    monkeypatch.setattr(type(lake.landing), "list", lambda *_: listed)
+    (tmp_path / "landing" / "clinical" / name).unlink()
+    with pytest.raises(StorageUnavailable, match="list landing again") as caught:
+        ingest(lake, c.RAW_FHIR_RESOURCES, SOURCES)
+    assert "Ada" not in "".join(traceback.format_exception(caught.value))
+    assert "Lovelace" not in str(caught.value)
 
 
 def test_the_sample_cohort_has_the_stated_numbers_and_is_the_same_everywhere(

@@ -19,7 +19,7 @@ from lakehouse.errors import Conflict, SourceError
 from lakehouse.flow.lake import Lake
 from lakehouse.flow.marks import BATCH, ROWS, WATERMARK, file_mark, part_mark, seen_mark
 from lakehouse.flow.step import batch_rows
-from lakehouse.landing import LandedFile, Source, Unexpected
+from lakehouse.landing import LandedFile, Source, Unexpected, shown, unnamed
 from lakehouse.store import Commit, Outcome
 
 _TRIES = 5
@@ -106,12 +106,13 @@ def _ingest(
     refused: dict[str, tuple[LandedFile, str]] = {}
     for source, file, done in _new_files(lake, table, sources, only, report):
         try:
-            for frame in _rows(source, file, done):
-                batch.frames.append((file.fingerprint, frame))
-                done += frame.height
-                if batch.rows >= most:
-                    batch.marks[part_mark(file.fingerprint)] = done
-                    batch = _flush(lake, table, batch, info, report)
+            with unnamed(file, sources):
+                for frame in _rows(source, file, done):
+                    batch.frames.append((file.fingerprint, frame))
+                    done += frame.height
+                    if batch.rows >= most:
+                        batch.marks[part_mark(file.fingerprint)] = done
+                        batch = _flush(lake, table, batch, info, report)
         except SourceError as exc:
             batch.forget(file.fingerprint)
             refused[file.fingerprint] = (file, str(exc))
@@ -145,19 +146,14 @@ def _new_files(
         if seen_mark(file) in familiar:
             report.known += 1
             continue
-        marks = lake.store.marks(table, [file_mark(file.fingerprint), part_mark(file.fingerprint)])
+        with unnamed(file, sources):
+            names = [file_mark(file.fingerprint), part_mark(file.fingerprint)]
+        marks = lake.store.marks(table, names)
         if file_mark(file.fingerprint) in marks or file.fingerprint in taken:
             report.known += 1
             continue
         taken.add(file.fingerprint)
         yield source, file, marks.get(part_mark(file.fingerprint), 0)
-
-
-def shown(file: LandedFile, sources: Sequence[Source]) -> str:
-    """Return the name a file may be told by: where names are of persons, its folders and its fingerprint."""
-    if any(source.folder == file.source and source.names_are_personal for source in sources):
-        return f"{file.name.rpartition('/')[0]}/{file.fingerprint[:12]}"
-    return file.name
 
 
 def _rows(source: Source, file: LandedFile, skip: int) -> Iterator[pl.DataFrame]:

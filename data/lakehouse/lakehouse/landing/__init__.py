@@ -7,6 +7,17 @@ Does not: what a file means (domains/<domain>/sources.py), tables, or when anyth
 from lakehouse.landing.files import LandedFile, Landing
 from lakehouse.landing.roots import landing_of, open_landing
 from lakehouse.landing.source import CHUNK_ROWS, Source
+from lakehouse.landing.telling import shown, unnamed
 from lakehouse.landing.unexpected import Unexpected
 
-__all__ = ["CHUNK_ROWS", "LandedFile", "Landing", "Source", "Unexpected", "landing_of", "open_landing"]
+__all__ = [
+    "CHUNK_ROWS",
+    "LandedFile",
+    "Landing",
+    "Source",
+    "Unexpected",
+    "landing_of",
+    "open_landing",
+    "shown",
+    "unnamed",
+]
