@@ -15,19 +15,11 @@ import lakes
 import pytest
 
 from lakehouse.contracts import Contract
-from lakehouse.domains import contracts, sample_files, sources
-from lakehouse.domains.pipelines import contracts as c
-from lakehouse.domains.pipelines import transforms
+from lakehouse.domains import contracts, sample_files, sources, transform_of
 from lakehouse.flow import Lake, ingest, open_lake, refresh
 from lakehouse.verify import content_hash, verify
 
 NOON = datetime(2026, 1, 10, 12, tzinfo=UTC)
-TRANSFORMS = {
-    c.PIPELINE_EVENTS: transforms.pipeline_events,
-    c.CRAWLER_RESULTS: transforms.crawler_results,
-    c.PIPELINE_METRICS: transforms.pipeline_metrics,
-    c.USER_PROFILES: transforms.user_profiles,
-}
 LATE = (
     b'{"pipeline_id": "late", "event_type": "pipeline.failed", "workspace_id": "w", '
     b'"timestamp": "2026-01-02T03:04:05Z", "raw_data": {"duration_ms": 7}}\n'
@@ -37,16 +29,17 @@ LATE = (
 @contextmanager
 def lake_of(kind: str, folder: Path) -> Iterator[Lake]:
     with lakes.lake_of(kind, folder) as settings:
-        yield dataclasses.replace(open_lake(settings), clock=lambda: NOON, batch_rows=10)
+        yield dataclasses.replace(open_lake(settings), clock=lambda: NOON, batch_rows=20)
 
 
 def run(lake: Lake, *, full: bool = False) -> dict[str, str]:
-    """Every table of the domain, landing to Gold; return the content of each."""
+    """Every table of every domain, landing to Gold; return the content of each."""
     for table in contracts():
         if table.layer == "bronze":
             ingest(lake, table, [s for s in sources() if s.table is table])
-    for table, transform in TRANSFORMS.items():
-        refresh(lake, table, transform, full=full)
+    for table in contracts():
+        if table.layer != "bronze":
+            refresh(lake, table, transform_of(table), full=full)
     return {t.path: content_hash(t, lake.store.scan(t)) for t in contracts()}
 
 
