@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 import narwhals.stable.v2 as nw
 import polars as pl
@@ -21,6 +22,7 @@ from lakehouse.domains.pipelines import transforms
 from lakehouse.errors import DataViolation, StaleWriter, TableNotFound
 from lakehouse.flow import Lake, ingest, open_lake, refresh
 from lakehouse.flow.ingest import report_strays
+from lakehouse.landing import LandedFile
 from lakehouse.settings import Settings
 from lakehouse.store import Commit, DeltaStore
 from lakehouse.verify import content_hash, verify
@@ -295,6 +297,30 @@ def test_two_ingests_at_once_land_every_row_once(tmp_path: Path, monkeypatch: py
     report = ingest(first, c.RAW_PIPELINE_EVENTS, EVENT_SOURCES)
     assert (report.rows, report.known) == (0, 1)
     assert first.store.scan(c.RAW_PIPELINE_EVENTS).collect().height == 2
+
+
+@pytest.mark.parametrize("many", [1, 60])
+def test_an_ingest_while_another_reads_lands_every_row_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
+    """The second lands the very files between the first one's look at the marks and its commit."""
+    first, second = lake_at(tmp_path), lake_at(tmp_path)
+    for number in range(many):
+        land(first, f"{number}.ndjson", event(f"p{number}"))
+    real, raced = LandedFile.open, []
+
+    def overtaken(self: LandedFile) -> BinaryIO:
+        if len(raced) == 2 * many - 1:  # all are known by their bytes, and the last is about to be read
+            raced.append("")
+            ingest(second, c.RAW_PIPELINE_EVENTS, EVENT_SOURCES)
+        raced.append(self.name)
+        return real(self)
+
+    monkeypatch.setattr(LandedFile, "open", overtaken)
+    report = ingest(first, c.RAW_PIPELINE_EVENTS, EVENT_SOURCES)
+    assert "" in raced
+    assert (report.rows, report.known) == (0, many)
+    assert first.store.scan(c.RAW_PIPELINE_EVENTS).collect().height == many
 
 
 # -- properties -------------------------------------------------------------------------------------------

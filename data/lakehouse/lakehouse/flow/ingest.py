@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import polars as pl
 
 from lakehouse.contracts import LANDING_REJECTS, POLARS_TYPES, Contract, Type
-from lakehouse.errors import Conflict, SourceError
+from lakehouse.errors import Conflict, SourceError, Unsupported
 from lakehouse.flow.lake import Lake
 from lakehouse.flow.marks import BATCH, ROWS, WATERMARK, file_mark, part_mark, seen_mark
 from lakehouse.flow.step import batch_rows
@@ -23,6 +24,7 @@ from lakehouse.landing import LandedFile, Source, Unexpected, shown, unnamed
 from lakehouse.store import Commit, Outcome
 
 _TRIES = 5
+_MANY = 50  # files, from which on one reading of the whole log is quicker than a question for each
 
 
 class _Overtaken(Conflict):
@@ -58,6 +60,7 @@ class IngestReport:
 class _Batch:
     """Rows of one coming commit, and what it will say of their files."""
 
+    number: int
     frames: list[tuple[str, pl.DataFrame]] = field(default_factory=list)
     marks: dict[str, int] = field(default_factory=dict)
     files: int = 0
@@ -83,11 +86,13 @@ def ingest(
     Raises StorageUnavailable and Conflict; what was committed by then stays, and a re-run goes on from it.
     A file that cannot be read is refused (quarantine/landing_files) and the others land.
     """
-    for _ in range(_TRIES):
+    fruitless = 0
+    while fruitless < _TRIES:
         report = IngestReport()
         try:
             _ingest(lake, table, sources, only, info or {}, report)
         except _Overtaken:
+            fruitless = 0 if report.batches else fruitless + 1
             continue
         return report
     raise Conflict(f"ingesting into {table}: other runs kept landing batches. Run it again.")
@@ -102,7 +107,9 @@ def _ingest(
     report: IngestReport,
 ) -> None:
     report.version = lake.store.ensure(table)
-    batch, most = _Batch(), batch_rows(lake, table)
+    # Known before any file is looked up: whoever commits from here on is noticed, and the look taken anew.
+    batch = _Batch(number=_last_batch(lake, table) + 1)
+    most = batch_rows(lake, table)
     refused: dict[str, tuple[LandedFile, str]] = {}
     for source, file, done in _new_files(lake, table, sources, only, report):
         try:
@@ -140,7 +147,8 @@ def _new_files(
         for file in lake.landing.list(source.folder)
         if only is None or only(file)
     ]
-    familiar = lake.store.marks(table, [seen_mark(file) for _, file in files])
+    held = _look_up(lake, table, len(files))
+    familiar = held([seen_mark(file) for _, file in files])
     taken: set[str] = set()
     for source, file in files:
         if seen_mark(file) in familiar:
@@ -148,12 +156,23 @@ def _new_files(
             continue
         with unnamed(file, sources):
             names = [file_mark(file.fingerprint), part_mark(file.fingerprint)]
-        marks = lake.store.marks(table, names)
+        marks = held(names)
         if file_mark(file.fingerprint) in marks or file.fingerprint in taken:
             report.known += 1
             continue
         taken.add(file.fingerprint)
         yield source, file, marks.get(part_mark(file.fingerprint), 0)
+
+
+def _look_up(lake: Lake, table: Contract, files: int) -> Callable[[Sequence[str]], Mapping[str, int]]:
+    """Return what tells marks of the table: asked one by one, or for many files read once."""
+    if files < _MANY:
+        return partial(lake.store.marks, table)
+    try:
+        held = lake.store.all_marks(table)
+    except (Unsupported, FileNotFoundError):  # a log of another writer's form, which the library reads
+        return partial(lake.store.marks, table)
+    return lambda names: {name: held[name] for name in names if name in held}
 
 
 def _rows(source: Source, file: LandedFile, skip: int) -> Iterator[pl.DataFrame]:
@@ -173,8 +192,8 @@ def _rows(source: Source, file: LandedFile, skip: int) -> Iterator[pl.DataFrame]
 def _flush(
     lake: Lake, table: Contract, batch: _Batch, info: Mapping[str, str], report: IngestReport
 ) -> _Batch:
-    """Commit the batch under the next number. Raises _Overtaken when another run took that number."""
-    number = lake.store.marks(table, [BATCH]).get(BATCH, 0) + 1
+    """Commit the batch under its number and return the next. Raises _Overtaken when another run took it."""
+    number = batch.number
 
     def marks(outcome: Outcome, before: Mapping[str, int]) -> dict[str, int]:
         if before.get(BATCH, 0) + 1 != number:
@@ -195,7 +214,11 @@ def _flush(
     report.rows += result.outcome.inserted
     report.batches += 1
     report.version = result.version
-    return _Batch()
+    return _Batch(number=number + 1 if result.outcome.inserted else number)
+
+
+def _last_batch(lake: Lake, table: Contract) -> int:
+    return lake.store.marks(table, [BATCH]).get(BATCH, 0)
 
 
 def _no_rows(table: Contract) -> pl.DataFrame:
