@@ -244,6 +244,10 @@ def as_text(result: dict[str, Any]) -> str:
         f"  Bronze to Silver: {silver['mb_per_second']:.0f} MB/s (goal 60), "
         f"{floor['seconds'] / silver['seconds']:.2f} of floor 2 (goal 0.6)"
     )
+    whole = ways["bronze"]["seconds"] + silver["seconds"]
+    lines.append(
+        f"  landing to Silver: {result['megabytes'] / whole:.0f} MB/s, {floor['seconds'] / whole:.2f} of floor 2"
+    )
     one = result["cohorts"]
     lines.append(
         f"  one cohort ({one['megabytes']:.1f} MB) more than {one['cohorts']}, a run each: "
