@@ -246,7 +246,8 @@ def as_text(result: dict[str, Any]) -> str:
     )
     whole = ways["bronze"]["seconds"] + silver["seconds"]
     lines.append(
-        f"  landing to Silver: {result['megabytes'] / whole:.0f} MB/s, {floor['seconds'] / whole:.2f} of floor 2"
+        f"  landing to Silver: {result['megabytes'] / whole:.0f} MB/s, "
+        f"{floor['seconds'] / whole:.2f} of floor 2"
     )
     one = result["cohorts"]
     lines.append(

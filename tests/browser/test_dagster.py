@@ -105,7 +105,10 @@ def test_one_resource_table_feeds_the_clinical_tables(page: Page, stack: Stack, 
         left_edge(page, n) for n in ("raw_fhir_resources", "patient", "encounter_summary")
     )
     assert bronze < silver < gold
-    shot(page, "clinical-lineage", x=560, y=180, width=1400, height=2080)
+    page.set_viewport_size({"width": 1500, "height": 1700})  # from afar, where names are all there is
+    page.reload()
+    expect(page.locator("foreignObject").filter(has_text=re.compile("^imaging_study$"))).to_be_visible()
+    shot(page, "clinical-lineage", x=560, y=190, width=910, height=1360)
 
 
 def test_an_asset_says_what_a_row_is_and_what_each_column_means(page: Page, stack: Stack, shot: Shot) -> None:
