@@ -267,7 +267,7 @@ def cohort_sensor(cohorts: Cohorts, job: Any, covers: Callable[..., bool | None]
         seen = covers(context.instance, [file for name in changed for file in landed[name]])
         if seen is None:
             return dg.SkipReason("a run of everything is going on; looking again after it")
-        if seen:
+        if seen and cursor is None:  # later on, a time before that run may be that of a copy: it is asked for
             context.update_cursor(json.dumps(now))
             return dg.SkipReason("a finished run has seen these files")
         if not waited and any(settling(landed[name]) for name in changed):

@@ -461,6 +461,21 @@ def test_the_sensor_asks_for_one_run_per_new_or_changed_cohort(instance: dg.Dags
     assert everything.run_requests  # type: ignore[union-attr]  # landing was never looked at
 
 
+def test_a_cohort_of_old_files_is_asked_for_after_a_run_of_everything(instance: dg.DagsterInstance) -> None:
+    """As `rsync -a` and `cp -p` bring them: with times from before that run."""
+    sensor = COHORT_SENSORS[0]
+    land_cohorts(a=1)
+    settle()
+    assert run(instance).success
+    first, cursor = look(instance, None, sensor)
+    assert "a finished run has seen these files" in str(first.skip_message)  # type: ignore[attr-defined]
+    land_cohorts(b=2)
+    settle()
+    second, _ = look(instance, cursor, sensor)
+    assert isinstance(second, dg.SensorResult)
+    assert [r.partition_key for r in second.run_requests or []] == ["b"]
+
+
 def test_a_table_that_fails_does_not_keep_the_others_from_being_written(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
