@@ -115,8 +115,9 @@ class Stack:
         extra = sorted({one.service for one in before if one.running} - wanted)
         if extra:
             self.compose.run("rm", "--stop", "--force", *extra, profile="*")
+        recovering = any(one.running for one in before) and services_down(self.config, before)
         done = self._up()
-        if not done.ok and any(one.running for one in before) and services_down(self.config, before):
+        if not done.ok and recovering:
             # Compose gives up on a container that is ill, or falls ill, for want of one that was down; what
             # it lacks may only now come back.
             self._wait_well(RECOVERY_SECONDS)
@@ -124,6 +125,9 @@ class Stack:
         if not done.ok:
             raise explain("up", done.text, self.compose)
         down = services_down(self.config, self.compose.containers())
+        if down and recovering:  # a check that began while something was away may end after Compose's look
+            self._wait_well(RECOVERY_SECONDS)
+            down = services_down(self.config, self.compose.containers())
         if down:
             raise explain("up", f"{done.text}\nnot well after up: {', '.join(down)}", self.compose)
         phase.note = f"{len(wanted)} services"
