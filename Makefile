@@ -3,7 +3,7 @@
 PYTHON ?= python3
 ODP := $(PYTHON) ops/scripts/odp.py
 .DEFAULT_GOAL := help
-.PHONY: help start stop restart status logs ps init-data-layers verify-data-layers odp seed dagster-ui minio-console \
+.PHONY: help start stop restart status logs ps init-data-layers verify-data-layers odp seed prune dagster-ui minio-console \
 	credentials shell clean nuke doctor lint test test-guarantees bench
 
 help: ## List the verbs
@@ -30,7 +30,7 @@ ps: ## Show the containers
 init-data-layers: ## Land new files of landing/ and bring every layer up to date [ARGS=...]
 	@ops/scripts/init-data-layers.sh $(ARGS)
 
-verify-data-layers: ## Read the lake and say whether it is complete and sound [ARGS=--json]
+verify-data-layers: ## Read the lake and say whether it is complete and sound [ARGS="--json --deep"]
 	@ops/scripts/verify-data-layers.sh $(ARGS)
 
 odp: ## Look into the lake and take care of it: tables, head, history, restore, … [ARGS=--help]
@@ -38,6 +38,9 @@ odp: ## Look into the lake and take care of it: tables, head, history, restore, 
 
 seed: ## Put the sample files into landing [ARGS=...]
 	@$(ODP) seed $(ARGS)
+
+prune: ## Remove old runs from Dagster, with events and logs [ARGS=--days 7 --runs 100]
+	@$(ODP) prune $(ARGS)
 
 dagster-ui: ## Print and open the address of Dagster
 	@$(ODP) dagster-ui
@@ -57,13 +60,13 @@ clean: ## Remove containers and networks; volumes, .env, .data and landing/ stay
 nuke: ## Remove all data as well; asks for the project's name [FORCE=1]
 	@$(ODP) nuke --force "$(FORCE)"
 
-doctor: ## Check this machine: Docker, ports, memory, disk, .env [PROFILE=name]
+doctor: ## Check this machine: Docker, ports, memory, disk, .env, sizes [PROFILE=name]
 	@$(ODP) doctor --profile "$(PROFILE)"
 
 lint: ## Run all linters [ARGS=names]
 	@$(ODP) lint $(ARGS)
 
-test: ## Run every test that needs no container [ARGS=pytest arguments]
+test: ## Run every quick test that needs no container [ARGS=pytest arguments]
 	@$(ODP) test $(ARGS)
 
 test-guarantees: ## Try hard to lose, double or change a row, on every kind of lake [ARGS=--quick]

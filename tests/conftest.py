@@ -1,4 +1,4 @@
-"""Fixtures that several test files need: the scripts on the path, a bare checkout, a docker that only acts.
+"""Fixtures that several test files need: a bare checkout, a docker that only acts.
 
 Fixtures of one subject stand in its own file or folder.
 """
@@ -12,15 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from checkouts import ROOT, copy_checkout
+from checkouts import copy_checkout
 
-sys.path.insert(0, str(ROOT / "ops" / "scripts"))
+FOLDERS = ("ops/scripts", "ops/local", "data/dagster_client")  # the last two: what the scripts share
 
 
 @pytest.fixture
 def mini(tmp_path: Path) -> Path:
     """A checkout of the scripts alone: enough for every verb that must not need more."""
-    return copy_checkout(tmp_path / "mini", "Makefile", "ops/scripts", ".env.example")
+    return copy_checkout(tmp_path / "mini", "Makefile", *FOLDERS, ".env.example")
 
 
 @pytest.fixture

@@ -22,15 +22,15 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from checkouts import ROOT, free_ports, wait_until
 
 from lakehouse.contracts import LAYERS
-from lakehouse.s3 import s3_client
 from lakehouse.settings import Settings
+from lakehouse.storage.s3 import s3_client
 
 KINDS = ("folder", "s3", "ducklake", "ducklake-s3")
 BUCKETS = ("landing", *LAYERS)
@@ -105,8 +105,19 @@ def _make_buckets(endpoint: str) -> bool:
     return True
 
 
-def with_catalog(settings: Settings) -> Settings:
-    """Return `settings` with a DuckLake catalog of its own: a new, empty database."""
+@dataclass(frozen=True)
+class Database:
+    """A new, empty database, and how to reach it."""
+
+    host: str
+    port: int
+    name: str
+    user: str
+    password: str | None
+
+
+def database() -> Database:
+    """Return a database of its own, on this machine's Postgres."""
     import psycopg
 
     if (dsn := os.environ.get(DSN) or _cluster()) is None:
@@ -115,15 +126,21 @@ def with_catalog(settings: Settings) -> Settings:
     with psycopg.connect(dsn, autocommit=True) as db:
         db.execute(f'CREATE DATABASE "{name}"')  # type: ignore[arg-type]
         info = db.info
-        return replace(
-            settings,
-            lake_format="ducklake",
-            ducklake_pg_host=info.host,
-            ducklake_pg_port=info.port,
-            ducklake_pg_db=name,
-            ducklake_pg_user=info.user,
-            ducklake_pg_password=info.password or None,
-        )
+        return Database(info.host, info.port, name, info.user, info.password or None)
+
+
+def with_catalog(settings: Settings) -> Settings:
+    """Return `settings` with a DuckLake catalog of its own."""
+    made = database()
+    return replace(
+        settings,
+        lake_format="ducklake",
+        ducklake_pg_host=made.host,
+        ducklake_pg_port=made.port,
+        ducklake_pg_db=made.name,
+        ducklake_pg_user=made.user,
+        ducklake_pg_password=made.password,
+    )
 
 
 def postgres_binaries() -> Path | None:

@@ -33,9 +33,8 @@ EXCEPTIONS = {
 }
 # Files that name the words in order to refuse them.
 REFUSING = {
-    "ops/scripts/odpctl/dotenv.py",
-    "data/lakehouse/lakehouse/provision/secret_files.py",
-    "data/lakehouse/tests/test_provision.py",
+    "ops/local/envfile.py",
+    "tests/test_secret_files.py",
     "tests/test_scripts_env.py",
     "tests/test_compose_config.py",
 }

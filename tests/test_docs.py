@@ -85,11 +85,21 @@ def test_every_verb_is_in_the_makefile(page: Path) -> None:
     assert named - verbs == set()
 
 
+# Where the texts that a page quotes may come from.
+SOURCES = (
+    "ops/scripts",
+    "ops/local",
+    "data/lakehouse/lakehouse",
+    "data/dagster/orchestration",
+    "data/dagster_client/dagster_client",
+)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=ids)
 def test_every_error_text_stands_in_the_source(page: Path) -> None:
     source = "\n".join(
         path.read_text(encoding="utf-8")
-        for folder in ("ops/scripts", "data/lakehouse/lakehouse", "data/dagster/orchestration")
+        for folder in SOURCES
         for path in sorted((ROOT / folder).rglob("*.py"))
     )
     parts = [part for text in error_texts(page) for part in re.split(r"…|: ", text) if part.strip()]
@@ -151,6 +161,7 @@ def without_docker(tmp_path: Path) -> Iterator[tuple[Path, dict[str, str]]]:
     subprocess.run(["make", "nuke", "FORCE=1"], cwd=checkout, env=env, capture_output=True, check=False)
 
 
+@pytest.mark.slow
 @pytest.mark.embedded
 @pytest.mark.timeout(900)
 def test_commands_do_and_print_what_the_pages_say(without_docker: tuple[Path, dict[str, str]]) -> None:

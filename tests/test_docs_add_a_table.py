@@ -17,7 +17,7 @@ import pytest
 from checkouts import ROOT, clean_env, copy_checkout, free_ports
 from docs_blocks import Block, Typed, mismatch, steps
 
-pytestmark = [pytest.mark.embedded, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.embedded, pytest.mark.timeout(900)]
 
 PAGE = ROOT / "docs" / "operations" / "add-a-table.md"
 STARTS = "make start"

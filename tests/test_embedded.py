@@ -103,6 +103,7 @@ def test_second_start_is_a_quick_no_op(platform: Embedded) -> None:
     assert time.monotonic() - begin < 5
 
 
+@pytest.mark.slow
 def test_two_checkouts_give_equal_content_and_do_not_meet(
     platform: Embedded, tmp_path_factory: pytest.TempPathFactory, ports: list[int]
 ) -> None:
@@ -122,6 +123,7 @@ def test_two_checkouts_give_equal_content_and_do_not_meet(
         second.make("nuke", "FORCE=1")
 
 
+@pytest.mark.slow
 def test_init_again_changes_no_content(platform: Embedded) -> None:
     before = platform.hashes()
     done = platform.make("init-data-layers")
@@ -129,6 +131,7 @@ def test_init_again_changes_no_content(platform: Embedded) -> None:
     assert platform.hashes() == before
 
 
+@pytest.mark.slow
 def test_a_replayed_file_changes_no_silver_and_no_gold(platform: Embedded) -> None:
     before = platform.hashes()
     [sample] = (platform.dir / "landing" / "pipeline_events").glob("sample.*")
@@ -139,6 +142,7 @@ def test_a_replayed_file_changes_no_silver_and_no_gold(platform: Embedded) -> No
     assert {name: after[name] for name in SIX[2:]} == {name: before[name] for name in SIX[2:]}
 
 
+@pytest.mark.slow
 def test_a_file_of_unknown_shape_is_reported_and_kept(platform: Embedded) -> None:
     strange = platform.dir / "landing" / "pipeline_events" / "strange.bin"
     strange.write_bytes(b"\x00\x01 no shape that anybody declared")
@@ -154,6 +158,7 @@ def test_a_file_of_unknown_shape_is_reported_and_kept(platform: Embedded) -> Non
         strange.unlink()
 
 
+@pytest.mark.slow
 def test_a_lake_damaged_behind_its_back_fails_verify(platform: Embedded) -> None:
     assert platform.make("stop").returncode == 0  # a run that a sensor asks for would mend it
     table = platform.dir / ".data" / "lake" / "gold" / "user_profiles"
@@ -169,6 +174,7 @@ def test_a_lake_damaged_behind_its_back_fails_verify(platform: Embedded) -> None
     assert platform.make("start", "PROFILE=embedded").returncode == 0
 
 
+@pytest.mark.slow
 def test_stop_ends_the_ui_and_a_later_start_finds_the_lake(platform: Embedded) -> None:
     before = platform.hashes()
     done = platform.make("stop")

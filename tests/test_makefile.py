@@ -23,6 +23,7 @@ PROMISED = [
     "verify-data-layers",
     "odp",
     "seed",
+    "prune",
     "dagster-ui",
     "minio-console",
     "credentials",

@@ -176,7 +176,8 @@ def test_only_the_very_process_is_ended_with_all_its_children(tmp_path: Path) ->
     assert read_pid(tmp_path / "pid") == leader.pid
     wait_until("the child runs sleep", lambda: command_line(child) == "sleep 600", 5)
     assert end_group(tmp_path / "pid", patience=8)
-    assert leader.wait() == -signal.SIGTERM
+    # On a busy machine SIGTERM may take longer than its share of the patience.
+    assert leader.wait() in {-signal.SIGTERM, -signal.SIGKILL}
     wait_until("the child is gone", lambda: not started_at(child), 5)
     assert not (tmp_path / "pid").exists()
 
@@ -209,3 +210,16 @@ def test_a_reader_that_goes_away_leaves_no_traceback() -> None:
         cwd=ROOT, env=clean_env(), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert "Traceback" not in done.stderr
+
+
+def test_logs_and_state_are_for_their_user_alone(tmp_path: Path) -> None:
+    """Whatever of .data is made first: a log, a lock, or the state."""
+    program = (
+        "import sys; from pathlib import Path; from odpctl.process import Journal;"
+        "journal = Journal(Path(sys.argv[1]) / '.data' / 'logs');"
+        "journal.add('x', 'y'); journal.keep('start')"
+    )
+    env = {"PYTHONPATH": str(ROOT / "ops" / "scripts")}
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, umask=0o022, env=env)
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.rglob("*") if path.is_dir()} == {0o700}
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.rglob("*") if path.is_file()} == {0o600}

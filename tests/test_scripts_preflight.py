@@ -7,17 +7,28 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from checkouts import free_ports
 
+from dagster_client import answers
+from lakehouse.errors import SettingsError
+from lakehouse.storage.paths import refuse_path
 from odpctl import host, preflight
 from odpctl.checkout import Checkout
+from odpctl.compose import Compose
+from odpctl.data import Lake
+from odpctl.dev import Dev
+from odpctl.embedded import Embedded
 from odpctl.engine import Engine, numbers, probe
 from odpctl.errors import NOT_READY, REFUSED, Failure
-from odpctl.start import choose
+from odpctl.start import Start, choose
+from odpctl.terminal import Terminal
+from odpctl.venv import Venv
 
 GOOD = """case "$*" in
   "version --format {{json .Server}}") echo '{"Version":"ENGINE"}' ;;
@@ -196,3 +207,88 @@ def test_old_python_is_refused_in_one_line(mini: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("error: Python 9.9 or newer is needed, and ")
     assert shutil.which("absent3.13") is None
+
+
+@pytest.mark.parametrize("name", ["[a]", "a|b", "a\\b", "a%20b", "a#b", "a?b", "a=b", "a^b", "a:b", "a\tb"])
+def test_a_checkout_where_no_table_can_lie_is_refused_before_anything_is_written(
+    name: str, tmp_path: Path, no_docker: Path
+) -> None:
+    checkout = Checkout(tmp_path / name, {})
+    with pytest.raises(Failure, match="in a path does not work") as caught:
+        preflight.refuse(preflight.check(checkout, "embedded", probe()), "embedded")
+    assert caught.value.exit_code == REFUSED
+    with pytest.raises(Failure, match="in a path does not work"):
+        Start(checkout, Terminal()).run("embedded")
+    assert not checkout.root.exists()
+    if name != "a:b":  # a lake of its own may lie there
+        with pytest.raises(SettingsError):
+            refuse_path(str(checkout.root))
+
+
+@pytest.mark.parametrize("name", ["a b", "ümläut", "50% off", "a{b}", "a'b", "$HOME", "日本"])
+def test_a_checkout_in_any_other_folder_passes(name: str, tmp_path: Path) -> None:
+    assert preflight.place(Checkout(tmp_path / name, {})).level == "ok"
+    refuse_path(str(tmp_path / name))
+
+
+def test_a_user_without_home_and_name_is_no_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(_: int) -> None:
+        raise KeyError("uid not found")
+
+    monkeypatch.setattr(host.pwd, "getpwuid", nobody)
+    assert host.home({}) is None
+    assert host.home({"HOME": "/x"}) == Path("/x")
+    assert Venv(Checkout(tmp_path, {}))._cache() == tmp_path / ".tools" / "cache"
+    assert Venv(Checkout(tmp_path, {"UV_CACHE_DIR": "/c"}))._cache() == Path("/c")
+
+
+def test_the_dagster_of_another_checkout_is_not_ours(tmp_path: Path) -> None:
+    """Somebody's Dagster answers on our port: it is ours only if a process that we started holds it."""
+    with DagsterLike() as port:
+        checkout = Checkout(tmp_path, {"DAGSTER_PORT": str(port)})
+        embedded = Embedded(checkout)
+        assert answers(f"http://127.0.0.1:{port}")
+        assert not embedded.ui_answers()
+        checkout.ui_pid.parent.mkdir()
+        for noted, ours in (("", False), ("1 5", False), (f"{os.getpgid(0)} 5", True)):
+            checkout.ui_pid.write_text(noted)
+            assert embedded.ui_answers() is ours
+
+
+class DagsterLike:
+    """A server that answers as Dagster does."""
+
+    def __enter__(self) -> int:
+        class Answer(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(b'{"dagster_version": "1"}')
+
+            def log_message(self, *_: object) -> None:
+                return
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return self.server.server_address[1]
+
+    def __exit__(self, *_: object) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def test_other_bytes_of_the_same_size_and_time_wait_in_landing(tmp_path: Path) -> None:
+    checkout = Checkout(tmp_path, {})
+    path = checkout.landing / "s" / "a"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"1")
+    os.utime(path, (1, 1))
+    lake = Lake(checkout, Compose(checkout), Embedded(checkout), Dev(checkout, Venv(checkout)), "embedded")
+    for noted in (checkout.dropped(), {"s/a": checkout.dropped()["s/a"][:2]}):  # as now, and as before
+        checkout.state.put(landing=noted)
+        assert lake.waiting() == []
+    checkout.state.put(landing=checkout.dropped())
+    path.with_name("b").write_bytes(b"2")
+    os.utime(path.with_name("b"), (1, 1))
+    path.with_name("b").replace(path)
+    assert lake.waiting() == ["s/a"]

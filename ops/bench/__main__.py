@@ -1,7 +1,7 @@
 """`make bench`: every figure of one machine, each beside what it is judged against, in one run.
 
 make bench                       everything this machine can do
-make bench ARGS="pipeline init"  some parts: pipeline, increment, clinical, init, stack
+make bench ARGS="pipeline init"  some parts: pipeline, increment, cost, clinical, init, stack
 make bench ARGS="--json"
 """
 
@@ -17,12 +17,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import clinical
+import cost
 import increment
 import init
 import pipeline
 import stack
 
-PARTS = ("pipeline", "increment", "clinical", "init", "stack")
+PARTS = ("pipeline", "increment", "cost", "clinical", "init", "stack")
 
 
 def main() -> int:
@@ -46,6 +47,9 @@ def main() -> int:
     if "increment" in chosen:
         results["increment"] = increment.measure(increment.ROWS)
         say("\n" + increment.as_text(results["increment"]))
+    if "cost" in chosen:
+        results["cost"] = cost.measure()
+        say("\n" + cost.as_text(results["cost"]))
     if "clinical" in chosen:
         results["clinical"] = clinical.measure(clinical.MEGABYTES, clinical.COHORTS)
         say("\n" + clinical.as_text(results["clinical"]))

@@ -28,6 +28,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 MEGABYTES = 500
 COHORTS = 20
+_VIEW_MEGABYTES = 50
 _UUID = re.compile(rb"\b([0-9a-f]{8})(?=-[0-9a-f]{4}-[0-9a-f]{4}-)")
 
 
@@ -57,10 +58,11 @@ def measure(megabytes: int, cohorts: int) -> dict[str, Any]:
         ways = {way: _run(way, root) for way in ("orjson", "columns", "bronze", "silver")}
         for told in ways.values():
             told["mb_per_second"] = size / told["seconds"]
+        views = _run("views", root)
     with tempfile.TemporaryDirectory(prefix="odp-bench-") as folder:
         root = Path(folder)
         spread = _run("cohorts", root, str(cohorts))
-    return {"megabytes": size, "source": _source()[0], "ways": ways, "cohorts": spread}
+    return {"megabytes": size, "source": _source()[0], "ways": ways, "cohorts": spread, "views": views}
 
 
 def _run(way: str, root: Path, *more: str) -> dict[str, Any]:
@@ -125,7 +127,7 @@ def _columns(root: Path) -> dict[str, Any]:
     import polars as pl
 
     from lakehouse.domains.clinical import decoding, reading
-    from lakehouse.domains.clinical.tables import SHAPES
+    from lakehouse.domains.clinical.resources import SHAPES
     from lakehouse.landing import open_landing
 
     kinds = {resource: name for name, (resource, _, _) in SHAPES.items()}
@@ -147,7 +149,7 @@ def _columns(root: Path) -> dict[str, Any]:
 
 
 def _lake(root: Path) -> Any:
-    from lakehouse.flow import open_lake
+    from lakehouse.pipeline import open_lake
 
     return open_lake(_settings(root))
 
@@ -161,7 +163,7 @@ def _settings(root: Path) -> Any:
 def _bronze(root: Path) -> dict[str, Any]:
     from lakehouse.domains.clinical import contracts as c
     from lakehouse.domains.clinical.sources import SOURCES
-    from lakehouse.flow import ingest
+    from lakehouse.pipeline import ingest
 
     begin = time.perf_counter()
     report = ingest(_lake(root), c.RAW_FHIR_RESOURCES, SOURCES)
@@ -177,15 +179,15 @@ def _silver(root: Path) -> dict[str, Any]:
 def _refresh(settings: Any, *layers: str) -> int:
     from lakehouse.domains.clinical import contracts as c
     from lakehouse.domains.clinical import transforms
-    from lakehouse.flow import open_lake, refresh
-    from lakehouse.flow.together import together
+    from lakehouse.pipeline import open_lake, refresh
+    from lakehouse.pipeline.together import together
 
     def one(own: Any, table: Any) -> int:
         return refresh(own, table, getattr(transforms, table.name)).written
 
     written = 0
     for layer in layers:
-        tables = [table for table in c.TABLES if table.layer == layer]
+        tables = [table for table in c.CONTRACTS if table.layer == layer]
         for done in together(tables, one, open_=lambda: open_lake(settings)):
             if isinstance(done, Exception):
                 raise done
@@ -197,7 +199,7 @@ def _cohorts(root: Path, count: int) -> dict[str, Any]:
     """Bring in cohorts as they come, a run each: Bronze, Silver and Gold. Then one more."""
     from lakehouse.domains.clinical import contracts as c
     from lakehouse.domains.clinical.sources import SOURCES
-    from lakehouse.flow import ingest
+    from lakehouse.pipeline import ingest
 
     name, files = _source()
     chosen = dict(list(files.items())[:12]) if name == "SMART sample" else files
@@ -214,12 +216,102 @@ def _cohorts(root: Path, count: int) -> dict[str, Any]:
     return {"cohorts": count, "megabytes": megabytes, "share": share, "one_more": more, "ratio": more / share}
 
 
+def _view_columns(*columns: tuple[str, str, str]) -> list[dict[str, str]]:
+    return [{"name": name, "path": path, "type": type_} for name, path, type_ in columns]
+
+
+_VIEWS: tuple[dict[str, Any], ...] = (
+    {
+        "resource": "Observation",
+        "where": [{"path": "status = 'final'"}],
+        "select": [
+            {
+                "column": _view_columns(
+                    ("key", "getResourceKey()", "string"),
+                    ("patient", "subject.getReferenceKey(Patient)", "string"),
+                    ("code", "code.coding.where(system = 'http://loinc.org').code.first()", "code"),
+                    ("display", "code.coding.display.first()", "string"),
+                    ("at", "effective.ofType(dateTime)", "dateTime"),
+                    ("value", "value.ofType(Quantity).value", "decimal"),
+                    ("unit", "value.ofType(Quantity).unit", "string"),
+                )
+            },
+            {
+                "forEachOrNull": "component",
+                "column": _view_columns(
+                    ("part", "code.coding.code.first()", "code"),
+                    ("part_value", "value.ofType(Quantity).value", "decimal"),
+                ),
+            },
+        ],
+    },
+    {
+        "resource": "Encounter",
+        "select": [
+            {
+                "column": _view_columns(
+                    ("id", "id", "id"),
+                    ("begin", "period.start", "dateTime"),
+                    ("end", "period.end", "dateTime"),
+                    ("in_order", "period.start <= period.end", "boolean"),
+                )
+            },
+            {"forEach": "type.coding", "column": _view_columns(("code", "code", "code"))},
+        ],
+    },
+    {
+        "resource": "Patient",
+        "select": [
+            {
+                "column": _view_columns(
+                    ("id", "id", "id"), ("gender", "gender", "code"), ("born", "birthDate", "date")
+                )
+            },
+            {"forEach": "name", "column": _view_columns(("given", "given.join(' ')", "string"))},
+        ],
+    },
+)
+
+
+def _views(root: Path) -> dict[str, Any]:
+    """Parse the lines that bulk exports of three types have, and run a view over each, in one thread."""
+    import orjson
+
+    from lakehouse.domains.clinical.views import run_view
+    from lakehouse.landing import open_landing
+
+    lines = _lines_of(
+        {view["resource"] for view in _VIEWS}, open_landing(str(root / "landing")).list("clinical")
+    )
+    begin, rows = time.perf_counter(), 0
+    for view in _VIEWS:
+        rows += run_view(view, (orjson.loads(line) for line in lines[view["resource"]])).height
+    size = sum(len(line) for found in lines.values() for line in found)
+    return {"seconds": time.perf_counter() - begin, "rows": rows, "megabytes": size / 1e6}
+
+
+def _lines_of(kinds: set[str], files: Any) -> dict[str, list[bytes]]:
+    from lakehouse.domains.clinical import reading
+
+    found: dict[str, list[bytes]] = {kind: [] for kind in kinds}
+    size = 0
+    for frame in (frame for file in files for frame in reading.read(file)):
+        for kind, text in frame.select("resource_type", "resource").iter_rows():
+            if kind in kinds:
+                found[kind].append(text.encode())
+                size += len(text)
+        if size > _VIEW_MEGABYTES * 1_000_000:
+            break
+    return found
+
+
 WAYS: dict[str, Any] = {
     "orjson": _orjson,
     "columns": _columns,
     "bronze": _bronze,
     "silver": _silver,
     "cohorts": _cohorts,
+    "views": _views,
 }
 
 
@@ -248,6 +340,11 @@ def as_text(result: dict[str, Any]) -> str:
     lines.append(
         f"  landing to Silver: {result['megabytes'] / whole:.0f} MB/s, "
         f"{floor['seconds'] / whole:.2f} of floor 2"
+    )
+    views = result["views"]
+    lines.append(
+        f"  SQL on FHIR views over {views['megabytes']:.0f} MB of NDJSON: "
+        f"{views['megabytes'] / views['seconds']:.0f} MB/s (goal 5)"
     )
     one = result["cohorts"]
     lines.append(

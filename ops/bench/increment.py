@@ -50,7 +50,7 @@ def _measure(root: Path, rows: int) -> dict[str, Any]:
     from lakehouse.domains.pipelines import contracts as c
     from lakehouse.domains.pipelines import transforms
     from lakehouse.domains.pipelines.sources import SOURCES
-    from lakehouse.flow import ingest, open_lake, refresh
+    from lakehouse.pipeline import ingest, open_lake, refresh
     from lakehouse.settings import Settings
     from lakehouse.verify import content_hash
 
@@ -95,7 +95,7 @@ def _measure(root: Path, rows: int) -> dict[str, Any]:
 
 def _cost(store: Any, table: Any, do: Callable[[], Any]) -> dict[str, float]:
     """Return seconds, and the rows and bytes of the data files that the table's commits brought."""
-    from lakehouse.store.delta_log import read_commit
+    from lakehouse.store.delta.log import read_commit
 
     before = store.snapshot(table).version if store.exists(table) else -1
     started = time.monotonic()

@@ -66,7 +66,7 @@ def cli(folder: str, env: dict[str, str]) -> None:
 
 
 def _sample(landing: Path) -> None:
-    from lakehouse.domains import sample_files
+    from lakehouse.registry import sample_files
 
     for name, body in sample_files().items():
         (landing / name).parent.mkdir(parents=True, exist_ok=True)

@@ -98,7 +98,7 @@ def platform(file: Path, lake: Path):
     from lakehouse.domains.pipelines import contracts as c
     from lakehouse.domains.pipelines import transforms
     from lakehouse.domains.pipelines.sources import SOURCES
-    from lakehouse.flow import ingest, open_lake, refresh
+    from lakehouse.pipeline import ingest, open_lake, refresh
     from lakehouse.settings import Settings
 
     def run() -> tuple[dict[str, float], dict[str, int]]:

@@ -10,7 +10,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import click
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "operations" / "odp.md"
 
@@ -25,28 +30,30 @@ back to a run, and maintains. `make odp ARGS="tables"` runs it where the lake is
 
 Personal data is masked; `--reveal-pii` shows it. `--json` prints one JSON document: a list with one object
 per row of the table that people see (`verify` prints that of `make verify-data-layers ARGS=--json`).
+On a terminal a table fits its width; a pipe or a file gets one plain line per row, however long. Control
+characters are printed as escapes (`\\x1b`).
 """
 
 
 def page() -> str:
     """Return the page."""
     os.environ["COLUMNS"] = "100"
+    import click
+
     from lakehouse.cli.main import parser
 
-    parts = [HEAD, f"```text\n{parser().format_help()}```\n"]
-    for name, command in _commands(parser()):
-        parts.append(f"\n## odp {name}\n\n```text\n{command.format_help()}```\n")
-    return "\n".join(parts[:2]) + "".join(parts[2:])
+    top = click.Context(parser(), info_name="odp", **parser().context_settings)
+    parts = [f"{HEAD}\n```text\n{top.get_help()}\n```\n"]
+    for command in _commands(top):
+        parts.append(f"\n## {command.command_path}\n\n```text\n{command.get_help()}\n```\n")
+    return "".join(parts)
 
 
-def _commands(parser: argparse.ArgumentParser, above: str = "") -> list[tuple[str, argparse.ArgumentParser]]:
-    found = []
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            for name, command in action.choices.items():
-                below = _commands(command, f"{above}{name} ")
-                found += below or [(f"{above}{name}", command)]
-    return found
+def _commands(above: click.Context) -> Iterator[click.Context]:
+    """Yield a context for each command below a group, those of the groups in it included."""
+    for name, command in above.command.commands.items():
+        context = type(above)(command, parent=above, info_name=name)
+        yield from _commands(context) if hasattr(command, "commands") else [context]
 
 
 def main() -> int:

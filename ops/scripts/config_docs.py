@@ -8,15 +8,15 @@ Belongs here: the page's frame and its tables. Does not: what a variable means; 
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from odpctl.dotenv import assignment
+
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / ".env.example"
 PAGE = ROOT / "docs" / "operations" / "configuration.md"
-VARIABLE = re.compile(r"([A-Z][A-Z0-9_]*)=(.*)")
 
 HEAD = """\
 <!-- Generated from .env.example by ops/scripts/config_docs.py: change that file, then run it. -->
@@ -60,8 +60,8 @@ def parse(text: str) -> dict[str, list[Variable]]:
             group, comment = line.removeprefix("## "), ""
         elif line.startswith("# "):
             comment = f"{comment} {line.removeprefix('# ')}".strip()
-        elif match := VARIABLE.fullmatch(line):
-            name, default = match.groups()
+        elif found := assignment(line):
+            name, default = found
             if not group or not comment or name in seen:
                 raise ValueError(
                     f".env.example: {name} has no group, no comment above it, or stands there twice"

@@ -26,7 +26,7 @@ file per table for a row as JSON, and `*.landing.json` for a record that may be 
 def files() -> dict[Path, str]:
     """Return every generated file with its text."""
     from lakehouse.contracts.schema import dictionary, json_schema, landing_schema
-    from lakehouse.domains import contracts
+    from lakehouse.registry import contracts
 
     made = {DOCS / "data-dictionary.md": HEAD + dictionary(contracts())}
     for table in contracts():

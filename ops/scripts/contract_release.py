@@ -19,7 +19,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="record nothing")
     only_check = parser.parse_args().check
     from lakehouse.contracts.release import drifts, record
-    from lakehouse.domains import contracts
+    from lakehouse.registry import contracts
 
     told = drifts(contracts())
     for line in told:

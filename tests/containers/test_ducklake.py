@@ -12,7 +12,7 @@ from stacks import Stack
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(900)]
 
-_FORMAT = "from lakehouse.flow import open_lake; print(type(open_lake().store).__name__)"
+_FORMAT = "from lakehouse.pipeline import open_lake; print(type(open_lake().store).__name__)"
 
 
 def test_the_page_is_typed_and_gives_what_delta_gives(new_stack: Callable[..., Stack], stack: Stack) -> None:

@@ -15,7 +15,7 @@ import pytest
 from checkouts import ROOT, clean_env, wait_until
 from stacks import Stack
 
-from lakehouse.domains import sample_files
+from lakehouse.registry import sample_files
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(900)]
 

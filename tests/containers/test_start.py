@@ -13,7 +13,7 @@ import pytest
 from checkouts import wait_until
 from stacks import Stack
 
-from lakehouse.domains import contracts
+from lakehouse.registry import contracts
 from odpctl import dotenv
 from odpctl.checkout import Checkout
 from odpctl.errors import REFUSED

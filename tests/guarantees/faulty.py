@@ -20,7 +20,7 @@ from verdicts import LOG, Verdict, judged
 
 from lakehouse.errors import Conflict, StorageUnavailable
 from lakehouse.settings import Settings
-from lakehouse.store import Commit, open_store
+from lakehouse.store import CommitOptions, open_store
 
 FAULTS = ("stored, then 503", "stored, then 500", "stored, then dropped", "dropped before", "503 before")
 STALL = "stored, then silent"
@@ -125,7 +125,7 @@ def between(settings: Settings) -> Iterator[tuple[Settings, Proxy]]:
 
 
 def ambiguous(settings: Settings, *, rounds: int = 4, stall: bool = True) -> Verdict:
-    """Commit through each fault, with and without marks: what is acknowledged is there once, all else is not.
+    """Commit through each fault, with and without state: what is acknowledged is there once, all else is not.
 
     The writer is another process: the library holds the interpreter while it waits for an answer.
     """
@@ -147,10 +147,10 @@ def ambiguous(settings: Settings, *, rounds: int = 4, stall: bool = True) -> Ver
 
 def _append(settings: Settings, number: int) -> bool:
     """Say whether the commit was acknowledged; an error has to mean that it did not land."""
-    counting = Commit(reads=("rows",), marks=lambda o, b: {"rows": b.get("rows", 0) + o.inserted})
+    counting = CommitOptions(reads=("rows",), state=lambda o, b: {"rows": b.get("rows", 0) + o.inserted})
     row = pl.DataFrame({"writer": [0], "n": [number]})
     try:
-        open_store(settings).append(LOG, row, counting if number % 2 else Commit())
+        open_store(settings).append(LOG, row, counting if number % 2 else CommitOptions())
     except (Conflict, StorageUnavailable):
         return False
     return True

@@ -1,6 +1,6 @@
 """kill -9 at every named step: the next run ends where an undisturbed one does.
 
-Belongs here: a child that kills itself at a step of store/faults.py. Does not: other faults.
+Belongs here: a child that kills itself at a step of fault_points.py. Does not: other faults.
 
     python killed.py '{"settings": …, "point": "commit.done", "nth": 2, "work": "run"}'
 """
@@ -20,16 +20,20 @@ from typing import Any
 import orjson
 from verdicts import Verdict, judged, summed
 
-from lakehouse.domains import sources, transform_of
+from lakehouse import fault_points
 from lakehouse.domains.pipelines import contracts as c
-from lakehouse.flow import Lake, ingest, open_lake, refresh
+from lakehouse.maintenance import points, record_point, restore_run
+from lakehouse.pipeline import Lake, ingest, open_lake, refresh
+from lakehouse.registry import sources, transform_of
 from lakehouse.settings import Settings
-from lakehouse.store import faults
-from lakehouse.store.protocol import Upkeep
-from lakehouse.upkeep import points, record_point, restore_run
+from lakehouse.store.results import MaintenanceOptions
 
-TABLES = (c.RAW_PIPELINE_EVENTS, c.PIPELINE_EVENTS, c.PIPELINE_METRICS)
-FLOW = ("commit.begin", "commit.done", "flow.quarantined", "flow.batch")
+EVENTS = replace(c.PIPELINE_EVENTS, max_reject_ratio=1.0)  # what is tried is not what holds a table
+TABLES = (c.RAW_PIPELINE_EVENTS, EVENTS, c.PIPELINE_METRICS)
+FLOW = ("commit.begin", "commit.done", "flow.landed", "flow.refused", "flow.committed", "flow.delivered",
+        "flow.batch")  # fmt: skip
+DUCKLAKE = ("commit.written",)
+REBUILD = ("flow.rebuilt",)
 CARE = ("maintain.compacted", "maintain.checkpointed", "maintain.vacuumed")
 NOON = datetime(2026, 1, 10, 12, tzinfo=UTC)
 
@@ -58,7 +62,7 @@ def run(lake: Lake) -> None:
 
 def maintain(lake: Lake) -> None:
     for table in TABLES:
-        lake.store.maintain(table, Upkeep(retain=timedelta(days=1)))
+        lake.store.maintain(table, MaintenanceOptions(retain=timedelta(days=1)))
 
 
 def restore(lake: Lake) -> None:
@@ -82,7 +86,8 @@ def kills(settings: Settings, *, most: int = 3) -> Verdict:
     lake = lake_of(settings)
     land(lake, "1.ndjson", 0)
     verdicts = []
-    for turn, (point, nth) in enumerate((p, n) for p in FLOW for n in range(1, most + 1)):
+    steps = FLOW + (DUCKLAKE if settings.lake_format == "ducklake" else ())
+    for turn, (point, nth) in enumerate((p, n) for p in steps for n in range(1, most + 1)):
         land(lake, f"{turn + 2}.ndjson", 20 * (turn + 1))
         verdicts.append(_killed(settings, point, nth, "run", after=None))
     record_point(lake, "first", TABLES)
@@ -139,7 +144,7 @@ def _child(order: dict[str, Any]) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     lake = lake_of(Settings(**order["settings"]))
-    faults.arm(kill)
+    fault_points.arm(kill)
     WORK[order["work"]](lake)
 
 

@@ -19,11 +19,11 @@ from verdicts import LOG, POINTS, Verdict, as_rows, best, frame, judged, named, 
 from lakehouse.contracts import Contract
 from lakehouse.errors import Conflict, TableNotFound
 from lakehouse.settings import Settings
-from lakehouse.store import Commit, Term, Upkeep, Where, open_store
+from lakehouse.store import CommitOptions, MaintenanceOptions, Term, Where, open_store
 
 State = dict[int, tuple[str, int]]
 START: State = {1: ("p0", 0), 2: ("p0", 0), 3: ("p1", 0)}
-CARE = Upkeep(retain=timedelta(days=1))
+CARE = MaintenanceOptions(retain=timedelta(days=1))
 
 
 def _append(state: State, side: int) -> State:
@@ -155,7 +155,7 @@ def _write(settings: Settings, how: str, writer: int, commits: int) -> list[int]
         try:
             if how == "append":
                 store.append(LOG, pl.DataFrame({"writer": [writer], "n": [writer * 1000 + n]}))
-            elif how == "append with marks":
+            elif how == "append with state":
                 store.append(LOG, pl.DataFrame({"writer": [writer], "n": [writer * 1000 + n]}), _counting())
             else:
                 store.merge(POINTS, frame([(writer * 1000 + n, "p", n), (-1 - n, "p", n)]), _counting())
@@ -165,8 +165,8 @@ def _write(settings: Settings, how: str, writer: int, commits: int) -> list[int]
     return acked
 
 
-def _counting() -> Commit:
-    return Commit(reads=("rows",), marks=lambda o, b: {"rows": b.get("rows", 0) + o.inserted})
+def _counting() -> CommitOptions:
+    return CommitOptions(reads=("rows",), state=lambda o, b: {"rows": b.get("rows", 0) + o.inserted})
 
 
 def counter(settings: Settings, *, how: str, writers: int = 8, commits: int = 40) -> Verdict:
@@ -185,7 +185,7 @@ def counter(settings: Settings, *, how: str, writers: int = 8, commits: int = 40
         wanted, found = [(n,) for n in acked], [(n,) for n in rows["n"]]
     verdict = judged(found, wanted, trials=writers * commits, told=writers * commits - len(acked))
     if how != "append":
-        counted = store.marks(table, ["rows"])["rows"]
+        counted = store.read_state(table, ["rows"])["rows"]
         verdict += Verdict(changed=abs(counted - rows.height))
     return verdict
 

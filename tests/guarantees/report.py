@@ -15,17 +15,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 import faulty  # noqa: E402
+import interleaved  # noqa: E402
 import killed  # noqa: E402
 import lakes  # noqa: E402
 import pytest  # noqa: E402
 import races  # noqa: E402
 import singles  # noqa: E402
+import soak  # noqa: E402
 from verdicts import Verdict  # noqa: E402
 
 from lakehouse.settings import Settings  # noqa: E402
@@ -41,17 +43,25 @@ def _counter(how: str) -> Trial:
     return trial
 
 
+def _soak(settings: Settings, quick: bool) -> Verdict:
+    """Ten minutes of natural timing; its trials are the commits that were made."""
+    verdict, commits, _ = soak.soak(settings, seconds=20 if quick else 600)
+    return replace(verdict, trials=commits)
+
+
 STATES = ("filled", "empty", "missing")
 TRIALS: dict[str, Trial] = {
     "every pair of operations at once": lambda s, q: races.isolation(
         s, **({"states": ["filled"]} if q else {})
     ),
     "many appending": _counter("append"),
-    "many appending and counting": _counter("append with marks"),
+    "many appending and counting": _counter("append with state"),
     "many merging the same keys": _counter("merge"),
     "two compactions at once": lambda s, q: races.compaction(s, rounds=1 if q else 5),
     "answers that cannot be trusted": lambda s, q: faulty.ambiguous(s, rounds=1 if q else 4, stall=not q),
     "kill -9 at every named step": lambda s, q: killed.kills(s, most=1 if q else 3),
+    "every order of two flows' commits": lambda s, q: interleaved.every_pair(s, quick=q),
+    "flows at once, killed now and then": _soak,
     "random programmes, nasty values": lambda s, q: singles.fuzz(s, operations=60 if q else 1000),
     "values a library casts silently": lambda s, q: singles.silent_casts(s),
     "tokens again, lower, after a restart": lambda s, q: singles.tokens(s),

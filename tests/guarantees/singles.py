@@ -16,10 +16,10 @@ import orjson
 import polars as pl
 from verdicts import LOG, POINTS, Verdict, judged, named, summed
 
-from lakehouse.contracts import Column, Contract, Type, Write
+from lakehouse.contracts import Column, Contract, Materialization, Type
 from lakehouse.errors import DataViolation, SchemaViolation, StaleWriter
 from lakehouse.settings import Settings
-from lakehouse.store import Commit, Term, Token, Upkeep, Where, open_store
+from lakehouse.store import CommitOptions, MaintenanceOptions, Term, Transaction, Where, open_store
 
 NASTY = ("a", "it's", '"q"', "100%", "a/b", "a=b", "x;--", "ü€", "new\nline", " ", "..", "%2F", "null",
          "a" * 60, "{}", "\\", "?", "#", "+", "&")  # fmt: skip
@@ -30,7 +30,8 @@ MOMENTS = (
 )
 MOST, LEAST = 2**63 - 1, -(2**63)
 FUZZED = Contract(
-    layer="gold", name="fuzzed", domain="guarantees", row="One row.", write=Write.MERGE,
+    layer="gold", name="fuzzed", domain="guarantees", description="One row.",
+    materialization=Materialization.INCREMENTAL_BY_KEY,
     key=("k", "p"), partition_by=("p",),
     columns=(
         Column(name="k", type=Type.STRING, nullable=False, description="Key"),
@@ -117,7 +118,7 @@ def _step(
             back = draw.choice(sorted(past))
             return dict(past[back]), store.restore(table, back).version
         case _:
-            return model, store.maintain(table, Upkeep(retain=timedelta(days=1))).version
+            return model, store.maintain(table, MaintenanceOptions(retain=timedelta(days=1))).version
 
 
 def _moved(store: Any, table: Contract, old: int, before: Model, new: int, after: Model) -> Verdict:
@@ -155,7 +156,8 @@ def casts() -> dict[str, pl.DataFrame]:
 
 
 CAST = Contract(
-    layer="silver", name="cast", domain="guarantees", row="One row.", write=Write.MERGE, key=("n",),
+    layer="silver", name="cast", domain="guarantees", description="One row.",
+    materialization=Materialization.INCREMENTAL_BY_KEY, key=("n",),
     columns=(
         Column(name="n", type=Type.INT32, nullable=False, description="Number"),
         Column(name="s", type=Type.STRING, description="Text"),
@@ -185,10 +187,14 @@ def tokens(settings: Settings) -> Verdict:
     for number in range(1, 11):
         for _ in range(2):
             store = open_store(settings)
-            store.append(LOG, pl.DataFrame({"writer": [1], "n": [number]}), Commit(token=Token("t", number)))
+            store.append(
+                LOG,
+                pl.DataFrame({"writer": [1], "n": [number]}),
+                CommitOptions(transaction=Transaction("t", number)),
+            )
         verdicts.append(Verdict(trials=2))
         try:
-            stale = Commit(token=Token("t", number - 1))
+            stale = CommitOptions(transaction=Transaction("t", number - 1))
             open_store(settings).append(LOG, pl.DataFrame({"writer": [2], "n": [-number]}), stale)
             verdicts.append(Verdict(trials=1, changed=int(number > 1)))
         except StaleWriter:

@@ -14,10 +14,28 @@ import pytest
 import report
 from verdicts import LOG, Verdict, best, judged
 
-from lakehouse.store import faults, open_store
+from lakehouse import fault_points
+from lakehouse.store import open_store
+
+# What a folder and DuckLake take more than a few seconds for.
+LONG = {
+    "every pair of operations at once",
+    "every order of two flows' commits",
+    "flows at once, killed now and then",
+    "kill -9 at every named step",
+}
+
+
+def marks(kind: str, name: str) -> list[pytest.MarkDecorator]:
+    """Return the suites a trial runs in: of DuckLake, only the shortest runs with `make test`."""
+    if kind == "s3":
+        return [pytest.mark.containers]
+    slow = name in LONG or (kind == "ducklake" and name != "processes that write and end")
+    return [pytest.mark.slow] if slow else []
+
 
 QUICK = [
-    pytest.param(kind, name, id=f"{kind}-{name}", marks=[pytest.mark.containers] if kind == "s3" else [])
+    pytest.param(kind, name, id=f"{kind}-{name}", marks=marks(kind, name))
     for kind in ("folder", "s3", "ducklake")
     for name in report.TRIALS
     if (name, kind) not in report.LEFT_OUT
@@ -32,7 +50,8 @@ def test_nothing_is_lost_doubled_or_changed(kind: str, name: str, tmp_path: Path
 
 
 def test_every_step_of_the_table_of_faults_is_killed_at() -> None:
-    assert {*killed.FLOW, *killed.CARE, "restore.table"} == set(faults.POINTS)
+    steps = {*killed.FLOW, *killed.DUCKLAKE, *killed.REBUILD, *killed.CARE, "restore.table"}
+    assert steps == set(fault_points.POINTS)
 
 
 def test_a_judge_sees_what_is_lost_doubled_and_changed() -> None:

@@ -12,12 +12,13 @@ from typing import Any
 
 import polars as pl
 
-from lakehouse.contracts import Column, Contract, Type, Write
+from lakehouse.contracts import Column, Contract, Materialization, Type
 
 Row = tuple[int, str, int]  # key, partition, value
 
 POINTS = Contract(
-    layer="silver", name="points", domain="guarantees", row="One point.", write=Write.MERGE,
+    layer="silver", name="points", domain="guarantees", description="One point.",
+    materialization=Materialization.INCREMENTAL_BY_KEY,
     key=("k",), partition_by=("p",),
     columns=(
         Column(name="k", type=Type.INT64, nullable=False, description="Key"),
@@ -26,7 +27,8 @@ POINTS = Contract(
     ),
 )  # fmt: skip
 LOG = Contract(
-    layer="bronze", name="log", domain="guarantees", row="One line.", write=Write.APPEND,
+    layer="bronze", name="log", domain="guarantees", description="One line.",
+    materialization=Materialization.APPEND,
     columns=(
         Column(name="writer", type=Type.INT64, nullable=False, description="Who"),
         Column(name="n", type=Type.INT64, nullable=False, description="Which"),

@@ -128,4 +128,9 @@ def _ask(engine: str, written: Written, folder: Path) -> Seen:
 
 def _seen(path: Path) -> pl.DataFrame | str:
     error = path.with_suffix(".error")
-    return error.read_text(encoding="utf-8") if error.exists() else pl.read_ipc(path.read_bytes())
+    if error.exists():
+        return error.read_text(encoding="utf-8")
+    try:
+        return pl.read_ipc(path.read_bytes())
+    except pl.exceptions.ComputeError as exc:  # it is Arrow by name only
+        return str(exc)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from readers.engines import CANNOT, ENGINES, READS
+from readers.engines import CANNOT, ENGINES, READS, WITHOUT_NESTED_NULLS
 from readers.tables import CASES
 
 Cell = tuple[str, str, str]  # (table, root, engine)
 EVERY: tuple[Cell, ...] = tuple(
-    (name, root, engine) for name in CASES for root, engine in READS if (engine, name) not in CANNOT
+    (name, root, engine)
+    for name in CASES
+    for root, engine in READS
+    if (engine, name) not in (*CANNOT, *WITHOUT_NESTED_NULLS)
 )
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,17 +16,21 @@ from urllib.request import Request, urlopen
 
 import dagster as dg
 
+from lakehouse.errors import only_ours
+from lakehouse.registry import contracts
 from lakehouse.settings import read
-from orchestration import BOOT_TAG
-from orchestration.cohorts import cohort_sensor
-from orchestration.domains import cohorts
-from orchestration.jobs import BOOT_ID, COHORT_JOBS, NO_BOOT, materialize_all
+from orchestration import BOOT_TAG, LISTED_TAG, maintenance
+from orchestration.assets import assets
+from orchestration.jobs import BOOT_ID, NO_BOOT, PARTITION_JOBS, materialize_all
 from orchestration.listing import SETTLING, fingerprint, having_waited, seen_before, settling
+from orchestration.partitions import GROUP, partition_sensor, partitioned
+from orchestration.planning import Key, reasons_from_a_process, selection
 from orchestration.resources import LakeResource
 
 if TYPE_CHECKING:
     from lakehouse.landing import LandedFile
 
+_LOOKED_BACK = 20  # runs that are asked whether they have seen the files
 GOING = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -37,44 +43,78 @@ GOING = [
     job=materialize_all,
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="A file came into landing, in no cohort, or changed: bring the lake up to it.",
+    description="A file came into landing, of no partition, or changed: run what is made of it.",
 )
 def on_landed_file(
     context: dg.SensorEvaluationContext, lake: LakeResource
 ) -> dg.SensorResult | dg.SkipReason:
     """Compare landing with what it was at the last run that this sensor saw or asked for."""
-    by_cohort = {one.source.folder for one in cohorts()}
-    files = [file for file in lake.landing().list() if file.source not in by_cohort]
+    by_partition = {one.source.folder for one in partitioned()}
+    with only_ours("looking into landing"):
+        files = [file for file in lake.landing().list() if file.source not in by_partition]
     listing = fingerprint(files)
-    cursor, waited = seen_before(context.cursor)
-    if listing == cursor:
+    if listing == seen_before(context.cursor)[0]:
         return dg.SkipReason("landing is as it was")
-    if _going(context.instance):
-        return dg.SkipReason("a run is going on; looking again after it")
+    if reason := held_back(context, files, listing):
+        return reason
+    listed_at = time.time()
+    chosen = selection(reasons_from_a_process(), {table.path for table in contracts()}, _made_from())
+    if not chosen:
+        context.update_cursor(listing)
+        return dg.SkipReason("every file is in already, and every table up to date")
+    request = dg.RunRequest(
+        run_key=f"landing-{listing}",
+        asset_selection=[dg.AssetKey(key) for key in chosen],
+        tags={LISTED_TAG: f"{listed_at:.3f}"},
+    )
+    return dg.SensorResult(run_requests=[request], cursor=listing)
+
+
+def _made_from() -> dict[Key, set[Key]]:
+    """Return the assets of materialize_all, each with those it depends on."""
+    specs = [spec for asset in (*assets(), maintenance.restore_points) for spec in asset.specs]
+    return {
+        tuple(spec.key.path): {tuple(dep.asset_key.path) for dep in spec.deps}
+        for spec in specs
+        if spec.group_name != GROUP
+    }
+
+
+def held_back(
+    context: dg.SensorEvaluationContext, files: Sequence[LandedFile], listing: str
+) -> dg.SkipReason | None:
+    """Return why no run is asked for new files yet; None when one should be.
+
+    At a sensor's first look a finished run of everything may have seen them: then `listing` is its cursor.
+    Later on, a time before that run may be that of a copy, which nobody has read.
+    """
+    cursor, waited = seen_before(context.cursor)
+    going = dg.RunsFilter(job_name=materialize_all.name, statuses=GOING)
+    if context.instance.get_runs_count(going):
+        return dg.SkipReason("a run of everything is going on; looking again after it")
     if cursor is None and _covered(context.instance, files):
         context.update_cursor(listing)
         return dg.SkipReason("a finished run has seen these files")
     if settling(files) and not waited:
         context.update_cursor(having_waited(cursor))
         return dg.SkipReason(SETTLING)
-    return dg.SensorResult(run_requests=[dg.RunRequest(run_key=f"landing-{listing}")], cursor=listing)
+    return None
 
 
-def _going(instance: dg.DagsterInstance) -> bool:
-    return bool(instance.get_runs_count(dg.RunsFilter(job_name=materialize_all.name, statuses=GOING)))
-
-
-def _seen(instance: dg.DagsterInstance, files: list[LandedFile]) -> bool | None:
-    """Say whether a finished run of everything has seen the files; None while one is going on."""
-    return None if _going(instance) else _covered(instance, files)
-
-
-def _covered(instance: dg.DagsterInstance, files: list[LandedFile]) -> bool:
+def _covered(instance: dg.DagsterInstance, files: Sequence[LandedFile]) -> bool:
     done = instance.get_run_records(
-        dg.RunsFilter(job_name=materialize_all.name, statuses=[dg.DagsterRunStatus.SUCCESS]), limit=1
+        dg.RunsFilter(job_name=materialize_all.name, statuses=[dg.DagsterRunStatus.SUCCESS]),
+        limit=_LOOKED_BACK,
     )
     newest = max((file.modified.timestamp() for file in files), default=0.0)
-    return bool(done) and (done[0].start_time or 0.0) > newest
+    return any(_looked_at(record) > newest for record in done)
+
+
+def _looked_at(record: dg.RunRecord) -> float:
+    """Return when the run, or its plan, looked into all of landing; 0 for a run of some assets alone."""
+    if (planned := record.dagster_run.tags.get(LISTED_TAG)) is not None:
+        return float(planned)
+    return 0.0 if record.dagster_run.asset_selection else record.start_time or 0.0
 
 
 @dg.sensor(
@@ -122,14 +162,15 @@ def on_run_failure(context: dg.RunFailureSensorContext) -> None:
 def alert(line: dict[str, object]) -> None:
     """Append the alert to ALERT_LOG (default $DAGSTER_HOME/alerts.log) and post it to the webhook."""
     log = Path(os.environ.get("ALERT_LOG") or Path(os.environ.get("DAGSTER_HOME", ".")) / "alerts.log")
-    with log.open("a", encoding="utf-8") as out:
+    with open(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "a", encoding="utf-8") as out:
         out.write(json.dumps(line) + "\n")
     webhook = read(os.environ, "ALERT_WEBHOOK_URL")
     if webhook:
         body = json.dumps({"text": f"ODP: {line['job']} failed: {line['link']}", **line}).encode()
-        request = Request(webhook, data=body, headers={"Content-Type": "application/json"})  # noqa: S310
-        urlopen(request, timeout=10).close()  # noqa: S310
+        with only_ours("posting the alert to ALERT_WEBHOOK_URL"):  # the address itself is a secret
+            request = Request(webhook, data=body, headers={"Content-Type": "application/json"})  # noqa: S310
+            urlopen(request, timeout=10).close()  # noqa: S310
 
 
-COHORT_SENSORS = [cohort_sensor(one, COHORT_JOBS[one.name], _seen) for one in cohorts()]
-SENSORS = [on_landed_file, *COHORT_SENSORS, on_orphaned_run, on_run_failure]
+PARTITION_SENSORS = [partition_sensor(one, PARTITION_JOBS[one.name], held_back) for one in partitioned()]
+SENSORS = [on_landed_file, *PARTITION_SENSORS, on_orphaned_run, on_run_failure]

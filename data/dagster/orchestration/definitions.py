@@ -9,9 +9,9 @@ import dagster as dg
 
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
-from orchestration import upkeep  # noqa: E402
+from orchestration import maintenance  # noqa: E402
+from orchestration.assets import assets  # noqa: E402
 from orchestration.automation import SENSORS  # noqa: E402
-from orchestration.domains import assets  # noqa: E402
 from orchestration.jobs import JOBS  # noqa: E402
 from orchestration.resources import LakeResource  # noqa: E402
 
@@ -19,9 +19,9 @@ from orchestration.resources import LakeResource  # noqa: E402
 def build_defs(**overrides: Any) -> dg.Definitions:
     """Return the definitions, with any argument of dg.Definitions replaced."""
     parts: dict[str, Any] = {
-        "assets": [*assets(), *upkeep.ASSETS],
-        "jobs": [*JOBS, upkeep.maintain],
-        "schedules": [upkeep.maintain_daily],
+        "assets": [*assets(), *maintenance.ASSETS],
+        "jobs": [*JOBS, maintenance.maintain],
+        "schedules": [maintenance.maintain_daily],
         "sensors": SENSORS,
         "resources": {"lake": LakeResource()},
         "executor": dg.in_process_executor,

@@ -3,8 +3,10 @@
 Belongs here: where things lie in this profile, running the job in this process, the UI in the background.
 Does not: anything about assets. Everything stays below the checkout: .data/ and landing/.
 
-  init       sample into an empty landing, then one run of materialize_all, told line by line
+  init       sample into an empty landing; then, where anything is new, one run of what it touches, told line
+             by line. --all runs every table
   verify     as in the containers
+  prune      remove old runs from Dagster, with their events and logs; init does so once a day
   ui-start   Dagster's UI and sensors in the background, on DAGSTER_PORT (18084)
   ui-stop    end them
   status     whether the UI runs, and where the lake is
@@ -21,21 +23,29 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
+from typing import TYPE_CHECKING, Any
 
-from orchestration import BOOT_TAG, FULL_REFRESH_TAG
+from dagster_client import answers
+from dagster_client.progress import limit_exceeded
+from orchestration import BOOT_TAG, FULL_REFRESH_TAG, LISTED_TAG
+from orchestration.limit import Limit, limited
+from orchestration.planning import plan_of_lake, selection, told_by_sqlite
+from orchestration.setting import switch, whole_number
+
+if TYPE_CHECKING:
+    from lakehouse.pipeline.plan import Plan
 
 _JOB = "materialize_all"
 _UI_DEADLINE_SECONDS = 90
 _SENSOR_RUN_DEADLINE_SECONDS = 600
+_PRUNED = "pruned"  # a file whose time is that of the last pruning
+_DAY_SECONDS = 24 * 3600
 _SOURCE_TAG = "odp/source"
 _SOURCE = "embedded init"
 
@@ -72,6 +82,7 @@ class Place:
             "DAGSTER_HOME": str(self.home),
             "DAGSTER_PUBLIC_URL": self.url,
             "DAGSTER_DISABLE_TELEMETRY": "1",
+            "DAGSTER_RUN_MAX_SECONDS": os.environ.get("DAGSTER_RUN_MAX_SECONDS") or "0",
         }
 
 
@@ -81,13 +92,17 @@ def main(argv: list[str] | None = None) -> int:
         prog="embedded", description="The platform without containers.", epilog=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    parser.add_argument("verb", choices=["init", "verify", "ui-start", "ui-stop", "status"])
+    parser.add_argument("verb", choices=["init", "verify", "prune", "ui-start", "ui-stop", "status"])
     parser.add_argument("--data", type=Path, default=Path(".data"), help="where the lake is kept (.data)")
     parser.add_argument("--landing", type=Path, default=Path("landing"), help="where files land (landing)")
     parser.add_argument("--json", action="store_true", help="for machines (verify)")
+    parser.add_argument("--deep", action="store_true", help="compare every byte with its checksum (verify)")
     parser.add_argument(
         "--full-refresh", action="store_true", help="compute Silver and Gold anew from every row (init)"
     )
+    parser.add_argument("--all", action="store_true", help="run every table, whatever is new (init)")
+    parser.add_argument("--days", type=int, help="keep runs of the last days (prune)")
+    parser.add_argument("--runs", type=int, help="and at most so many (prune)")
     options = parser.parse_args(argv)
     place = Place(
         data=options.data.resolve(),
@@ -96,59 +111,159 @@ def main(argv: list[str] | None = None) -> int:
     )
     prepare(place)
     if options.verb == "init":
-        return init(place, full_refresh=options.full_refresh)
+        return init(place, everything=options.all, full_refresh=options.full_refresh)
     verbs = {"ui-start": ui_start, "ui-stop": ui_stop, "status": status}
+    if options.verb == "prune":
+        return prune(place, days=options.days, runs=options.runs)
     if options.verb == "verify":
         from orchestration import verify
 
-        return verify.main(["--json"] if options.json else [])
+        chosen = {"--json": options.json, "--deep": options.deep}
+        return verify.main([name for name, given in chosen.items() if given])
     return verbs[options.verb](place)
 
 
 def prepare(place: Place) -> None:
     """Make the folders, put Dagster's settings there, and take the environment over."""
-    for folder in (place.data / "lake", place.home, place.landing, place.log.parent):
+    place.landing.mkdir(parents=True, exist_ok=True)  # others may drop files there
+    os.umask(0o077)  # rows, previews and what a step printed are for this user alone
+    for folder in (place.data, place.data / "lake", place.home, place.log.parent):
         folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
+    for log in (*place.log.parent.glob("*"), *place.home.glob("alerts.log")):
+        log.chmod(0o600)
     shutil.copyfile(Path(__file__).with_name("embedded.yaml"), place.home / "dagster.yaml")
     os.environ.pop("DAGSTER_URL", None)
     os.environ.update(place.env())
 
 
-def init(place: Place, *, full_refresh: bool = False) -> int:
-    """Run the job in this process. Exit codes as in launch.py."""
+def init(place: Place, *, everything: bool = False, full_refresh: bool = False) -> int:
+    """Bring the lake up to what has landed. Exit codes as in launch.py.
+
+    Looks first, without Dagster: where nothing is new and no run was left behind, that is all.
+    """
+    from lakehouse.errors import LakeError
+
+    try:
+        _seed()
+        if not everything and not full_refresh:
+            told = told_by_sqlite(place.home)
+            found = plan_of_lake(told.known)
+            if found.nothing and not told.unfinished:
+                return _say(found)
+    except LakeError as exc:
+        print(f"✗ not ready: {exc}\n  → make status", file=sys.stderr)
+        return 2
+    return _init(place, everything=everything or full_refresh, full_refresh=full_refresh)
+
+
+def _init(place: Place, *, everything: bool, full_refresh: bool) -> int:
+    """Run the job in this process, or the part of it that has something to do."""
     import dagster as dg
 
     from orchestration.definitions import defs
     from orchestration.jobs import NO_BOOT
+    from orchestration.run_events import following
 
-    _seed()
+    job = defs.resolve_job_def(_JOB)
     with _only_one(place), dg.DagsterInstance.get() as instance:
         _end_orphans(instance)
         _wait_for_sensor_runs(place, instance)
+        chosen, listed_at = None, time.time()
+        if not everything:  # planned again: another run may have done it meanwhile
+            found = plan_of_lake(told_by_sqlite(place.home).known)
+            _say(found)
+            if found.nothing:
+                return 0
+            chosen = _assets(defs, job, found.reasons)
         run_id = str(uuid.uuid4())
-        job = defs.resolve_job_def(_JOB)
-        with _progress(instance, run_id) as told:
+        tags = {} if everything else {LISTED_TAG: f"{listed_at:.3f}"}
+        seconds = whole_number("DAGSTER_RUN_MAX_SECONDS", 0)
+        with following(instance, run_id) as progress, _ended_by(seconds, instance, run_id) as limit:
             result = job.execute_in_process(
                 instance=instance,
                 run_id=run_id,
                 raise_on_error=False,
+                asset_selection=chosen,
                 # The progress lines below tell it; Dagster's own console log would bury them.
                 run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
                 tags={
+                    **tags,
                     _SOURCE_TAG: _SOURCE,
                     BOOT_TAG: NO_BOOT,
                     FULL_REFRESH_TAG: "true" if full_refresh else "false",
                 },
             )
-    return told.end(success=result.success)
+        if limit.struck:
+            print(f"✗ {limit_exceeded(f'exceeded maximum runtime of {seconds} seconds')}", file=sys.stderr)
+            return 1
+        _prune_daily(place, instance)
+    return progress.finish("SUCCESS" if result.success else "FAILURE")
+
+
+@contextmanager
+def _ended_by(seconds: int, instance: Any, run_id: str) -> Iterator[Limit]:
+    """End the run inside when its time is up, and say so in its log too."""
+    import dagster as dg
+
+    with limited(seconds) as limit:
+        try:
+            yield limit
+        except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
+            if not limit.struck:
+                raise
+    run = instance.get_run_by_id(run_id)
+    if limit.struck and run is not None:
+        instance.report_run_failed(run, f"Exceeded maximum runtime of {seconds} seconds.")
+
+
+def prune(place: Place, *, days: int | None = None, runs: int | None = None) -> int:
+    """Remove old runs from Dagster."""
+    from orchestration import retention
+
+    given = {"--days": days, "--runs": runs}
+    done = retention.main([part for name, n in given.items() if n is not None for part in (name, str(n))])
+    (place.home / _PRUNED).touch()
+    return done
+
+
+def _prune_daily(place: Place, instance: Any) -> None:
+    """Remove old runs where no daemon does: at the end of a run, once a day."""
+    from orchestration.retention import prune as prune_now
+
+    mark = place.home / _PRUNED
+    if not mark.exists() or time.time() - mark.stat().st_mtime > _DAY_SECONDS:
+        prune_now(instance)
+        mark.touch()
+
+
+def _say(found: Plan) -> int:
+    for line in found.lines():
+        print(line, flush=True)
+    return 0
+
+
+def _assets(defs: Any, job: Any, paths: Iterable[str]) -> list[Any]:
+    """Return the keys of the job's assets that a plan's tables call for."""
+    import dagster as dg
+
+    from lakehouse.registry import contracts
+
+    graph = defs.resolve_asset_graph()
+    made_from = {
+        tuple(key.path): {tuple(parent.path) for parent in graph.get(key).parent_keys}
+        for key in job.asset_layer.executable_asset_keys
+    }
+    keys = selection(paths, {table.path for table in contracts()}, made_from)
+    return [dg.AssetKey(key) for key in keys]
 
 
 def _seed() -> None:
-    from lakehouse.domains import sample_files
-    from lakehouse.flow import open_lake
+    from lakehouse.pipeline import open_lake
+    from lakehouse.registry import sample_files
 
     landing = open_lake().landing
-    if not landing.list():
+    if switch("ODP_SAMPLE_DATA", default=True) and not landing.list():
         for name, body in sample_files().items():
             landing.put(name, body)
 
@@ -191,83 +306,12 @@ def _wait_for_sensor_runs(place: Place, instance) -> None:  # type: ignore[no-un
         time.sleep(0.5)
 
 
-class _Told:
-    """The progress lines of a run, as in the containers, and its end."""
-
-    def __init__(self, instance, run_id: str) -> None:  # type: ignore[no-untyped-def]
-        self.instance, self.run_id = instance, run_id
-        self.seen = self.tables = self.checks = self.failed = self.warned = 0
-
-    def catch_up(self) -> None:
-        events = self.instance.all_logs(self.run_id)
-        for entry in events[self.seen :]:
-            if entry.dagster_event is not None:
-                self._tell(entry.dagster_event)
-        self.seen = len(events)
-
-    def _tell(self, event) -> None:  # type: ignore[no-untyped-def]
-        kind = event.event_type_value
-        if kind == "ASSET_MATERIALIZATION":
-            self._table(event.materialization)
-        elif kind == "ASSET_CHECK_EVALUATION":
-            self._check(event.asset_check_evaluation_data)
-        elif kind in ("STEP_FAILURE", "STEP_UP_FOR_RETRY"):
-            data = event.event_specific_data
-            described = getattr(getattr(data, "user_failure_data", None), "description", None)
-            cause = (described or data.error.message).strip().splitlines()[0]
-            print(f"  {'✗' if kind == 'STEP_FAILURE' else '↻'} {event.step_key}: {cause}", flush=True)
-
-    def _table(self, made) -> None:  # type: ignore[no-untyped-def]
-        rows, seconds = (made.metadata[k].value for k in ("dagster/row_count", "seconds"))
-        self.tables += 1
-        print(f"  ✓ {'/'.join(made.asset_key.path):<30} {rows:>10,} rows  {seconds:>6.2f} s", flush=True)
-
-    def _check(self, check) -> None:  # type: ignore[no-untyped-def]
-        self.checks += 1
-        error = check.severity.value == "ERROR"
-        self.failed += not check.passed and error
-        self.warned += not check.passed and not error
-        mark = "✓" if check.passed else "✗" if error else "!"
-        says = "" if check.passed else f": {check.description or ''}"
-        print(f"    {mark} {check.check_name}{says}", flush=True)
-
-    def end(self, *, success: bool) -> int:
-        code = 1 if not success else 3 if self.failed else 0
-        bad = f", {self.failed} failed" if self.failed else ""
-        warned = f", {self.warned} warnings" if self.warned else ""
-        verdict = (
-            f"{'success' if success else 'failure'}: {self.tables} tables, {self.checks} checks{bad}{warned}"
-        )
-        print(f"{'✗' if code else '✓'} {verdict}", flush=True)
-        return code
-
-
-@contextmanager
-def _progress(instance, run_id: str) -> Iterator[_Told]:  # type: ignore[no-untyped-def]
-    """Tell the run's events while it goes on in the main thread."""
-    told = _Told(instance, run_id)
-    over = threading.Event()
-
-    def watch() -> None:
-        while not over.wait(0.3):
-            told.catch_up()
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield told
-    finally:
-        over.set()
-        watcher.join()
-        told.catch_up()
-
-
 def ui_start(place: Place) -> int:
     """Start the UI with its daemon in a session of its own, and wait until it answers."""
-    if _running(place) is not None and _answers(place):
+    if _running(place) is not None and answers(place.url):
         print(f"the UI is up: {place.url}")
         return 0
-    if _answers(place):
+    if answers(place.url):
         print(
             f"✗ port {place.port} is taken by something else\n  → DAGSTER_PORT=… make start", file=sys.stderr
         )
@@ -287,7 +331,7 @@ def ui_start(place: Place) -> int:
     place.pid_file.write_text(str(process.pid), encoding="utf-8")
     deadline = time.monotonic() + _UI_DEADLINE_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        if _answers(place):
+        if answers(place.url):
             print(f"the UI is up: {place.url}")
             return 0
         time.sleep(0.2)
@@ -347,17 +391,9 @@ def _command_line(pid: int) -> str:
         return subprocess.run(asked, capture_output=True, text=True, check=False).stdout  # noqa: S603
 
 
-def _answers(place: Place) -> bool:
-    try:
-        with urlopen(f"{place.url}/server_info", timeout=2) as answer:  # noqa: S310
-            return bool(answer.status == 200)
-    except (URLError, OSError):
-        return False
-
-
 def status(place: Place) -> int:
     """Print whether the UI runs and where things are."""
-    up = _running(place) is not None and _answers(place)
+    up = _running(place) is not None and answers(place.url)
     print(
         f"UI       {place.url if up else 'stopped'}\nlake     {place.data / 'lake'}\nlanding  {place.landing}"
     )

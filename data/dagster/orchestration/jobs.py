@@ -13,7 +13,7 @@ import dagster as dg
 
 from lakehouse.contracts import RESTORE_POINTS
 from orchestration import BOOT_TAG, checks
-from orchestration.domains import cohorts
+from orchestration.partitions import partitioned
 
 # Runs are children of the code server. A run that carries another boot id than the code location's jobs do
 # belongs to a server that is gone, and so is the run.
@@ -45,13 +45,13 @@ LAYER_JOBS = [
     _job(f"materialize_{layer}", dg.AssetSelection.groups(layer), f"Bring the {layer} tables up to date.")
     for layer in _DATA
 ]
-COHORT_JOBS = {
+PARTITION_JOBS = {
     one.name: _job(
-        f"materialize_{one.bronze.domain}",
-        dg.AssetSelection.tag("domain", one.bronze.domain)
+        f"materialize_{one.table.contract.domain}",
+        dg.AssetSelection.tag("domain", one.table.contract.domain)
         | dg.AssetSelection.assets(checks.key_of(RESTORE_POINTS)),
-        "Bring in the files of the chosen cohorts, and every table that is made of them.",
+        f"Bring in the files of the chosen {one.name}, and every table that is made of them.",
     )
-    for one in cohorts()
+    for one in partitioned()
 }
-JOBS = [materialize_all, *LAYER_JOBS, *COHORT_JOBS.values()]
+JOBS = [materialize_all, *LAYER_JOBS, *PARTITION_JOBS.values()]

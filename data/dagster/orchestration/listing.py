@@ -17,13 +17,15 @@ _WAITED = "+"
 
 
 def fingerprint(files: Sequence[LandedFile]) -> str:
-    """Return a short hash of names, sizes and times: equal as long as nothing was put in or changed."""
-    text = "\n".join(f"{f.name}\t{f.size}\t{f.modified.isoformat()}" for f in files)
+    """Return a short hash of names, sizes, times and versions: equal as long as nothing was put in or
+    changed.
+    """
+    text = "\n".join(f"{f.name}\t{f.size}\t{f.modified.isoformat()}\t{f.version}" for f in files)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def settling(files: Sequence[LandedFile]) -> bool:
-    """Say whether a file came in these last seconds.
+    """Return whether a file came in these last seconds.
 
     Others of its kind may be under way, or a run that whoever put it there is about to ask for. A time ahead
     of this machine's clock counts as long ago: it must not hold everything up.

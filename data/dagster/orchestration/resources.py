@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 if TYPE_CHECKING:
-    from lakehouse.flow import Lake
     from lakehouse.landing import Landing
+    from lakehouse.pipeline import Lake
     from lakehouse.settings import Settings
 
 
@@ -30,7 +30,7 @@ class LakeResource(dg.ConfigurableResource):
 
     def own(self) -> Lake:
         """Return a lake that nobody else uses: for one thread of a step."""
-        from lakehouse.flow import open_lake
+        from lakehouse.pipeline import open_lake
         from lakehouse.settings import Settings
 
         return open_lake(Settings.from_env())
@@ -45,6 +45,6 @@ class LakeResource(dg.ConfigurableResource):
 
 @lru_cache(maxsize=4)
 def _opened(settings: Settings) -> Lake:
-    from lakehouse.flow import open_lake
+    from lakehouse.pipeline import open_lake
 
     return open_lake(settings)

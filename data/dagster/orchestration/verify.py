@@ -13,9 +13,9 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from lakehouse.domains import contracts
 from lakehouse.errors import LakeError
-from lakehouse.flow import open_lake
+from lakehouse.pipeline import open_lake
+from lakehouse.registry import contracts
 from lakehouse.verify import verify
 from lakehouse.verify.report import as_json, as_text
 
@@ -23,15 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lakehouse.contracts import Contract
-
-_VERSIONS = """
-query Versions($keys: [AssetKeyInput!]!) {
-  assetNodes(assetKeys: $keys) {
-    assetKey { path }
-    assetMaterializations(limit: 1) { metadataEntries { label ... on IntMetadataEntry { intValue } } }
-  }
-}
-"""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -42,10 +33,13 @@ def main(argv: list[str] | None = None) -> int:
         epilog="Exit codes: 0 all holds; 1 something does not; 2 the lake cannot be reached.",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object, with a content hash per table")
+    parser.add_argument(
+        "--deep", action="store_true", help="also compare every byte with the checksums taken at the write"
+    )
     options = parser.parse_args(argv)
     tables = contracts()
     try:
-        result = verify(open_lake(), tables, materialised=materialised(tables))
+        result = verify(open_lake(), tables, materialised=materialised(tables), deep=options.deep)
     except LakeError as exc:
         print(f"✗ not verified: {exc}", file=sys.stderr)
         return 2
@@ -65,21 +59,17 @@ def materialised(tables: Sequence[Contract]) -> dict[str, int]:
 
 
 def _from_webserver(tables: Sequence[Contract]) -> dict[str, int]:
-    from orchestration.graphql import Client, Unreachable
+    from dagster_client import Client, Unreachable
+    from dagster_client.assets import materialised_versions
 
-    keys = [{"path": [t.layer, t.name]} for t in tables]
+    client = Client(os.environ["DAGSTER_URL"].rstrip("/"))
     try:
-        nodes = Client(os.environ["DAGSTER_URL"].rstrip("/")).ask(_VERSIONS, keys=keys)["assetNodes"]
+        found = materialised_versions(client, [(table.layer, table.name) for table in tables])
     except Unreachable as exc:
         raise LakeError(
             f"asking Dagster for the last versions: {exc}. Is it up? `make status` tells."
-        ) from exc
-    found = {}
-    for node in nodes:
-        for event in node["assetMaterializations"]:
-            versions = [m["intValue"] for m in event["metadataEntries"] if m["label"] == "version"]
-            found["/".join(node["assetKey"]["path"])] = versions[0]
-    return found
+        ) from None
+    return {"/".join(key): version for key, version in found.items()}
 
 
 def _from_instance(tables: Sequence[Contract]) -> dict[str, int]:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import dagster as dg
-import pytest
 
-from lakehouse.contracts import LAYERS, Chart, Column, Contract, Type, Write, bronze_columns
-from lakehouse.domains import contracts
+from lakehouse.contracts import LAYERS, Chart, Column, Contract, Materialization, Type, bronze_columns
+from lakehouse.registry import contracts
 from orchestration import metadata
 from orchestration.definitions import defs
-from orchestration.tables import table
 
-NO_TABLES = {"landing/cohorts", "gold/corpus_manifest"}
+NO_TABLES = {"landing/cohorts", "gold/corpus_manifest", "maintenance/runs"}
 
 
 def specs() -> dict[str, dg.AssetSpec]:
@@ -31,13 +29,14 @@ def test_the_assets_and_what_they_hang_on() -> None:
 
 
 def test_every_declared_table_is_an_asset_and_no_other() -> None:
-    upkeep = {
+    maintenance = {
         "system/restore_points",
         "landing/cohorts",
         "gold/corpus_manifest",
         *(f"maintenance/{layer}" for layer in LAYERS),
+        "maintenance/runs",
     }
-    assert sorted(specs()) == sorted({t.path for t in contracts()} | upkeep)
+    assert sorted(specs()) == sorted({t.path for t in contracts()} | maintenance)
     points = {d.asset_key.to_user_string() for d in specs()["system/restore_points"].deps}
     assert points == {t.path for t in contracts() if t.layer == "gold"}
 
@@ -51,7 +50,7 @@ def test_every_asset_says_who_what_and_how() -> None:
             continue
         assert "deltalake" in spec.kinds, key
         layer = key.split("/")[0]
-        assert spec.group_name == (layer if layer in {"bronze", "silver", "gold"} else "upkeep")
+        assert spec.group_name == (layer if layer in {"bronze", "silver", "gold"} else "maintenance")
         if layer == "maintenance":
             continue
         schema = spec.metadata["dagster/column_schema"]
@@ -98,20 +97,16 @@ def test_every_table_has_its_checks_and_the_gates_block() -> None:
     assert names["raw_pipeline_events_files"] is False
 
 
-def test_a_table_with_another_number_of_frames_than_sources_is_refused() -> None:
-    silver = next(t for t in contracts() if t.path == "silver/pipeline_events")
-    with pytest.raises(TypeError, match="takes 2 frames; silver/pipeline_events has 1 sources"):
-        table(silver)(lambda first, second: first)
-
-
 SECRET = Contract(
-    layer="silver", name="people", domain="t", row="One person.", key=("name",), write=Write.MERGE,
+    layer="silver", name="people", domain="t", description="One person.", key=("name",),
+    materialization=Materialization.INCREMENTAL_BY_KEY,
     columns=(
         Column(name="name", type=Type.STRING, nullable=False, pii=True, description="Name"),
         Column(name="n", type=Type.INT64, unit="count", description="Number"),
     ),
     sources=(
-        Contract(layer="bronze", name="b", domain="t", row="x", write=Write.APPEND, columns=bronze_columns()),
+        Contract(layer="bronze", name="b", domain="t", description="x",
+                 materialization=Materialization.APPEND, columns=bronze_columns()),
     ),
     chart=Chart(label="name", value="n", title="People"),
 )  # fmt: skip
@@ -120,7 +115,7 @@ SECRET = Contract(
 def test_pii_never_reaches_preview_or_chart(tmp_path) -> None:  # type: ignore[no-untyped-def]
     import polars as pl
 
-    from lakehouse.flow import open_lake
+    from lakehouse.pipeline import open_lake
     from lakehouse.settings import Settings
 
     lake = open_lake(Settings(lake_url=str(tmp_path / "lake"), landing_url=str(tmp_path / "landing")))

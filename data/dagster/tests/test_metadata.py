@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
 
-from lakehouse.contracts import Chart, Column, Contract, Type, Write
-from lakehouse.flow import Lake, open_lake
+from lakehouse.catalog import chart, preview
+from lakehouse.contracts import (
+    Chart,
+    Column,
+    Contract,
+    DecimalType,
+    ListType,
+    Materialization,
+    StructField,
+    StructType,
+    Type,
+)
+from lakehouse.pipeline import Lake, open_lake
 from lakehouse.settings import Settings
-from orchestration.metadata import chart, preview
 
 DAYS = Contract(
-    layer="gold", name="days", domain="test", row="One shop on one day.", write=Write.OVERWRITE,
+    layer="gold", name="days", domain="test", description="One shop on one day.",
+    materialization=Materialization.FULL,
     columns=(
         Column(name="day", type=Type.DATE, nullable=False, description="Day"),
         Column(name="shop", type=Type.STRING, nullable=False, description="Shop"),
@@ -66,8 +78,26 @@ def test_a_chart_and_a_preview_stay_below_what_dagster_shows_in_place(tmp_path: 
 
 
 def test_numbers_are_shown_without_the_noise_of_binary_fractions(tmp_path: Path) -> None:
-    table = Contract(layer="gold", name="f", domain="t", row="x", write=Write.OVERWRITE,
+    table = Contract(layer="gold", name="f", domain="t", description="x",
+                     materialization=Materialization.FULL,
                      columns=(Column(name="n", type=Type.FLOAT64, description="x"),))  # fmt: skip
     opened = open_lake(Settings(lake_url=str(tmp_path / "lake"), landing_url=str(tmp_path / "landing")))
     opened.store.overwrite(table, pl.DataFrame({"n": [708.4250000000001]}))
     assert preview(opened, table).endswith("| 708.425 |")
+
+
+def test_nested_values_are_shown_as_json_and_masked_whole(tmp_path: Path) -> None:
+    line = StructType((StructField(name="price", type=DecimalType(9, 2), description="Price"),))
+    table = Contract(
+        layer="gold", name="n", domain="t", description="x", materialization=Materialization.FULL,
+        columns=(
+            Column(name="total", type=DecimalType(9, 2), description="Sum"),
+            Column(name="lines", type=ListType(line), description="Lines"),
+            Column(name="seal", type=Type.BINARY, description="Bytes"),
+            Column(name="who", type=ListType(Type.STRING), pii=True, description="People"),
+        ),
+    )  # fmt: skip
+    opened = open_lake(Settings(lake_url=str(tmp_path / "lake"), landing_url=str(tmp_path / "landing")))
+    row = (Decimal("1.50"), [{"price": Decimal("0.10")}, None], b"\x00\xff", ["Ada"])
+    opened.store.overwrite(table, pl.DataFrame([row], schema=table.polars_schema(), orient="row"))
+    assert preview(opened, table).endswith('| 1.50 | [{"price":"0.10"},null] | AP8= | ••• |')

@@ -13,16 +13,18 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from lakehouse.domains import contracts, sample_files
 from lakehouse.domains.clinical import sample as cohort
 from lakehouse.domains.pipelines import sample as events
+from lakehouse.domains.pipelines.contracts import PIPELINE_EVENTS, PIPELINE_METRICS
 from lakehouse.errors import SchemaViolation
-from lakehouse.flow import open_lake
-from lakehouse.store import DeltaStore
-from lakehouse.upkeep import points, restore_run
+from lakehouse.maintenance import points, restore_run
+from lakehouse.pipeline import open_lake
+from lakehouse.quarantine import accept
+from lakehouse.registry import contracts, sample_files
+from lakehouse.store.delta import DeltaStore
 from lakehouse.verify import content_hash, verify
-from orchestration import BOOT_TAG, FULL_REFRESH_TAG
-from orchestration.automation import COHORT_SENSORS, alert, on_landed_file, on_orphaned_run, on_run_failure
+from orchestration import BOOT_TAG, FULL_REFRESH_TAG, LISTED_TAG
+from orchestration.automation import PARTITION_SENSORS, alert, on_landed_file, on_orphaned_run, on_run_failure
 from orchestration.definitions import defs
 from orchestration.jobs import BOOT_ID, NO_BOOT
 from orchestration.resources import LakeResource
@@ -109,9 +111,7 @@ def test_one_run_fills_every_layer_in_order_with_metadata_and_checks(instance: d
     assert found["preview"].value.count("\n") == 6  # type: ignore[union-attr]
 
 
-def test_too_many_rejects_keep_gold_from_being_rebuilt_until_a_better_batch_comes(
-    instance: dg.DagsterInstance,
-) -> None:
+def test_too_many_rejects_hold_gold_and_are_judged_once(instance: dg.DagsterInstance) -> None:
     land("pipeline_events/a.ndjson", events(good=90, bad=10))
     land("crawler_results/sample.ndjson", sample_files()["crawler_results/sample.ndjson"])
     first = run(instance)
@@ -120,15 +120,78 @@ def test_too_many_rejects_keep_gold_from_being_rebuilt_until_a_better_batch_come
     assert not passed
     assert says.startswith("10 of 100 rows quarantined (10.0%, limit 5%): ")
     assert "pipeline_id_present (10)" in says
+    assert "silver/pipeline_events is held by pipeline_events_reject_share" in says
+    for verb in ("quarantine show", "quarantine replay", "quarantine accept"):
+        assert f"{verb} silver/pipeline_events" in says
     assert "silver/pipeline_events" in made(first)
     assert "gold/pipeline_metrics" not in made(first)
     assert "gold/user_profiles" in made(first), "the other domain's Gold does not hang on it"
+
     again = run(instance)
-    assert not again.success, "nothing new came: the gate stays shut"
+    assert again.success, "nothing new came: there is nothing to judge"
+    (check,) = [
+        c for c in again.get_asset_check_evaluations() if c.check_name == "pipeline_events_reject_share"
+    ]
+    assert (check.passed, check.severity, check.description) == (False, dg.AssetCheckSeverity.WARN, says)
+    assert gold_rows() == 0, "what is held is not computed"
+    assert told(instance, "held") == (
+        "gold/pipeline_metrics was left as it is: silver/pipeline_events is held by too many rejects"
+    )
+
+    accept(open_lake(), PIPELINE_EVENTS, who="Ada", why="as agreed")
+    better = run(instance)
+    assert better.success
+    assert checks(better)["pipeline_events_reject_share"][0]
+    assert (gold_rows(), told(instance, "held")) == (1, None)
+
+
+def gold_rows() -> int:
+    return open_lake().store.snapshot(PIPELINE_METRICS).rows
+
+
+def told(instance: dg.DagsterInstance, label: str) -> object:
+    """What the latest run says of Gold."""
+    event = instance.get_latest_materialization_event(dg.AssetKey(["gold", "pipeline_metrics"]))
+    assert event is not None
+    assert event.asset_materialization is not None
+    found = event.asset_materialization.metadata.get(label)
+    return found.value if found else None
+
+
+@pytest.mark.slow
+def test_a_good_batch_ends_a_hold(instance: dg.DagsterInstance) -> None:
+    land("pipeline_events/a.ndjson", events(good=90, bad=10))
+    run(instance)
     land("pipeline_events/b.ndjson", events(good=20, bad=0, tag="b"))
     better = run(instance)
     assert better.success
-    assert "gold/pipeline_metrics" in made(better)
+    assert gold_rows() == 1
+
+
+@pytest.mark.slow
+def test_few_rejects_only_warn(instance: dg.DagsterInstance) -> None:
+    land("pipeline_events/a.ndjson", events(good=2, bad=2))
+    result = run(instance)
+    assert result.success
+    (check,) = [
+        c for c in result.get_asset_check_evaluations() if c.check_name == "pipeline_events_reject_share"
+    ]
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert (check.description or "").startswith("2 of 4 rows quarantined (50.0%, limit 5%): ")
+    assert gold_rows() == 1
+
+
+def test_a_changed_transform_is_told_by_a_warning(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land_sample()
+    assert checks(run(instance))["pipeline_events_code"] == (True, "")
+    monkeypatch.setattr("lakehouse.pipeline.code.fingerprint", lambda *_: 7)
+    result = run(instance)
+    assert result.success
+    passed, says = checks(result)["pipeline_events_code"]
+    assert not passed
+    assert 'make odp ARGS="refresh silver/pipeline_events --full-refresh"' in says
 
 
 def test_a_refused_file_is_told_by_a_warning_and_the_run_goes_on(instance: dg.DagsterInstance) -> None:
@@ -208,9 +271,9 @@ def test_files_that_came_in_only_now_are_given_one_look_more_and_no_second(
     assert "as it was" in str(third.skip_message)  # type: ignore[attr-defined]
 
     land_cohorts(a=1)
-    first, waited = look(instance, None, COHORT_SENSORS[0])
+    first, waited = look(instance, None, PARTITION_SENSORS[0])
     assert "more may follow" in str(first.skip_message)  # type: ignore[attr-defined]
-    second, _ = look(instance, waited, COHORT_SENSORS[0])
+    second, _ = look(instance, waited, PARTITION_SENSORS[0])
     assert isinstance(second, dg.SensorResult)
     assert [r.partition_key for r in second.run_requests or []] == ["a", "sample"]
 
@@ -232,6 +295,46 @@ def test_the_landing_sensor_does_not_repeat_what_init_has_done(instance: dg.Dags
     assert isinstance(answer, dg.SkipReason)
     assert "a finished run has seen these files" in str(answer.skip_message)
     assert cursor is not None
+
+
+def test_the_landing_sensor_asks_for_the_branch_of_a_new_file_and_for_nothing_where_nothing_is_new(
+    instance: dg.DagsterInstance,
+) -> None:
+    land_sample()
+    run(instance)
+    settle()
+    _, cursor = look(instance, None)
+    land("pipeline_events/new.ndjson", events(1, 0))
+    settle()
+    asked, cursor = look(instance, cursor)
+    assert isinstance(asked, dg.SensorResult)
+    [request] = asked.run_requests or []
+    branch = ["bronze/raw_pipeline_events", "gold/pipeline_metrics", "silver/pipeline_events"]
+    chosen = [key.to_user_string() for key in request.asset_selection or []]
+    assert chosen == [*branch, "system/restore_points"]
+    result = run(instance, asset_selection=request.asset_selection, tags=request.tags)
+    assert result.success
+    assert made(result) == set(chosen)
+    land("pipeline_events/again.ndjson", events(1, 0))
+    settle()
+    skipped, cursor = look(instance, cursor)
+    assert "every file is in already" in str(skipped.skip_message)  # type: ignore[attr-defined]
+    assert "as it was" in str(look(instance, cursor)[0].skip_message)  # type: ignore[attr-defined]
+
+
+def test_a_run_of_some_tables_has_seen_no_file_unless_its_plan_has(instance: dg.DagsterInstance) -> None:
+    land_sample()
+    settle()
+    some = {"asset_selection": [dg.AssetKey(["bronze", "raw_crawler_results"])]}
+    run(instance, **some)
+    asked, _ = look(instance, None)
+    assert isinstance(asked, dg.SensorResult)
+    run(instance, **some, tags={LISTED_TAG: str(time.time() - 90)})
+    asked, _ = look(instance, None)
+    assert isinstance(asked, dg.SensorResult)
+    run(instance, **some, tags={LISTED_TAG: str(time.time())})
+    skipped, _ = look(instance, None)
+    assert "a finished run has seen these files" in str(skipped.skip_message)  # type: ignore[attr-defined]
 
 
 def started(instance: dg.DagsterInstance, boot: str) -> str:
@@ -311,6 +414,7 @@ def stored(*, but: tuple[str, ...] = ()) -> dict[str, tuple[int, str]]:
     }
 
 
+@pytest.mark.slow
 def test_each_run_leaves_a_point_to_go_back_to(instance: dg.DagsterInstance) -> None:
     land_sample()
     first = run(instance)
@@ -332,6 +436,7 @@ def test_each_run_leaves_a_point_to_go_back_to(instance: dg.DagsterInstance) -> 
     assert verify(open_lake(), contracts(), materialised=known).all_problems == []
 
 
+@pytest.mark.slow
 def test_a_full_refresh_by_tag_computes_everything_anew_and_changes_nothing(
     instance: dg.DagsterInstance,
 ) -> None:
@@ -346,6 +451,7 @@ def test_a_full_refresh_by_tag_computes_everything_anew_and_changes_nothing(
     assert newer == {t.path for t in contracts() if t.layer != "bronze"}
 
 
+@pytest.mark.slow
 def test_the_maintenance_job_reports_what_it_reclaimed_and_changes_no_row(
     instance: dg.DagsterInstance,
 ) -> None:
@@ -356,7 +462,8 @@ def test_the_maintenance_job_reports_what_it_reclaimed_and_changes_no_row(
     told = {
         e.asset_key.path[1]: e.materialization.metadata for e in result.get_asset_materialization_events()
     }
-    assert set(told) == {"bronze", "silver", "gold", "quarantine", "system"}
+    assert set(told) == {"bronze", "silver", "gold", "quarantine", "system", "runs"}
+    assert told["runs"]["runs"].value == 0
     assert told["silver"]["rows"].value == sum(n for path, n in EXPECTED if path.startswith("silver/"))
     assert told["silver"]["bytes_reclaimed"].value == 0
     assert {path: told[1] for path, told in stored().items()} == before
@@ -364,6 +471,7 @@ def test_the_maintenance_job_reports_what_it_reclaimed_and_changes_no_row(
     assert verify(open_lake(), contracts(), materialised=known).all_problems == []
 
 
+@pytest.mark.slow
 def test_what_others_did_to_a_table_is_told_by_the_next_run(instance: dg.DagsterInstance) -> None:
     import polars as pl
     from deltalake import DeltaTable, write_deltalake
@@ -390,6 +498,29 @@ def test_what_others_did_to_a_table_is_told_by_the_next_run(instance: dg.Dagster
     assert all(e.passed for key, e in drift.items() if key != "gold/user_profiles")
 
 
+@pytest.mark.slow
+def test_a_damaged_table_fails_its_own_step_in_our_words_and_the_others_are_written(
+    instance: dg.DagsterInstance,
+) -> None:
+    land_sample()
+    run(instance)
+    silver = next(t for t in contracts() if t.path == "silver/crawler_results")
+    log = Path(open_lake().store.uri(silver)) / "_delta_log"
+    last = sorted(log.glob("*.json"))[-1]
+    last.write_bytes(last.read_bytes()[:150])
+    more = sample_files()["pipeline_events/sample.ndjson"].replace(b"ws-", b"wt-")
+    land("pipeline_events/more.ndjson", more)
+    result = run(instance)
+    assert not result.success
+    failed = {e.step_key: e for e in result.get_step_failure_events()}
+    says = failed["silver__crawler_results"].step_failure_data.error_display_string
+    assert "DamagedTable" in says
+    assert f"log entry 1 (_delta_log/{last.name}) is cut short or altered. To mend it, put " in says
+    assert "Kernel" not in says
+    written = {e.asset_key.to_user_string() for e in result.get_asset_materialization_events()}
+    assert "gold/pipeline_metrics" in written
+
+
 def run_cohorts(instance: dg.DagsterInstance, **kwargs: object) -> dg.ExecuteInProcessResult:
     job = defs.resolve_job_def("materialize_clinical")
     return job.execute_in_process(instance=instance, raise_on_error=False, **kwargs)  # type: ignore[arg-type]
@@ -411,6 +542,7 @@ def by_partition(result: dg.ExecuteInProcessResult) -> set[str | None]:
     return {e.partition for e in events if e.asset_key == dg.AssetKey(["landing", "cohorts"])}
 
 
+@pytest.mark.slow
 def test_a_run_of_one_cohort_leaves_the_others_alone(instance: dg.DagsterInstance) -> None:
     land_cohorts(a=1, b=2, c=3)
     instance.add_dynamic_partitions("cohorts", ["a", "b", "c"])
@@ -420,6 +552,31 @@ def test_a_run_of_one_cohort_leaves_the_others_alone(instance: dg.DagsterInstanc
     assert (told["files"].value, told["dagster/partition_row_count"].value) == (4, 24 + 2)
 
 
+@pytest.mark.slow
+def test_a_cohort_with_too_many_rejects_holds_gold_until_a_better_one_comes(
+    instance: dg.DagsterInstance,
+) -> None:
+    land_cohorts(a=1, c=3)
+    land("clinical/b/wrong.ndjson", b'{"resourceType": "Patient"}\n' * 11)
+    instance.add_dynamic_partitions("cohorts", ["a", "b", "c"])
+    assert run_cohorts(instance, partition_key="a").success
+    summary = next(t for t in contracts() if t.path == "gold/encounter_summary")
+    before = open_lake().store.snapshot(summary).rows
+    bad = run_cohorts(instance, partition_key="b")
+    assert not bad.success
+    assert [name for name, (passed, _) in checks(bad).items() if not passed] == [
+        "patient_reject_share", "fhir_index_reject_share",
+    ]  # fmt: skip
+    assert "id_valid (11)" in checks(bad)["patient_reject_share"][1]
+    empty = run_cohorts(instance, partition_key="b")
+    assert empty.success
+    assert open_lake().store.snapshot(summary).rows == before
+    assert run_cohorts(instance, partition_key="c").success
+    assert open_lake().store.snapshot(summary).rows > before
+    assert patients() == {"a": 2, "c": 2}
+
+
+@pytest.mark.slow
 def test_a_range_of_cohorts_goes_in_one_run(instance: dg.DagsterInstance) -> None:
     land_cohorts(a=1, b=2, c=3)
     instance.add_dynamic_partitions("cohorts", ["a", "b", "c"])
@@ -428,6 +585,7 @@ def test_a_range_of_cohorts_goes_in_one_run(instance: dg.DagsterInstance) -> Non
     assert (result.success, by_partition(result), patients()) == (True, {"a", "b"}, {"a": 2, "b": 2})
 
 
+@pytest.mark.slow
 def test_a_run_of_everything_takes_in_every_cohort_and_says_so(instance: dg.DagsterInstance) -> None:
     land_sample()
     land_cohorts(a=1, b=2)
@@ -443,7 +601,7 @@ def test_a_run_of_everything_takes_in_every_cohort_and_says_so(instance: dg.Dags
 
 
 def test_the_sensor_asks_for_one_run_per_new_or_changed_cohort(instance: dg.DagsterInstance) -> None:
-    sensor, lake = COHORT_SENSORS[0], LakeResource()
+    sensor, lake = PARTITION_SENSORS[0], LakeResource()
     land_cohorts(a=1, b=2)
     settle()
     context = dg.build_sensor_context(instance=instance)
@@ -461,9 +619,10 @@ def test_the_sensor_asks_for_one_run_per_new_or_changed_cohort(instance: dg.Dags
     assert everything.run_requests  # type: ignore[union-attr]  # landing was never looked at
 
 
+@pytest.mark.slow
 def test_a_cohort_of_old_files_is_asked_for_after_a_run_of_everything(instance: dg.DagsterInstance) -> None:
     """As `rsync -a` and `cp -p` bring them: with times from before that run."""
-    sensor = COHORT_SENSORS[0]
+    sensor = PARTITION_SENSORS[0]
     land_cohorts(a=1)
     settle()
     assert run(instance).success
@@ -476,6 +635,7 @@ def test_a_cohort_of_old_files_is_asked_for_after_a_run_of_everything(instance: 
     assert [r.partition_key for r in second.run_requests or []] == ["b"]
 
 
+@pytest.mark.slow
 def test_a_table_that_fails_does_not_keep_the_others_from_being_written(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:

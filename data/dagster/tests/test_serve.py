@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import inspect
 import json
 import os
 import subprocess
@@ -21,7 +21,7 @@ def look(answers):
 
 if __name__ == "__main__":
     import multiprocessing
-    from orchestration.serve import fork_runs_off_a_warm_helper
+    from orchestration.workarounds.warm_runs import fork_runs_off_a_warm_helper
     fork_runs_off_a_warm_helper()
     context = multiprocessing.get_context("spawn")
     answers = context.Queue()
@@ -53,13 +53,12 @@ def test_a_run_inherits_what_is_safe_to_inherit(tmp_path: Path) -> None:
 
 
 def test_dagster_still_asks_for_its_run_processes_by_that_name() -> None:
-    spec = importlib.util.find_spec("dagster")
-    assert spec is not None
-    assert spec.origin is not None
-    server = Path(spec.origin).parent / "_grpc" / "server.py"
-    assert 'multiprocessing.get_context("spawn")' in server.read_text(encoding="utf-8")
+    from dagster._grpc import server
+
+    assert 'multiprocessing.get_context("spawn")' in inspect.getsource(server)
 
 
+@pytest.mark.slow
 def test_the_arguments_are_those_of_dagster() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "orchestration.serve", "api", "grpc", "--help"],

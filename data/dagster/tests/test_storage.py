@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from orchestration.storage import PooledPostgresStorage, once_true
+from orchestration.workarounds.asked_once import once_true
+from orchestration.workarounds.postgres_storage import PooledPostgresStorage
 
 
 def test_a_yes_is_remembered_and_a_no_asked_again() -> None:

@@ -3,7 +3,7 @@
 Belongs here: everything that is true of the data, whoever runs it.
 Does not: Dagster, HTTP, Compose. Arrows run one way: domains -> engine, store -> contracts.
 
-    from lakehouse import Column, Contract, Type, Write, open_lake      see docs/lakehouse.md
+    from lakehouse import Column, Contract, Type, Materialization, open_lake      see docs/lakehouse.md
 
 These names are found on first use, so that `import lakehouse` itself costs nothing.
 """
@@ -14,17 +14,43 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lakehouse.contracts import Column, Contract, Type, Write
-    from lakehouse.flow import open_lake
-    from lakehouse.store import Commit, Term, Token, Where
+    from lakehouse.contracts import (
+        Column,
+        Contract,
+        DecimalType,
+        ListType,
+        Materialization,
+        StructField,
+        StructType,
+        Type,
+    )
+    from lakehouse.pipeline import open_lake
+    from lakehouse.store import CommitOptions, Term, Transaction, Where
 
-__all__ = ["Column", "Commit", "Contract", "Term", "Token", "Type", "Where", "Write", "open_lake"]
+__all__ = [
+    "Column",
+    "CommitOptions",
+    "Contract",
+    "DecimalType",
+    "ListType",
+    "Materialization",
+    "StructField",
+    "StructType",
+    "Term",
+    "Transaction",
+    "Type",
+    "Where",
+    "open_lake",
+]
 
 _ROOMS = {
-    "lakehouse.contracts": ("Column", "Contract", "Type", "Write"),
-    "lakehouse.flow": ("open_lake",),
-    "lakehouse.store": ("Commit", "Term", "Token", "Where"),
-}
+    "lakehouse.contracts": (
+        "Column", "Contract", "DecimalType", "ListType", "StructField", "StructType", "Type",
+        "Materialization",
+    ),
+    "lakehouse.pipeline": ("open_lake",),
+    "lakehouse.store": ("CommitOptions", "Term", "Transaction", "Where"),
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -67,7 +67,7 @@ def sample(landing: Landing, *, if_empty: bool = False) -> Landed:
     """Land the sample files of every domain; with `if_empty` only where nothing has landed yet."""
     if if_empty and landing.list():
         return Landed(skipped="landing holds files already: left alone")
-    from lakehouse.domains import sample_files
+    from lakehouse.registry import sample_files
 
     return land(landing, sample_files().items())
 

@@ -10,11 +10,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from lakehouse.errors import SettingsError
 
-LakeFormat = Literal["delta", "ducklake"]
+BACKENDS = {"delta": "lakehouse.store.delta", "ducklake": "lakehouse.store.ducklake"}
+"""The formats of tables, each with the package that has `open_store(settings)`."""
+_TRUE = frozenset({"1", "on", "true", "yes"})
+_FALSE = frozenset({"0", "off", "false", "no"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +29,7 @@ class Settings:
     s3_access_key: str | None = None
     s3_secret_key: str | None = field(default=None, repr=False)
     s3_region: str = "us-east-1"
-    lake_format: LakeFormat = "delta"
+    lake_format: str = "delta"
     ducklake_pg_host: str | None = None
     ducklake_pg_port: int = 5432
     ducklake_pg_db: str = "ducklake"
@@ -110,14 +112,11 @@ class Settings:
         return options
 
 
-def _lake_format(env: Mapping[str, str]) -> LakeFormat:
-    match read(env, "LAKE_FORMAT") or "delta":
-        case "delta":
-            return "delta"
-        case "ducklake":
-            return "ducklake"
-        case text:
-            raise SettingsError(f"LAKE_FORMAT={text} is not known: give delta or ducklake")
+def _lake_format(env: Mapping[str, str]) -> str:
+    text = read(env, "LAKE_FORMAT") or "delta"
+    if text not in BACKENDS:
+        raise SettingsError(f"LAKE_FORMAT={text} is not known: give {' or '.join(BACKENDS)}")
+    return text
 
 
 def _port(env: Mapping[str, str], name: str) -> int:
@@ -138,4 +137,12 @@ def read(env: Mapping[str, str], name: str) -> str | None:
     try:
         return Path(path).read_text(encoding="utf-8").strip() or None
     except OSError as exc:
-        raise SettingsError(f"{name}_FILE={path} cannot be read: {exc.strerror or exc}") from exc
+        raise SettingsError(f"{name}_FILE={path} cannot be read: {exc.strerror or exc}") from None
+
+
+def switch(env: Mapping[str, str], name: str, *, default: bool) -> bool:
+    """Return variable `name`, which is true or false, as `read` finds it. Raises SettingsError."""
+    text = (read(env, name) or str(default)).lower()
+    if text not in _TRUE | _FALSE:
+        raise SettingsError(f"{name}={text} is neither true nor false: correct it in .env")
+    return text in _TRUE

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ import polars as pl
 import pytest
 
 from lakehouse.contracts.model import Contract
-from lakehouse.flow.rules import Split, split
+from lakehouse.engine.polars import PolarsEngine
 from lakehouse.landing import LandedFile
+from lakehouse.pipeline.rules import validate
 
 _BESIDE_THE_CHECKOUT = Path(__file__).resolve().parents[3].parent / "shared" / "data"
 
@@ -55,11 +57,30 @@ def bronze(table: Contract, rows: list[dict[str, Any]]) -> pl.DataFrame:
     return pl.DataFrame(made, schema=schema)
 
 
-def silver(table: Contract, transform: Callable[..., Any], raw: pl.DataFrame) -> Split:
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What a split gives, its good rows collected."""
+
+    good: pl.DataFrame
+    refused: pl.DataFrame
+    failures: dict[str, int]
+    warnings: dict[str, int]
+
+
+def parted(table: Contract, frame: pl.DataFrame) -> Parts:
+    """Validated rows at hand by the contract's rules, on Polars; each is good or refused."""
+    engine = PolarsEngine()
+    found = validate(table, engine.scan(frame.lazy()), engine=engine)
+    good = engine.stage(found.good)
+    assert (found.read, found.kept) == (frame.height, good.height)
+    return Parts(good=good, refused=found.refused, failures=found.failures, warnings=found.warnings)
+
+
+def silver(table: Contract, transform: Callable[..., Any], raw: pl.DataFrame) -> Parts:
     """Run a Silver transform and split its rows by the contract's rules, as a run does."""
     made = nw.to_native(transform(nw.from_native(raw.lazy()))).collect()
     assert made.height == raw.height
-    return split(table, made)
+    return parted(table, made)
 
 
 def gold(transform: Callable[..., Any], rows: pl.DataFrame) -> pl.DataFrame:

@@ -15,14 +15,14 @@ from test_flow import event, lake, land, run
 from lakehouse.contracts import Column, Contract, RowRule, Type
 from lakehouse.contracts.release import bumped, drift, drifts, needed, released, snapshot
 from lakehouse.contracts.schema import json_schema, landing_schema
-from lakehouse.domains import contracts
 from lakehouse.domains.pipelines import contracts as c
 from lakehouse.errors import ContractError
-from lakehouse.flow import Lake
+from lakehouse.pipeline import Lake
+from lakehouse.registry import contracts
 
 __all__ = ["lake"]
 ROOT = Path(__file__).resolve().parents[3]
-EVENTS = c.PIPELINE_EVENTS
+EVENTS = dataclasses.replace(c.PIPELINE_EVENTS, version="1.0.0")
 NEW = Column(name="more", type=Type.STRING, description="New")
 RULE = EVENTS.rules[0]
 
@@ -43,9 +43,9 @@ def rule(severity: str) -> RowRule:
 CHANGES = {
     "nothing": (EVENTS, None),
     "a text": (column("status", description="other words"), "patch"),
-    "another sentence": (changed(row="Another sentence."), "patch"),
+    "another sentence": (changed(description="Another sentence."), "patch"),
     "a new nullable column": (changed(columns=(*EVENTS.columns, NEW)), "minor"),
-    "a looser limit": (changed(reject_limit=0.5), "minor"),
+    "a looser limit": (changed(max_reject_ratio=0.5), "minor"),
     "a rule less": (changed(rules=EVENTS.rules[1:]), "minor"),
     "a rule that warns": (changed(rules=(*EVENTS.rules, rule("warn"))), "minor"),
     "personal data marked": (column("status", pii=True), "minor"),
@@ -62,7 +62,7 @@ CHANGES = {
     "another unit": (column("duration_ms", unit="s"), "major"),
     "no nulls any more": (column("steps", nullable=False), "major"),
     "another key": (changed(key=EVENTS.key[1:]), "major"),
-    "a stricter limit": (changed(reject_limit=0.01), "major"),
+    "a stricter limit": (changed(max_reject_ratio=0.01), "major"),
     "a new rule": (changed(rules=(*EVENTS.rules, rule("error"))), "major"),
 }
 
@@ -100,7 +100,7 @@ def test_no_released_contract_drifts_and_all_of_ours_are_released() -> None:
         ({"key": ("pipeline_id", "pipeline_id")}, "stands twice in the key"),
         ({"cluster_by": ("nope",)}, "is no column"),
         ({"partition_by": ("occurred_at",)}, "partition column"),
-        ({"reject_limit": 2.0}, "reject_limit is a share"),
+        ({"max_reject_ratio": 2.0}, "max_reject_ratio is a share"),
     ],
 )
 def test_a_contract_that_contradicts_itself_is_refused(parts: dict, says: str) -> None:  # type: ignore[type-arg]

@@ -15,8 +15,8 @@ import lakes
 import pytest
 
 from lakehouse.contracts import Contract
-from lakehouse.domains import contracts, sample_files, sources, transform_of
-from lakehouse.flow import Lake, ingest, open_lake, refresh
+from lakehouse.pipeline import Lake, ingest, open_lake, refresh
+from lakehouse.registry import contracts, sample_files, sources, transform_of
 from lakehouse.verify import content_hash, verify
 
 NOON = datetime(2026, 1, 10, 12, tzinfo=UTC)
@@ -47,6 +47,7 @@ def versions(lake: Lake) -> dict[Contract, int]:
     return {t: lake.store.snapshot(t).version for t in contracts()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ducklake"])
 def test_the_sample_gives_what_delta_makes_of_it(kind: str, tmp_path: Path) -> None:
     with lake_of("folder", tmp_path / "delta") as delta, lake_of(kind, tmp_path / kind) as other:

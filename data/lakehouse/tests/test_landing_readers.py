@@ -16,6 +16,7 @@ from conftest_landing import landed, shared
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lakehouse.domains.clinical.reading import read as fhir
 from lakehouse.errors import SourceError
 from lakehouse.landing import json_text, readers
 from lakehouse.landing.columns import as_text, csv_frames, parquet_frames
@@ -48,6 +49,10 @@ def records(name: str, content: bytes) -> list[Any]:
         ("x.csv", PARQUET.getvalue(), Format.PARQUET),
         ("x.parquet", b'{"a":1}', Format.JSON),
         ("dir.json/x", b"a\n1", Format.CSV),
+        ("x.json", b'\n{"a":1}\n\n{"a":2}\n', Format.NDJSON),
+        ("x", b'{"a":1}\r\n{"a":2', Format.NDJSON),
+        ("x", b'{"a":1}\n\n', Format.JSON),
+        ("x.csv", b"<a>,b\n1,2", Format.CSV),
     ],
 )
 def test_the_content_decides_and_the_suffix_helps(name: str, content: bytes, fmt: Format) -> None:
@@ -66,6 +71,14 @@ def test_the_content_decides_and_the_suffix_helps(name: str, content: bytes, fmt
         ("x.json", b'{"a":' + b" " * 2_000_000 + b"\xff}", r"near byte 2000005\)"),
         ("x.parquet", b"PARE" + b"0" * 20, "encrypted"),
         ("x.bin", bytes(range(128, 200)), "not UTF-8 text"),
+        ("x.json", b"PK\x03\x04rest", "this is a zip archive"),
+        ("x.xlsx", b"PK\x03\x04rest", "this is a zip archive"),
+        ("x.json.gz", b"\x1f\x8b\x08rest", "this is gzip within gzip"),
+        ("x.json.zst", b"\x28\xb5\x2f\xfdrest", "this is a Zstandard file"),
+        ("x.xes", b'<?xml version="1.0"?>\n<!-- x -->\n<log xes.version="1.0">', "this is an XES event log"),
+        ("x.csv", b"<log><trace/></log>", "this is an XES event log"),
+        ("x.json", b"<!DOCTYPE html><p>", "this is an HTML page"),
+        ("x", b"\xef\xbb\xbf <?xml version='1.0'?><a/>", "this is XML"),
     ],
 )
 def test_what_cannot_be_read_says_why(name: str, content: bytes, reason: str) -> None:
@@ -97,6 +110,28 @@ def test_a_line_that_is_no_json_is_kept_as_it_stands() -> None:
     found = records("x.ndjson", b'{"a":1}\n {"a":  oops\t\r\n{"a":2}\nNaN\n{"a":3}x')
     assert found == [{"a": 1}, Malformed(' {"a":  oops\t'), {"a": 2}, Malformed("NaN"), Malformed('{"a":3}x')]
     assert records("x.ndjson", b'oops\n{"a":2}') == [Malformed("oops"), {"a": 2}]
+
+
+@pytest.mark.parametrize("name", ["x.json", "x"])
+@pytest.mark.parametrize(
+    "text", ['{"a":1}{"a":2}', '{\n"a":1\n}\n{\n"a":2\n}\n', "[1] [2]", '{"a":[\n1]} {"a":\n2}']
+)
+def test_several_documents_that_are_no_lines_are_told(name: str, text: str) -> None:
+    with pytest.raises(SourceError, match="several JSON documents; land it as NDJSON"):
+        records(name, text.encode())
+
+
+def test_several_fhir_documents_are_read_as_lines_or_told() -> None:
+    lines = b'{"resourceType":"Patient","id":"1"}\n{"resourceType":"Patient","id":"2"}\n'
+    for name in ("clinical/a/x.json", "clinical/a/x"):
+        assert sum(frame.height for frame in fhir(landed(name, lines))) == 2
+        with pytest.raises(SourceError, match="several JSON documents; land it as NDJSON"):
+            list(fhir(landed(name, lines.replace(b",", b",\n"))))
+
+
+def test_gzip_within_gzip_is_named() -> None:
+    with pytest.raises(SourceError, match="gzip within gzip; unfold it once"):
+        records("x.json.gz", gzip.compress(gzip.compress(b"{}")))
 
 
 def test_a_broken_document_is_refused_without_quoting_it() -> None:
@@ -179,7 +214,7 @@ def test_a_list_and_its_lines_give_the_same_records(items: list[Any], spaced: bo
 def test_csv_is_text_whatever_its_separator() -> None:
     expected = {"a": ["01", None, "x"], "b": ["1.50", 'say "hi"', None]}
     for mark in ",;\t|":
-        text = f'a{mark}b\n01{mark}1.50\n{mark}"say ""hi"""\nx\n'
+        text = f'a{mark}b\n01{mark}1.50\n{mark}"say ""hi"""\nx{mark}\n'
         frame = pl.concat(csv_frames(io.BytesIO(text.encode()), name="x.csv"))
         assert frame.to_dict(as_series=False) == expected
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from datetime import UTC, date, datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 import polars as pl
@@ -21,18 +22,19 @@ from lakehouse.domains.pipelines.contracts import (
 from lakehouse.domains.pipelines.transforms import pipeline_metrics, user_profiles
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-METRICS = ("total_pipelines", "success_count", "failed_count", "success_rate", "avg_duration_sec",
-           "p50_duration_sec", "p95_duration_sec")  # fmt: skip
+METRICS = ("total_pipelines", "success_count", "failed_count", "skipped_count", "success_rate",
+           "avg_duration_sec", "p50_duration_sec", "p95_duration_sec")  # fmt: skip
 
 
 def event(
     pipeline: str, status: str, *, minute: float = 0, ms: int | None = None, **more: Any
 ) -> dict[str, Any]:
-    kind = {"completed": "pipeline_completed", "failed": "pipeline_failed"}.get(status, "pipeline_started")
+    kind = "pipeline_started" if status == "in_progress" else f"pipeline_{status}"
     return {
         "workspace_id": "w",
         "pipeline_id": pipeline,
         "event_type": kind,
+        "event_id": "",
         "status": status,
         "duration_ms": ms,
         "occurred_at": NOON + timedelta(minutes=minute),
@@ -60,7 +62,7 @@ def test_only_ends_count_and_the_figures_add_up() -> None:
         event("a", "completed", ms=1000), event("b", "completed", ms=2000), event("c", "failed", ms=4000),
         event("d", "in_progress", ms=9), event("a", "in_progress", minute=5),
     )  # fmt: skip
-    assert found == {TODAY: (3, 2, 1, 66.67, pytest.approx(7 / 3), 2.0, pytest.approx(3.8))}
+    assert found == {TODAY: (3, 2, 1, 0, 66.67, pytest.approx(7 / 3), 2.0, pytest.approx(3.8))}
 
 
 def test_a_pipeline_counts_once_a_day_by_its_last_outcome() -> None:
@@ -72,17 +74,56 @@ def test_a_pipeline_counts_once_a_day_by_its_last_outcome() -> None:
         event("a", "completed", minute=-1, workspace_id="x"),
     )
     assert found == {
-        TODAY: (1, 1, 0, 100.0, 7.0, 7.0, 7.0),
-        ("w", date(2026, 1, 2)): (1, 0, 1, 0.0, None, None, None),
-        ("x", NOON.date()): (1, 1, 0, 100.0, None, None, None),
+        TODAY: (1, 1, 0, 0, 100.0, 7.0, 7.0, 7.0),
+        ("w", date(2026, 1, 2)): (1, 0, 1, 0, 0.0, None, None, None),
+        ("x", NOON.date()): (1, 1, 0, 0, 100.0, None, None, None),
     }
 
 
-def test_on_a_tie_the_event_type_that_sorts_last_wins() -> None:
-    run = {"event_type": "workflow_run_completed_failure"}
-    job = {"event_type": "workflow_job_completed_success"}
-    for rows in ([("failed", run), ("completed", job)], [("completed", job), ("failed", run)]):
-        assert metrics(*[event("a", s, **kind) for s, kind in rows])[TODAY][:3] == (1, 0, 1)
+def test_on_a_tie_the_event_type_that_sorts_last_wins_and_then_the_event_id() -> None:
+    for one, other in (({}, {"event_type": "a"}), ({"event_id": "r/2"}, {"event_id": "r/1"})):
+        tie = [
+            event("a", "failed", **{"event_type": "b", **one}),
+            event("a", "completed", **{"event_type": "b", **other}),
+        ]
+        for rows in (tie, tie[::-1]):
+            assert metrics(*rows)[TODAY][:3] == (1, 0, 1)
+
+
+def test_the_end_of_a_part_is_no_end_of_its_pipeline() -> None:
+    """A job succeeds at 23:55, its run fails at 00:10; another run goes on with one job done."""
+    late = datetime(2026, 1, 1, 23, 55, tzinfo=UTC)
+    found = metrics(
+        event("run", "completed", event_type="workflow_job_completed_success", parent_id="run",
+              occurred_at=late),
+        event("run", "failed", event_type="workflow_run_completed_failure", event_id="1/1",
+              occurred_at=late + timedelta(minutes=15)),
+        event("other", "completed", event_type="workflow_job_completed_success", parent_id="other"),
+        event("other", "in_progress", event_type="workflow_run_in_progress", event_id="2/1"),
+    )  # fmt: skip
+    assert {day: row[:4] for (_, day), row in found.items()} == {date(2026, 1, 2): (1, 0, 1, 0)}
+
+
+def test_of_several_attempts_of_a_run_the_highest_decides_whenever_it_was_told() -> None:
+    first = event(
+        "r", "failed", minute=9, ms=9000, event_type="workflow_run_completed_failure", event_id="7/9"
+    )
+    again = event(
+        "r", "completed", minute=5, ms=5000, event_type="workflow_run_completed_success", event_id="7/10"
+    )
+    for rows in ((first, again), (again, first)):
+        assert metrics(*rows)[TODAY][:6] == (1, 1, 0, 0, 100.0, 5.0)
+
+
+def test_skipped_is_an_outcome_of_its_own_and_unknown_is_none() -> None:
+    found = metrics(
+        event("a", "completed"), event("b", "failed"), event("c", "skipped"), event("d", "skipped"),
+        event("e", "unknown"), event("a", "unknown", minute=5), event("f", "skipped", workspace_id="x"),
+        event("g", "completed"), event("g", "skipped", minute=5), event("h", "unknown", workspace_id="y"),
+    )  # fmt: skip
+    assert {key: row[:5] for key, row in found.items()} == {
+        TODAY: (5, 1, 1, 3, 50.0), ("x", NOON.date()): (1, 0, 0, 1, None),
+    }  # fmt: skip
 
 
 def test_days_are_utc_and_midnight_belongs_to_the_new_one() -> None:
@@ -108,12 +149,13 @@ def test_a_day_without_an_end_has_no_row() -> None:
 def test_success_rate_has_two_decimals_rounded_half_up(ends: tuple[int, int], rate: float) -> None:
     good, total = ends
     rows = [event(f"p{i}", "completed" if i < good else "failed") for i in range(total)]
-    assert metrics(*rows)[TODAY][3] == rate
+    rows += [event(f"s{i}", "skipped") for i in range(3)]
+    assert metrics(*rows)[TODAY][4] == rate
 
 
 ends = st.tuples(
     st.sampled_from("abcd"),
-    st.sampled_from(["completed", "failed", "in_progress"]),
+    st.sampled_from(["completed", "failed", "skipped", "in_progress", "unknown"]),
     st.integers(-3000, 3000),
     st.none() | st.integers(0, 10**7),
 )
@@ -126,15 +168,15 @@ def test_metrics_agree_with_plain_python_in_any_order(rows: list[tuple[Any, ...]
     expected = _expected(made)
     shuffle.shuffle(made)
     found = metrics(*made)
-    assert {k: v[:3] for k, v in found.items()} == {k: v[:3] for k, v in expected.items()}
+    assert {k: v[:5] for k, v in found.items()} == {k: v[:5] for k, v in expected.items()}
     for key, figures in expected.items():
-        assert found[key][4:6] == pytest.approx(figures[3:]) or figures[3] is None is found[key][4]
+        assert found[key][5:7] == pytest.approx(figures[5:]) or figures[5] is None is found[key][5]
 
 
 def _expected(rows: list[dict[str, Any]]) -> dict[tuple[str, date], tuple[Any, ...]]:
     last: dict[tuple[Any, ...], dict[str, Any]] = {}
     for row in sorted(rows, key=lambda r: (r["occurred_at"], r["event_type"])):
-        if row["status"] != "in_progress":
+        if row["status"] in ("completed", "failed", "skipped"):
             last[row["workspace_id"], row["occurred_at"].date(), row["pipeline_id"]] = row
     groups: dict[tuple[str, date], list[dict[str, Any]]] = {}
     for (workspace, day, _), row in last.items():
@@ -143,10 +185,12 @@ def _expected(rows: list[dict[str, Any]]) -> dict[tuple[str, date], tuple[Any, .
 
 
 def _figures(group: list[dict[str, Any]]) -> tuple[Any, ...]:
-    good = sum(r["status"] == "completed" for r in group)
+    good, bad, skipped = (sum(r["status"] == s for r in group) for s in ("completed", "failed", "skipped"))
+    rate = Decimal(100 * good) / (good + bad) if good + bad else None
+    stated = None if rate is None else float(rate.quantize(Decimal("0.01"), ROUND_HALF_UP))
     took = [r["duration_ms"] / 1000 for r in group if r["duration_ms"] is not None]
     middle = (statistics.mean(took), statistics.median(took)) if took else (None, None)
-    return (len(group), good, len(group) - good, *middle)
+    return (len(group), good, bad, skipped, stated, *middle)
 
 
 # -- profiles --------------------------------------------------------------------------------------------

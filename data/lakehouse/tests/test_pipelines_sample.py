@@ -13,20 +13,19 @@ from typing import Any
 
 import polars as pl
 import pytest
-from conftest_landing import bronze, gold, landed, silver
+from conftest_landing import Parts, bronze, gold, landed, silver
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lakehouse import domains
+from lakehouse import registry
 from lakehouse.contracts.model import Contract
 from lakehouse.domains.pipelines import contracts as c
 from lakehouse.domains.pipelines import sample, transforms
 from lakehouse.domains.pipelines.sources import SOURCES
-from lakehouse.flow.rules import Split
 
 # Pinned, so that a change of the sample is seen: two machines must give equal bytes.
 PINNED = {
-    "pipeline_events/sample.ndjson": "182735458c04e28eb8b833a7fa90d0dea129a4df05d0bbfb9e2edb853d03fbd7",
+    "pipeline_events/sample.ndjson": "50df71391fe52ee667ead8a2e54012549095878413ddc8bd9aadf7bd4bb65c18",
     "crawler_results/sample.ndjson": "2947e90f09c8ebfe9157e9d82b6a1b479fe9a52ae663680c66ea64fb21a2f676",
 }
 
@@ -42,7 +41,7 @@ def at(text: str) -> datetime:
 def test_the_bytes_are_the_same_on_every_machine() -> None:
     assert {n: hashlib.sha256(b).hexdigest() for n, b in sample.sample_files().items()} == PINNED
     assert sample.sample_files(seed=8) != sample.sample_files()
-    assert {n: b for n, b in domains.sample_files().items() if n in PINNED} == sample.sample_files()
+    assert {n: b for n, b in registry.sample_files().items() if n in PINNED} == sample.sample_files()
 
 
 @pytest.mark.parametrize("clock", [sample.CLOCK, datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)])
@@ -68,7 +67,7 @@ def test_five_profiles() -> None:
     assert max(at(p["timestamp"]) for p in found) <= sample.CLOCK
 
 
-def load(name: str, source: Contract, table: Contract, transform: Any) -> tuple[int, Split]:
+def load(name: str, source: Contract, table: Contract, transform: Any) -> tuple[int, Parts]:
     file = landed(name, sample.sample_files()[name])
     reader = next(s for s in SOURCES if s.folder == file.source)
     raw = pl.concat(reader.read(file))
@@ -93,6 +92,18 @@ def test_the_expected_numbers_are_what_a_load_gives() -> None:
         "gold/user_profiles": gold(transforms.user_profiles, results.good).height,
     } == sample.EXPECTED
     assert (events.warnings, results.warnings) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    "clock", [sample.CLOCK, *(datetime(2031, 5, 6, hour, 8, 9, tzinfo=UTC) for hour in range(24))]
+)
+def test_the_sample_fits_into_a_day_before_any_clock(clock: datetime) -> None:
+    events = lines("pipeline_events/sample.ndjson", clock=clock, seed=clock.hour)
+    ends = [e for e in events if e["event_type"] in ("pipeline_completed", "pipeline_failed")]
+    days = {(e["workspace_id"], at(e["timestamp"]).date()) for e in ends}
+    assert (len(events), len(ends)) == (30, 10)
+    assert 2 <= len(days) <= 5
+    assert clock - timedelta(days=1) < min(at(e["timestamp"]) for e in events)
 
 
 share = st.sampled_from([0.0, 0.01, 0.05, 0.2])
@@ -151,6 +162,7 @@ def run(*args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
+@pytest.mark.slow
 def test_the_command_writes_each_format(tmp_path: Path) -> None:
     assert "--duplicates" in run("--help").stdout
     expected = sample.events(60, duplicates=0.1)

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from conftest_landing import bronze, silver
+from conftest_landing import Parts, bronze, silver
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +19,6 @@ from lakehouse.domains.pipelines.contracts import (
     RAW_PIPELINE_EVENTS,
 )
 from lakehouse.domains.pipelines.transforms import crawler_results, pipeline_events
-from lakehouse.flow.rules import Split
 
 GOOD = {
     "pipeline_id": "p1", "event_type": "WorkflowExecutionCompleted", "workspace_id": "w",
@@ -28,7 +27,7 @@ GOOD = {
 }  # fmt: skip
 
 
-def events(*rows: dict[str, Any]) -> Split:
+def events(*rows: dict[str, Any]) -> Parts:
     return silver(
         PIPELINE_EVENTS, pipeline_events, bronze(RAW_PIPELINE_EVENTS, [{**GOOD, **r} for r in rows])
     )
@@ -38,7 +37,7 @@ def data(**fields: Any) -> dict[str, Any]:
     return {"raw_data": json.dumps(fields)}
 
 
-def reasons(found: Split) -> list[dict[str, Any]]:
+def reasons(found: Parts) -> list[dict[str, Any]]:
     return [{r["rule"]: r["values"] for r in json.loads(text)} for text in found.refused["reasons"]]
 
 
@@ -49,6 +48,7 @@ def test_a_good_event_whole() -> None:
     assert found.good.row(0, named=True) == {
         "workspace_id": "w", "pipeline_id": "p1", "event_type": "workflow_execution_completed",
         "occurred_at": datetime(2026, 1, 1, 10, 0, 0, 123456, UTC), "status": "completed",
+        "event_id": "", "parent_id": None,
         "duration_ms": 1500, "activities_executed": 3, "steps": 3, "quality_score": 100, "is_valid": True,
         "_source": "t/f", "_fingerprint": "0" * 64, "_row": 0, "_batch_id": 1,
     }  # fmt: skip
@@ -78,6 +78,8 @@ def test_quality_score_and_validity(row: dict[str, Any], score: int, valid: bool
         ({"event_type": "--"}, {"event_type_present": {"event_type": None}}),
         ({"timestamp": None}, {"occurred_at_readable": {"timestamp": None}}),
         ({"timestamp": "yesterday"}, {"occurred_at_readable": {"timestamp": "yesterday"}}),
+        ({"timestamp": " None "}, {"occurred_at_readable": {"timestamp": " None "}}),
+        ({"timestamp": "26-01-10T10:00:00Z"}, {"occurred_at_readable": {"timestamp": "26-01-10T10:00:00Z"}}),
         (
             {"timestamp": "2026-02-30T00:00:00Z"},
             {"occurred_at_readable": {"timestamp": "2026-02-30T00:00:00Z"}},
@@ -90,7 +92,6 @@ def test_quality_score_and_validity(row: dict[str, Any], score: int, valid: bool
         (data(duration_ms=-1), {"duration_ms_not_negative": {"duration_ms_text": "-1"}}),
         (data(duration_ms=-0.4), {"duration_ms_not_negative": {"duration_ms_text": "-0.4"}}),
         (data(duration_ms="soon"), {"duration_ms_readable": {"duration_ms_text": "soon"}}),
-        (data(duration_ms=True), {"duration_ms_readable": {"duration_ms_text": "true"}}),
         (data(duration_ms={"s": 1}), {"duration_ms_readable": {"duration_ms_text": '{"s":1}'}}),
         (data(duration_ms=10**18), {"duration_ms_readable": {"duration_ms_text": str(10**18)}}),
         (
@@ -143,10 +144,25 @@ def test_all_reasons_are_given_at_once() -> None:
         (None, None),
         ("", None),
         ("  ", None),
+        *[(nothing, None) for nothing in ("None ", " null", "NaN", "N/A", "na", "nil", "undefined", "-")],
     ],
 )
 def test_readable_durations(given_: Any, expected: int | None) -> None:
-    assert events(data(duration_ms=given_)).good["duration_ms"].to_list() == [expected]
+    found = events(data(duration_ms=given_))
+    assert (found.good["duration_ms"].to_list(), found.warnings) == ([expected], {})
+
+
+@pytest.mark.parametrize("given_", [True, False, "True ", " no", "Y", "off"])
+def test_a_bool_where_a_number_belongs_is_none_and_is_warned_of_as_what_it_is(given_: Any) -> None:
+    found = events(data(duration_ms=given_, steps=given_), data(duration_ms=1))
+    assert found.good["duration_ms"].to_list() == [None, 1]
+    assert found.warnings == {"duration_ms_is_no_bool": 1, "steps_is_no_bool": 1}
+    assert crawls({"posts_count": given_}).warnings == {"posts_count_is_no_bool": 1}
+
+
+@pytest.mark.parametrize("given_", ["1,5", "1,000", "1_000", "0x1F", "12 ms", "½", "1e400", "Infinity"])
+def test_a_text_that_may_mean_several_numbers_or_none_is_refused(given_: str) -> None:
+    assert events(data(duration_ms=given_)).refused["rules"].to_list() == ["duration_ms_readable"]
 
 
 def test_steps_are_a_number_or_a_list() -> None:
@@ -180,7 +196,10 @@ def test_steps_are_a_number_or_a_list() -> None:
         ("MarkerRecorded", "marker_recorded", "in_progress"),
         ("workflow_run.requested", "workflow_run_requested", "in_progress"),
         ("workflow_run.completed.success", "workflow_run_completed_success", "completed"),
-        ("workflow_run.completed", "workflow_run_completed", "completed"),
+        ("workflow_run.completed", "workflow_run_completed", "unknown"),
+        ("workflow_run.completed.new_word", "workflow_run_completed_new_word", "unknown"),
+        ("workflow_run.completed.skipped", "workflow_run_completed_skipped", "skipped"),
+        ("workflow_job.waiting", "workflow_job_waiting", "in_progress"),
         *[
             (f"workflow_run.completed.{c}", f"workflow_run_completed_{c}", "failed")
             for c in (
@@ -193,19 +212,116 @@ def test_steps_are_a_number_or_a_list() -> None:
             )
         ],
         ("workflow_job.completed.success", "workflow_job_completed_success", "completed"),
-        ("workflow_job.completed.skipped", "workflow_job_completed_skipped", "completed"),
+        ("workflow_job.completed.skipped", "workflow_job_completed_skipped", "skipped"),
         ("workflow_run.completed.neutral", "workflow_run_completed_neutral", "completed"),
         ("pipeline_submitted", "pipeline_submitted", "in_progress"),
         ("PipelineCompleted", "pipeline_completed", "completed"),
         ("pipeline-succeeded", "pipeline_succeeded", "completed"),
         ("FAILED", "failed", "failed"),
-        ("incomplete", "incomplete", "in_progress"),
+        ("incomplete", "incomplete", "unknown"),
+        ("not_completed", "not_completed", "unknown"),
+        ("PipelineNeverFinished", "pipeline_never_finished", "unknown"),
+        ("didn't succeed: no success", "didn_t_succeed_no_success", "unknown"),
+        ("partially-completed", "partially_completed", "unknown"),
+        ("not failed", "not_failed", "unknown"),
+        ("UnknownEvent", "unknown_event", "unknown"),
+        ("completed_with_errors", "completed_with_errors", "unknown"),
+        ("notify_completed", "notify_completed", "completed"),
+        ("WorkflowPropertiesModified", "workflow_properties_modified", "in_progress"),
         ("HTTPError", "http_error", "failed"),
-        ("42", "42", "in_progress"),
+        ("42", "42", "unknown"),
+        *[
+            (f"pipeline_{word}", f"pipeline_{word}", "completed")
+            for word in (
+                "passed",
+                "done",
+                "ok",
+                "neutral",
+                "succeeded",
+                "success",
+                "finished",
+                "successfully",
+            )
+        ],
+        *[
+            (f"Pipeline.{word}", f"pipeline_{word}", "failed")
+            for word in ("killed", "crashed", "rejected", "stopped", "error", "errored", "aborted", "timeout")
+        ],
+        ("SKIPPED", "skipped", "skipped"),
+        *[
+            (word, word, "in_progress")
+            for word in (
+                "pipeline_queued",
+                "in_progress",
+                "run_pending",
+                "retrying",
+                "heartbeat",
+                "job_scheduled",
+            )
+        ],
     ],
 )
 def test_event_names_and_status(given_: str, name: str, status: str) -> None:
-    assert events({"event_type": given_}).good.select("event_type", "status").rows() == [(name, status)]
+    found = events({"event_type": given_})
+    assert found.good.select("event_type", "status").rows() == [(name, status)]
+    assert found.warnings == ({"event_type_known": 1} if status == "unknown" else {})
+
+
+def test_the_vocabulary_is_told_where_a_type_is_described_warned_of_and_refused() -> None:
+    told = [PIPELINE_EVENTS.by_name["status"].description]
+    told += [r.description for r in PIPELINE_EVENTS.rules if r.name.startswith("event_type_")]
+    assert len(told) == 3
+    for word in ("succeeded", "passed", "ok", "killed", "stopped", "skipped", "submitted"):
+        assert all(f" {word}" in text or f"({word}" in text for text in told)
+    assert ": not, never, " in told[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_part"),
+    [
+        ("workflow_job.completed.failure", True),
+        ("workflow_job.queued", True),
+        ("ActivityTaskCompleted", True),
+        ("EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_FAILED", True),
+        ("step_completed", True),
+        ("workflow_run.completed.failure", False),
+        ("WorkflowExecutionCompleted", False),
+        ("pipeline_completed", False),
+        ("job_completed", False),
+        ("UnknownEvent", False),
+    ],
+)
+def test_a_part_has_its_pipeline_as_parent(kind: str, is_part: bool) -> None:
+    assert events({"event_type": kind}).good["parent_id"].to_list() == ["p1" if is_part else None]
+
+
+@pytest.mark.parametrize(
+    ("raw_data", "event_id"),
+    [
+        ({}, ""),
+        ({"event_id": "run/7"}, "run/7"),
+        ({"event_id": 7}, "7"),
+        ({"event_id": " "}, ""),
+        ({"event_id": None, "_extra": {"event_id": "e1"}}, "e1"),
+        # As earlier releases wrote GitHub's rows to Bronze.
+        (
+            {
+                "source_format": "github.workflow_job",
+                "payload": {"workflow_job": {"id": 5, "run_attempt": 2}},
+            },
+            "5/2",
+        ),
+        ({"source_format": "github.workflow_run", "payload": {"workflow_run": {"id": 6}}}, "6/1"),
+        ({"source_format": "github.workflow_run", "payload": {"id": 6, "run_attempt": 3}}, "6/3"),
+        ({"source_format": "github.workflow_run", "payload": {}}, ""),
+        ({"source_format": "other", "payload": {"id": 6, "run_attempt": 3}}, ""),
+    ],
+)
+def test_the_event_id_is_the_sources_own(raw_data: dict[str, Any], event_id: str) -> None:
+    text = json.dumps(raw_data, separators=(",", ":"))
+    escaped = text.replace('"event_id"', '"event\\u005fid"')
+    found = events({"raw_data": text}, {"raw_data": escaped}, {})
+    assert found.good["event_id"].to_list() == [event_id, event_id, ""]
 
 
 nasty = (
@@ -266,7 +382,7 @@ PROFILE = {
 }
 
 
-def crawls(*profiles: dict[str, Any], **envelope: Any) -> Split:
+def crawls(*profiles: dict[str, Any], **envelope: Any) -> Parts:
     base = {"crawl_id": "c1", "method_id": "api", "username": "asked", "timestamp": "2026-01-01T00:00:00Z"}
     rows = [{**base, "raw_json": json.dumps(p), **envelope} for p in profiles]
     return silver(CRAWLER_RESULTS, crawler_results, bronze(RAW_CRAWLER_RESULTS, rows))
@@ -324,10 +440,48 @@ def test_whose_name_and_time_win() -> None:
 
 
 def test_verified_is_false_unless_said() -> None:
-    found = crawls(*[{"is_verified": v} for v in (True, False, None, "true", "yes")])
-    assert found.good["is_verified"].to_list() == [True, False, False, True, False]
-    assert found.warnings == {"is_verified_readable": 1}
-    assert crawls({"account_created_at": "long ago"}).warnings == {"account_created_at_readable": 1}
+    said = {
+        True: (True, "True ", "true", " YES", "y", "t", "on", 1, "1", 1.0),
+        False: (False, "False ", "no", "N", "f", "off", 0, " 0 ", 0.0, None, "", "None ", "null", "NaN"),
+    }
+    for meant, given_ in said.items():
+        found = crawls(*[{"is_verified": value} for value in given_])
+        assert (found.good["is_verified"].unique().to_list(), found.warnings) == ([meant], {})
+    for value, rule in (
+        ("maybe", "is_verified_readable"),
+        ([True], "is_verified_readable"),
+        ({}, "is_verified_readable"),
+        (2, "is_verified_is_no_number"),
+        (" 12 ", "is_verified_is_no_number"),
+    ):
+        found = crawls({"is_verified": value})
+        assert (found.good["is_verified"].to_list(), found.warnings) == ([False], {rule: 1})
+
+
+@pytest.mark.parametrize(
+    ("given_", "rule"),
+    [
+        ("long ago", "account_created_at_readable"),
+        ("20-01-01T00:00:00Z", "account_created_at_readable"),
+        ("01/02/2020", "account_created_at_readable"),
+        (12, "account_created_at_is_no_number"),
+        ("True ", "account_created_at_is_no_bool"),
+        (" None ", None),
+    ],
+)
+def test_an_unreadable_time_of_an_account_is_none_and_warned_of_by_kind(
+    given_: Any, rule: str | None
+) -> None:
+    found = crawls({"account_created_at": given_})
+    assert found.good["account_created_at"].to_list() == [None]
+    assert found.warnings == ({rule: 1} if rule else {})
+
+
+def test_words_for_nothing_stay_in_text_and_are_none_in_numbers_and_times() -> None:
+    good = crawls({**PROFILE, "location": "None", "posts_count": "None ", "followers_count": " 12 "}).good
+    assert good.select("location", "posts_count", "followers_count").rows() == [("None", None, 12)]
+    late = {"scraped_at": "2026-02-02T00:00:00Z"}
+    assert crawls(late, timestamp="null").good["scraped_at"].item() == datetime(2026, 2, 2, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(

@@ -5,18 +5,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
+import narwhals.stable.v2 as nw
 import pytest
-from test_flow import EVENT_TABLES, Killed, assert_sound, event, hashes, lake, land, run
+from test_flow import EVENT_TABLES, Killed, event, hashes, lake, land, run
 from test_flow_increment import day, metrics
 
+from lakehouse import fault_points
 from lakehouse.contracts import Contract
-from lakehouse.domains import transform_of
 from lakehouse.domains.pipelines import contracts as c
 from lakehouse.domains.pipelines import transforms
 from lakehouse.errors import ContractError, Unsupported
-from lakehouse.flow import Lake, refresh
+from lakehouse.pipeline import Lake, refresh
 from lakehouse.quarantine import Rejects, list_rejects, replay, show
-from lakehouse.store import faults
+from lakehouse.registry import transform_of
 from lakehouse.verify import verify
 
 __all__ = ["lake"]
@@ -104,7 +105,9 @@ def test_a_row_that_landed_later_is_not_replaced(lake: Lake) -> None:
     assert_lenient_is_sound_after_gold(lake)
 
 
-@pytest.mark.parametrize("point", ["flow.quarantined", "commit.begin", "commit.done"])
+@pytest.mark.parametrize(
+    "point", ["flow.refused", "flow.committed", "flow.delivered", "commit.begin", "commit.done"]
+)
 @pytest.mark.parametrize("occurrence", [1, 2])
 def test_a_killed_replay_is_ended_by_the_next(lake: Lake, point: str, occurrence: int) -> None:
     fill(lake)
@@ -116,39 +119,75 @@ def test_a_killed_replay_is_ended_by_the_next(lake: Lake, point: str, occurrence
         if left == 0:
             raise Killed
 
-    faults.arm(kill)
+    fault_points.arm(kill)
     try:
         again(lake)
     except Killed:
         pass
     finally:
-        faults.arm(None)
+        fault_points.arm(None)
     again(lake)
     assert_lenient_is_sound_after_gold(lake)
     assert metrics(lake) == {"2026-01-01": 2, "2026-01-02": 1}
     assert list_rejects(lake, EVENT_TABLES)[0].open == 2
 
 
-def test_rows_taken_up_by_a_killed_replay_are_open_again_if_they_fail_by_then(lake: Lake) -> None:
+def test_rows_of_a_killed_replay_are_in_or_open_whatever_the_rules_are_by_then(lake: Lake) -> None:
     fill(lake)
 
     def kill(reached: str) -> None:
-        if reached == "flow.quarantined":
+        if reached == "flow.committed":
             raise Killed
 
-    faults.arm(kill)
+    fault_points.arm(kill)
     try:
         with pytest.raises(Killed):
             again(lake)
     finally:
-        faults.arm(None)
+        fault_points.arm(None)
     problems = verify(lake, EVENT_TABLES).all_problems
-    assert any("replay 1 of refused rows was interrupted" in p.message for p in problems)
-    assert again(lake, STRICT).written == 0
-    assert_sound(lake)
-    assert list_rejects(lake, EVENT_TABLES)[0].open == 5
-    assert again(lake).written == 2
+    assert [p.table for p in problems if p.check == "outbox"] == ["silver/pipeline_events"]
+    assert (again(lake, STRICT).tried, again(lake, STRICT).written) == (2, 0)
+    assert list_rejects(lake, EVENT_TABLES)[0].open == 2
     assert_lenient_is_sound_after_gold(lake)
+
+
+def test_two_replays_of_different_rules_at_once_lose_nothing(lake: Lake) -> None:
+    """The second one lands between what the first has computed and its commit."""
+    land(lake, "1.ndjson", event("n1", duration_ms=-1), event("n2", duration_ms=-1), event(None), event(None))
+    run(lake)
+    named = lambda raw: transforms.pipeline_events(raw).with_columns(nw.col("pipeline_id").fill_null("x"))  # noqa: E731
+    loose = dataclasses.replace(
+        LENIENT, rules=tuple(r for r in LENIENT.rules if r.name != "pipeline_id_present")
+    )
+    other = lake_of_same(lake)
+    raced: list[str] = []
+
+    def second(point: str) -> None:
+        if point == "commit.begin" and not raced:
+            raced.append(point)
+            assert replay(other, loose, named, rule="pipeline_id_present").tried == 2
+
+    fault_points.arm(second)
+    try:
+        first = replay(lake, loose, named, rule=negative())
+    finally:
+        fault_points.arm(None)
+    assert (raced, first.tried) == (["commit.begin"], 2)
+    assert list_rejects(lake, [STRICT])[0].open == 0
+    kept = lake.store.scan(STRICT).collect()["pipeline_id"].sort().to_list()
+    assert kept == ["n1", "n2", "x"]  # the two without an id are one event
+    state = lake.store.read_state(STRICT, ["read", "merged", "quarantined"])
+    assert state == {"read": 4, "merged": 1, "quarantined": 0}
+
+
+def lake_of_same(lake: Lake) -> Lake:
+    from lakehouse.pipeline import open_lake
+    from lakehouse.settings import Settings
+
+    root = lake.store.files.root.parent  # type: ignore[attr-defined]
+    opened = open_lake(Settings(lake_url=str(root / "lake"), landing_url=str(root / "landing")))
+    return dataclasses.replace(opened, clock=lake.clock)
 
 
 def test_after_a_full_refresh_only_todays_rejects_are_there(lake: Lake) -> None:
@@ -171,5 +210,5 @@ def test_after_a_full_refresh_only_todays_rejects_are_there(lake: Lake) -> None:
 def test_transforms_are_found_by_their_tables_name() -> None:
     assert transform_of(STRICT) is transforms.pipeline_events
     assert transform_of(c.USER_PROFILES) is transforms.user_profiles
-    with pytest.raises(ContractError, match=r"lakehouse.domains.pipelines.transforms has no function other"):
+    with pytest.raises(ContractError, match="no table silver/other is declared"):
         transform_of(dataclasses.replace(STRICT, name="other"))

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from lakehouse.contracts import LANDING_REJECTS, quarantine_of
-from lakehouse.domains import sources
 from lakehouse.domains.pipelines import contracts as c
 from lakehouse.domains.pipelines import transforms
-from lakehouse.flow import Lake, ingest, open_lake, refresh
+from lakehouse.pipeline import Lake, ingest, open_lake, refresh
+from lakehouse.registry import sources
 from lakehouse.settings import Settings
 from lakehouse.verify import content_hash, verify
 
@@ -22,9 +22,13 @@ SHARED = Path(os.environ.get("ODP_SHARED_DATA") or ROOT.parent / "shared" / "dat
 SOURCES = [s for s in sources() if s.table is c.RAW_PIPELINE_EVENTS]
 TABLES = (c.RAW_PIPELINE_EVENTS, c.PIPELINE_EVENTS, c.PIPELINE_METRICS)
 
-pytestmark = pytest.mark.skipif(
-    not (SHARED / "temporal_histories").is_dir(), reason=f"no real data at {SHARED} (set ODP_SHARED_DATA)"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (SHARED / "temporal_histories").is_dir(),
+        reason=f"no real data at {SHARED} (set ODP_SHARED_DATA)",
+    ),
+]
 
 
 def histories() -> dict[str, bytes]:

@@ -4,18 +4,32 @@ from __future__ import annotations
 
 import narwhals.stable.v2 as nw
 import polars as pl
+from conftest_landing import Parts, parted
 
-from lakehouse.contracts import Column, Contract, RowRule, Type, Write, bronze_columns, pointer_columns
-from lakehouse.flow.rules import Split, split
+from lakehouse.contracts import (
+    Column,
+    Contract,
+    Materialization,
+    RowRule,
+    Type,
+    bronze_columns,
+    pointer_columns,
+)
 
 RAW = Contract(
-    layer="bronze", name="raw", domain="test", row="One line.", write=Write.APPEND, columns=bronze_columns()
+    layer="bronze",
+    name="raw",
+    domain="test",
+    description="One line.",
+    materialization=Materialization.APPEND,
+    columns=bronze_columns(),
 )
 
 
 def table(*rules: RowRule) -> Contract:
     return Contract(
-        layer="silver", name="readings", domain="test", row="One reading.", write=Write.MERGE, key=("id",),
+        layer="silver", name="readings", domain="test", description="One reading.",
+        materialization=Materialization.INCREMENTAL_BY_KEY, key=("id",),
         sources=(RAW,), rules=rules,
         columns=(
             Column(name="id", type=Type.STRING, nullable=False, description="Identity"),
@@ -45,18 +59,18 @@ def rows(*values: tuple[str | None, float | None]) -> pl.DataFrame:
     )  # fmt: skip
 
 
-def told(parts: Split) -> tuple[list[str], list[tuple[int, str, str]]]:
+def told(parts: Parts) -> tuple[list[str], list[tuple[int, str, str]]]:
     return parts.good["id"].to_list(), parts.refused.select("_row", "rules", "reasons").rows()
 
 
 def test_without_rules_and_nulls_everything_is_good() -> None:
-    parts = split(table(), rows(("a", 1.0), ("b", -2.0)))
+    parts = parted(table(), rows(("a", 1.0), ("b", -2.0)))
     assert told(parts) == (["a", "b"], [])
     assert parts.failures == parts.warnings == {}
 
 
 def test_a_null_where_none_is_allowed_is_refused_without_any_rule() -> None:
-    parts = split(table(), rows(("a", 1.0), ("b", None), (None, None)))
+    parts = parted(table(), rows(("a", 1.0), ("b", None), (None, None)))
     assert told(parts) == (
         ["a"],
         [
@@ -69,7 +83,7 @@ def test_a_null_where_none_is_allowed_is_refused_without_any_rule() -> None:
 
 
 def test_a_stated_rule_says_it_better_and_alone() -> None:
-    parts = split(table(WARM), rows(("a", -1.0), ("b", None), (None, 5.0), ("d", 5.0)))
+    parts = parted(table(WARM), rows(("a", -1.0), ("b", None), (None, 5.0), ("d", 5.0)))
     assert told(parts) == (
         ["d"],
         [
@@ -82,10 +96,10 @@ def test_a_stated_rule_says_it_better_and_alone() -> None:
 
 
 def test_a_warning_refuses_nothing_and_hides_no_null() -> None:
-    parts = split(table(MILD), rows(("a", 31.0), ("b", None)))
+    parts = parted(table(MILD), rows(("a", 31.0), ("b", None)))
     assert told(parts) == (["a"], [(1, "celsius_not_null", '[{"rule":"celsius_not_null","values":{}}]')])
     assert (parts.failures, parts.warnings) == ({"celsius_not_null": 1}, {"celsius_mild": 2})
 
 
 def test_a_null_among_optional_columns_is_fine() -> None:
-    assert told(split(table(WARM), rows(("a", 1.0))))[0] == ["a"]
+    assert told(parted(table(WARM), rows(("a", 1.0))))[0] == ["a"]

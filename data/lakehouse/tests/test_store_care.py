@@ -9,17 +9,20 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake import Transaction as AppTransaction
 from test_store import DAYS, EVENTS, events, store, stored
 
-from lakehouse.contracts import Column, Contract, Type, Write
+from lakehouse.contracts import Column, Contract, Materialization, Type
 from lakehouse.errors import Unsupported
-from lakehouse.store import Commit, DeltaStore, Token, Upkeep
+from lakehouse.store import CommitOptions, MaintenanceOptions, Transaction
+from lakehouse.store.delta import DeltaStore
 
 __all__ = ["store"]
-AT_ONCE = Upkeep(retain=timedelta(0))
+AT_ONCE = MaintenanceOptions(retain=timedelta(0))
 SERIES = Contract(
-    layer="silver", name="series", domain="test", row="One point.", write=Write.MERGE,
+    layer="silver", name="series", domain="test", description="One point.",
+    materialization=Materialization.INCREMENTAL_BY_KEY,
     key=("n",), cluster_by=("n",),
     columns=(
         Column(name="n", type=Type.INT64, nullable=False, description="Place"),
@@ -28,8 +31,11 @@ SERIES = Contract(
 )  # fmt: skip
 
 
-def step(number: int) -> Commit:
-    return Commit(token=Token("position", number), marks=lambda _o, _b: {"rows": number, f"seen:{number}": 1})
+def step(number: int) -> CommitOptions:
+    return CommitOptions(
+        transaction=Transaction("position", number),
+        state=lambda _o, _b: {"rows": number, f"seen:{number}": 1},
+    )
 
 
 def points(numbers: range) -> pl.DataFrame:
@@ -40,7 +46,7 @@ def test_the_bare_library_restores_rows_and_leaves_positions_ahead_of_them(tmp_p
     """The trap: what stands between row and position would never be read again."""
     uri = str(tmp_path / "bare")
     for number in (1, 2):
-        mark = CommitProperties(app_transactions=[Transaction("position", number)])
+        mark = CommitProperties(app_transactions=[AppTransaction("position", number)])
         write_deltalake(uri, pl.DataFrame({"n": [number]}).to_arrow(), mode="append", commit_properties=mark)
     DeltaTable(uri).restore(0)
     assert pl.scan_delta(uri).collect()["n"].to_list() == [1]
@@ -51,12 +57,12 @@ def test_a_restored_table_has_the_rows_and_the_marks_of_that_version(store: Delt
     first = store.merge(EVENTS, events(("a", 1)), step(1)).version
     store.merge(EVENTS, events(("a", 2), ("b", 2)), step(2))
     back = store.restore(EVENTS, first)
-    assert (back.landed, back.outcome.rows, stored(store)) == ("now", 1, [("a", 1)])
-    assert store.all_marks(EVENTS) == {"position": 1, "rows": 1, "seen:1": 1}
-    assert store.marks(EVENTS, ["position", "rows", "seen:2"]) == {"position": 1, "rows": 1}
+    assert (back.landed, back.outcome.rows, stored(store)) == ("committed", 1, [("a", 1)])
+    assert store.all_state(EVENTS) == {"position": 1, "rows": 1, "seen:1": 1}
+    assert store.read_state(EVENTS, ["position", "rows", "seen:2"]) == {"position": 1, "rows": 1}
     again = store.merge(EVENTS, events(("a", 2), ("b", 2)), step(2))
-    assert (again.landed, stored(store)) == ("now", [("a", 2), ("b", 2)])
-    assert store.all_marks(EVENTS) == {"position": 2, "rows": 2, "seen:1": 1, "seen:2": 1}
+    assert (again.landed, stored(store)) == ("committed", [("a", 2), ("b", 2)])
+    assert store.all_state(EVENTS) == {"position": 2, "rows": 2, "seen:1": 1, "seen:2": 1}
     changed = store.changes(EVENTS, since=first, until=back.version)
     assert (changed.added.collect().height, changed.removed.collect().height) == (0, 0)
 
@@ -65,9 +71,9 @@ def test_marks_are_listed_as_of_any_version_across_checkpoints(store: DeltaStore
     for number in range(1, 25):
         store.merge(EVENTS, events((f"k{number}", number)), step(number))
     for version in (3, 10, 11, 24):
-        marks = store.all_marks(EVENTS, version=version)
-        assert marks["position"] == version
-        assert sum(name.startswith("seen:") for name in marks) == version
+        state = store.all_state(EVENTS, version=version)
+        assert state["position"] == version
+        assert sum(name.startswith("seen:") for name in state) == version
 
 
 def test_a_version_whose_files_are_gone_is_refused_before_anything_changes(store: DeltaStore) -> None:
@@ -99,17 +105,17 @@ def test_maintenance_joins_files_and_removes_old_ones_and_no_row_changes(store: 
 def test_a_scattered_table_is_sorted_anew_and_a_sorted_one_is_left_alone(
     store: DeltaStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lakehouse.store.delta_layout._SMALLEST_FILE_BYTES", 20_000)
+    monkeypatch.setattr("lakehouse.store.delta.layout._SMALLEST_FILE_BYTES", 20_000)
     for start in range(16):
         store.merge(SERIES, points(range(start, 16_000, 16)))
     before = store.scan(SERIES).collect().sort("n")
     version = store.data_version(SERIES)
-    done = store.maintain(SERIES, Upkeep(retain=timedelta(days=1)))
+    done = store.maintain(SERIES, MaintenanceOptions(retain=timedelta(days=1)))
     spans = pl.DataFrame(DeltaTable(store.uri(SERIES)).get_add_actions(flatten=True)).sort("min.n")
     assert (spans["max.n"].shift(1) < spans["min.n"]).drop_nulls().all()
     assert store.scan(SERIES).collect().sort("n").equals(before)
     assert (done.files_before, store.data_version(SERIES)) == (16, version)
-    again = store.maintain(SERIES, Upkeep(retain=timedelta(days=1)))
+    again = store.maintain(SERIES, MaintenanceOptions(retain=timedelta(days=1)))
     assert again.files_after == done.files_after
     assert store.merge(SERIES, points(range(5))).outcome.updated == 5
 
@@ -119,11 +125,11 @@ def test_a_kept_version_outlives_maintenance(store: DeltaStore) -> None:
     for number in range(2, 25):
         store.merge(EVENTS, events(("a", number)), step(number))
     age(store, EVENTS)
-    store.maintain(EVENTS, Upkeep(retain=timedelta(0), keep=[kept]))
+    store.maintain(EVENTS, MaintenanceOptions(retain=timedelta(0), keep=[kept]))
     assert stored(store, version=kept) == [("a", 1)]
     store.restore(EVENTS, kept)
     assert stored(store) == [("a", 1)]
-    assert store.all_marks(EVENTS) == {"position": 1, "rows": 1, "seen:1": 1}
+    assert store.all_state(EVENTS) == {"position": 1, "rows": 1, "seen:1": 1}
 
 
 def test_an_old_log_is_cleaned_and_the_table_stays(store: DeltaStore) -> None:
@@ -135,7 +141,7 @@ def test_an_old_log_is_cleaned_and_the_table_stays(store: DeltaStore) -> None:
     assert len(logs) < 20
     fresh = DeltaStore(store.settings)
     assert stored(fresh) == [("a", 24)]
-    assert fresh.all_marks(EVENTS)["position"] == 24
+    assert fresh.all_state(EVENTS)["position"] == 24
     with pytest.raises(Unsupported, match="silver/events"):
         fresh.restore(EVENTS, 2)
 
@@ -154,6 +160,6 @@ def test_orphans_are_removed_only_when_asked_for(store: DeltaStore) -> None:
     os.utime(orphan, (time.time() - 90_000, time.time() - 90_000))
     store.maintain(EVENTS, AT_ONCE)
     assert orphan.exists()
-    store.maintain(EVENTS, Upkeep(retain=timedelta(0), orphans=True))
+    store.maintain(EVENTS, MaintenanceOptions(retain=timedelta(0), orphans=True))
     assert not orphan.exists()
     assert stored(store) == [("a", 1)]

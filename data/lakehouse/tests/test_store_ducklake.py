@@ -23,13 +23,14 @@ import polars as pl
 import pytest
 from test_store_contract import EVENTS, LOG, counting, events, stored
 
+from lakehouse import fault_points
 from lakehouse.contracts import Column, Contract, Type
 from lakehouse.errors import Conflict, SchemaViolation, SettingsError, StorageUnavailable, Unsupported
 from lakehouse.settings import Settings
-from lakehouse.store import Commit, Token, Upkeep, faults, open_store
+from lakehouse.store import CommitOptions, MaintenanceOptions, Transaction, open_store
 from lakehouse.store.ducklake import DuckLakeStore
-from lakehouse.store.ducklake_connection import LAKE, DuckLake
-from lakehouse.store.ducklake_schema import marks_place, place
+from lakehouse.store.ducklake.connection import LAKE, DuckLake
+from lakehouse.store.ducklake.schema import place, state_place
 
 
 @pytest.fixture
@@ -129,8 +130,11 @@ def test_a_commit_whose_connection_broke_is_made_once(proxied: tuple[Settings, P
     store.merge(EVENTS, events(("a", 1), ("b", 2)), counting())
     proxy.cut = cut
     result = store.merge(EVENTS, events(("b", 3), ("c", 4)), counting())
-    assert (proxy.cuts, result.landed, result.attempts) == (1, "now", 1 if cut == "back" else 2)
-    assert (stored(store), store.marks(EVENTS, ["rows"])) == ([("a", 1), ("b", 3), ("c", 4)], {"rows": 3})
+    assert (proxy.cuts, result.landed, result.attempts) == (1, "committed", 1 if cut == "back" else 2)
+    assert (stored(store), store.read_state(EVENTS, ["rows"])) == (
+        [("a", 1), ("b", 3), ("c", 4)],
+        {"rows": 3},
+    )
     assert store.missing_files(EVENTS) == []
     proxy.cut = cut
     store.append(LOG, pl.DataFrame({"line": [1]}))
@@ -139,7 +143,7 @@ def test_a_commit_whose_connection_broke_is_made_once(proxied: tuple[Settings, P
     for number in range(5):
         store.append(LOG, pl.DataFrame({"line": [number]}))
     proxy.cut = cut
-    store.maintain(LOG, Upkeep(retain=timedelta(0)))
+    store.maintain(LOG, MaintenanceOptions(retain=timedelta(0)))
     assert sorted(store.scan(LOG).collect()["line"]) == [0, 1, 1, 2, 3, 4]
     assert (store.missing_files(LOG), proxy.cuts >= 4) == ([], True)
 
@@ -157,15 +161,15 @@ def test_rows_lie_in_the_tables_own_place_and_marks_in_the_catalog(store: DuckLa
     store.merge(EVENTS, events(("a", 1)), counting())
     store.merge(EVENTS, events(("a", 2)), counting())
     root = Path(store.settings.lake_url)
-    found = {file.parent.relative_to(root).as_posix() for file in root.rglob("*") if file.is_file()}
-    assert found == {"silver/events"}
+    found = {file.parent.relative_to(root) for file in root.rglob("*") if file.is_file()}
+    assert {folder.as_posix() for folder in found if folder.parts[0] != "_odp"} == {"silver/events"}
 
 
 def test_names_of_tables() -> None:
     assert place("pipeline_events") == ("main", "pipeline_events")
     assert place("silver/pipeline_events") == ("silver", "pipeline_events")
     assert place("silver/clinical/patient") == ("silver", "clinical_patient")
-    assert marks_place("silver/pipeline_events") == ("odp", "silver__pipeline_events")
+    assert state_place("silver/pipeline_events") == ("odp", "silver__pipeline_events")
 
 
 def test_new_columns_that_may_be_null_are_added_and_nothing_else(store: DuckLakeStore) -> None:
@@ -173,7 +177,7 @@ def test_new_columns_that_may_be_null_are_added_and_nothing_else(store: DuckLake
     then = store.merge(EVENTS, events(("a", 1))).version
     note = Column(name="note", type=Type.STRING, description="It's new")
     wider = replace(EVENTS, columns=(*EVENTS.columns[:2], note, EVENTS.columns[2]))
-    assert store.schema_problems(wider) == ["note is missing"]
+    assert store.schema_problems(wider) == []  # the next write adds it
     store.merge(wider, events(("b", 2)).with_columns(note=pl.lit("x")).select(wider.column_names))
     rows = [("a", 1, None), ("b", 2, "x")]
     assert store.scan(wider).select("id", "n", "note").sort("id").collect().rows() == rows
@@ -221,9 +225,9 @@ def test_orphans_go_once_they_are_old_and_nothing_else(store: DuckLakeStore) -> 
         store.append(LOG, pl.DataFrame({"line": [number]}))
     orphan = Path(store.uri(LOG)) / "left-by-a-kill.parquet"
     orphan.write_bytes(b"x")
-    store.maintain(LOG, Upkeep(retain=timedelta(hours=1), compact=False, orphans=True))
+    store.maintain(LOG, MaintenanceOptions(retain=timedelta(hours=1), compact=False, orphans=True))
     assert orphan.exists()
-    store.maintain(LOG, Upkeep(retain=timedelta(0), compact=False, orphans=True))
+    store.maintain(LOG, MaintenanceOptions(retain=timedelta(0), compact=False, orphans=True))
     assert (orphan.exists(), store.missing_files(LOG)) == (False, [])
     assert store.scan(LOG).collect().height == 3
 
@@ -233,9 +237,9 @@ def test_maintaining_one_table_takes_no_version_of_another(store: DuckLakeStore)
     store.overwrite(EVENTS, events(("b", 2)), counting())
     for number in range(3):
         store.append(LOG, pl.DataFrame({"line": [number]}))
-    store.maintain(LOG, Upkeep(retain=timedelta(0)))
+    store.maintain(LOG, MaintenanceOptions(retain=timedelta(0)))
     store.restore(EVENTS, then)
-    assert (stored(store), store.marks(EVENTS, ["rows"])) == ([("a", 1)], {"rows": 1})
+    assert (stored(store), store.read_state(EVENTS, ["rows"])) == ([("a", 1)], {"rows": 1})
 
 
 class Killed(BaseException):
@@ -249,16 +253,16 @@ def test_killed_at_a_point_the_next_try_ends_with_all_of_it_once(store: DuckLake
             raise Killed
 
     store.ensure(EVENTS)
-    commit = replace(counting(), token=Token("position", 1))
-    faults.arm(kill)
+    commit = replace(counting(), transaction=Transaction("position", 1))
+    fault_points.arm(kill)
     try:
         with pytest.raises(Killed):
             store.merge(EVENTS, events(("a", 1)), commit)
     finally:
-        faults.arm(None)
+        fault_points.arm(None)
     again = store.merge(EVENTS, events(("a", 1)), commit)
-    assert again.landed == ("now" if point == "commit.begin" else "earlier")
-    assert (stored(store), store.marks(EVENTS, ["rows", "position"])) == (
+    assert again.landed == ("committed" if point == "commit.begin" else "duplicate")
+    assert (stored(store), store.read_state(EVENTS, ["rows", "position"])) == (
         [("a", 1)],
         {"rows": 1, "position": 1},
     )
@@ -266,7 +270,7 @@ def test_killed_at_a_point_the_next_try_ends_with_all_of_it_once(store: DuckLake
 
 def _maintain(settings: Settings) -> str:
     try:
-        return str(open_store(settings).maintain(LOG, Upkeep(retain=timedelta(0))).rows)
+        return str(open_store(settings).maintain(LOG, MaintenanceOptions(retain=timedelta(0))).rows)
     except Conflict as exc:
         return type(exc).__name__
 
@@ -274,10 +278,15 @@ def _maintain(settings: Settings) -> str:
 def _append(settings: Settings) -> str:
     store = open_store(settings)
     for number in range(20):
-        store.append(LOG, pl.DataFrame({"line": [1000 + number]}), Commit(token=Token("t", number + 1)))
+        store.append(
+            LOG,
+            pl.DataFrame({"line": [1000 + number]}),
+            CommitOptions(transaction=Transaction("t", number + 1)),
+        )
     return "20"
 
 
+@pytest.mark.slow
 def test_compactions_and_appends_at_once_neither_lose_nor_double_a_row(
     settings: Settings, store: DuckLakeStore
 ) -> None:
@@ -294,29 +303,80 @@ def _first_mark(settings: Settings, table: Contract, name: str) -> int:
     """Set a mark to one more than it was, ten times."""
     store = open_store(settings)
     for _ in range(10):
-        store.append(table, events(), Commit(reads=(name,), marks=lambda _, b: {name: b.get(name, 0) + 1}))
+        store.append(
+            table, events(), CommitOptions(reads=(name,), state=lambda _, b: {name: b.get(name, 0) + 1})
+        )
     return 10
 
 
+def _appends(settings: Settings, table: Contract) -> int:
+    store = open_store(settings)
+    for number in range(60):
+        store.append(table, pl.DataFrame({"line": [number]}))
+    return 60
+
+
+@pytest.mark.slow
 def test_marks_set_by_several_processes_at_once_count_every_one(settings: Settings) -> None:
-    """Also with the turns taken away: what keeps marks right is the conflict, not the queue."""
+    """Others write another table meanwhile: DuckLake retries its commit, and keeps the turn."""
     open_store(settings).ensure(EVENTS)
-    with ProcessPoolExecutor(4, mp_context=get_context("spawn"), initializer=_no_queue) as pool:
+    open_store(settings).ensure(LOG)
+    with ProcessPoolExecutor(6, mp_context=get_context("spawn")) as pool:
+        others = [pool.submit(_appends, settings, LOG) for _ in range(2)]
         jobs = [pool.submit(_first_mark, settings, EVENTS, name) for name in ("x", "x", "y", "x")]
-        assert [job.result() for job in jobs] == [10] * 4
-    assert open_store(settings).all_marks(EVENTS) == {"x": 30, "y": 10}
+        assert [job.result() for job in (*jobs, *others)] == [10] * 4 + [60] * 2
+    assert open_store(settings).all_state(EVENTS) == {"x": 30, "y": 10}
+    assert open_store(settings).scan(LOG).collect().height == 120
 
 
-def _no_queue() -> None:
-    from lakehouse.store import ducklake_commit
+def test_the_turn_is_held_until_the_commit_is_in_though_ducklake_tries_it_again(settings: Settings) -> None:
+    """Another table's commit comes in between, so that DuckLake rolls its first try back: nobody gets in."""
+    store, other = open_store(settings), open_store(settings)
+    store.ensure(EVENTS)
+    store.ensure(LOG)
+    seen: list[tuple[bool, bool]] = []
+    watcher = threading.Thread(target=_watch, args=(settings, EVENTS, seen), daemon=True)
 
-    ducklake_commit._queue = lambda *_: None  # type: ignore[assignment]
-    ducklake_commit._TRIES = 200
-    ducklake_commit._LONGEST_WAIT_SECONDS = 0.3
+    def hook(point: str) -> None:
+        if point == "commit.written":
+            fault_points.arm(None)
+            other.append(LOG, pl.DataFrame({"line": [1]}))
+            watcher.start()
+
+    fault_points.arm(hook)
+    try:
+        store.merge(EVENTS, events(("a", 1)), counting())
+    finally:
+        fault_points.arm(None)
+    watcher.join(30)
+    assert seen[-1] == (True, True), "free in the end, and the commit is in"
+    assert len(seen) > 1
+    assert set(seen[:-1]) == {(False, False)}, "nobody else could have written amid it"
+
+
+def _watch(settings: Settings, table: Contract, seen: list[tuple[bool, bool]]) -> None:
+    """Note, until the turn is free: whether it is, and whether a snapshot has come since the start."""
+    import psycopg
+
+    with psycopg.connect(
+        host=settings.ducklake_pg_host,
+        port=settings.ducklake_pg_port,
+        dbname=settings.ducklake_pg_db,
+        user=settings.ducklake_pg_user,
+        password=settings.ducklake_pg_password,
+        autocommit=True,
+    ) as session:
+        newest = "SELECT max(snapshot_id) FROM ducklake_snapshot"
+        before = session.execute(newest).fetchone()
+        free = False
+        while not free:
+            asked = "SELECT pg_try_advisory_lock(hashtext('odp'), hashtext(%s))"
+            free = bool((session.execute(asked, [table.path]).fetchone() or [False])[0])
+            seen.append((free, free and session.execute(newest).fetchone() != before))
 
 
 def test_the_library_imports_no_duckdb_unless_the_format_is_ducklake() -> None:
-    code = "import sys, lakehouse.flow, lakehouse.verify; assert 'duckdb' not in sys.modules, 'duckdb'"
+    code = "import sys, lakehouse.pipeline, lakehouse.verify; assert 'duckdb' not in sys.modules, 'duckdb'"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -14,7 +14,7 @@ from test_store import EVENTS, NOON, events, store
 from lakehouse.contracts import Column, Contract, Type
 from lakehouse.errors import SchemaViolation
 from lakehouse.settings import Settings
-from lakehouse.store import DeltaStore
+from lakehouse.store.delta import DeltaStore
 
 __all__ = ["store"]
 
@@ -65,7 +65,7 @@ def test_any_other_change_is_refused_with_the_migration(
     store: DeltaStore, change: Contract, says: str
 ) -> None:
     before = store.merge(EVENTS, events(("a", 1))).version
-    with pytest.raises(SchemaViolation, match=rf"{says}.*Only new nullable columns.*full-refresh"):
+    with pytest.raises(SchemaViolation, match=rf"{says}.*Only new nullable columns.*make odp ARGS=upgrade"):
         store.ensure(change)
     assert store.snapshot(EVENTS).version == before
 
@@ -76,6 +76,7 @@ def _widen(root: str, number: int) -> int:
     return number
 
 
+@pytest.mark.slow
 def test_two_who_add_the_same_column_at_once_both_succeed(store: DeltaStore, tmp_path: Path) -> None:
     store.merge(EVENTS, events(("a", 1)))
     with ProcessPoolExecutor(3, mp_context=get_context("spawn")) as pool:

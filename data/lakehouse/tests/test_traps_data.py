@@ -19,16 +19,19 @@ from deltalake import DeltaTable, Field, Schema, WriterProperties, write_deltala
 from deltalake.exceptions import DeltaError
 from test_traps import ITEMS, OPEN, held, rows
 
-from lakehouse import Column, Contract, Term, Type, Where, Write, open_lake
+from lakehouse import Column, Contract, Materialization, Term, Type, Where, open_lake
 from lakehouse.errors import ContractError, DataViolation, SchemaViolation
-from lakehouse.store import DeltaStore, Upkeep
+from lakehouse.store import MaintenanceOptions
+from lakehouse.store.delta import DeltaStore
 
 TIMES = Contract(
-    layer="silver", name="times", domain="test", row="One time.", write=Write.APPEND,
+    layer="silver", name="times", domain="test", description="One time.",
+    materialization=Materialization.APPEND,
     columns=(Column(name="at", type=Type.TIMESTAMP, description="When"),),
 )  # fmt: skip
 PLACES = Contract(
-    layer="gold", name="places", domain="test", row="One place.", write=Write.OVERWRITE, partition_by=("p",),
+    layer="gold", name="places", domain="test", description="One place.",
+    materialization=Materialization.FULL, partition_by=("p",),
     columns=(
         Column(name="p", type=Type.STRING, description="Where"),
         Column(name="n", type=Type.INT64, description="A number"),
@@ -117,7 +120,8 @@ def test_names_that_other_engines_refuse(path: str, name: str) -> None:
     write_deltalake(path, pa.table({name: [1]}))
     assert DeltaTable(path).schema().fields[0].name == name
     with pytest.raises(ContractError, match="must match"):
-        Contract(layer="silver", name="x", domain="t", row="x", write=Write.APPEND,
+        Contract(layer="silver", name="x", domain="t", description="x",
+                 materialization=Materialization.APPEND,
                  columns=(Column(name=name, type=Type.INT64, description="x"),))  # fmt: skip
 
 
@@ -159,7 +163,8 @@ def test_a_partition_is_a_folder_whose_name_may_be_too_long(path: str, store: De
 def test_a_partition_by_float_or_time_is_refused(kind: Type) -> None:
     column = Column(name="p", type=kind, description="x")
     with pytest.raises(ContractError, match="must be text, a whole number, a bool or a date"):
-        Contract(layer="silver", name="x", domain="t", row="x", write=Write.APPEND, columns=(column,),
+        Contract(layer="silver", name="x", domain="t", description="x",
+                 materialization=Materialization.APPEND, columns=(column,),
                  partition_by=("p",))  # fmt: skip
 
 
@@ -218,6 +223,9 @@ def test_a_failed_stream_leaves_files_that_only_a_full_vacuum_removes(store: Del
     assert delta.vacuum(retention_hours=0, dry_run=False, enforce_retention_duration=False) == []
 
     at_once = timedelta(0)
-    assert store.maintain(ITEMS, Upkeep(retain=at_once, compact=False)).removed_files == 0
-    assert store.maintain(ITEMS, Upkeep(retain=at_once, compact=False, orphans=True)).removed_files == orphans
+    assert store.maintain(ITEMS, MaintenanceOptions(retain=at_once, compact=False)).removed_files == 0
+    assert (
+        store.maintain(ITEMS, MaintenanceOptions(retain=at_once, compact=False, orphans=True)).removed_files
+        == orphans
+    )
     assert held(store) == [("a", 1)]

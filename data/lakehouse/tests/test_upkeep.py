@@ -11,14 +11,14 @@ from test_flow import EVENT_TABLES, Killed, assert_sound, event, hashes, lake, l
 from test_flow_increment import day, metrics, rejects
 from test_store_care import age
 
+from lakehouse import fault_points
 from lakehouse.contracts import RESTORE_POINTS
 from lakehouse.domains.pipelines import contracts as c
 from lakehouse.errors import Conflict, Unsupported
-from lakehouse.flow import Lake
-from lakehouse.store import faults
-from lakehouse.store.files import FolderFiles
-from lakehouse.store.lock import lease
-from lakehouse.upkeep import TableDiff, diff, maintain_all, pin, points, record_point, restore_run, unpin
+from lakehouse.maintenance import TableDiff, diff, maintain_all, pin, points, record_point, restore_run, unpin
+from lakehouse.pipeline import Lake
+from lakehouse.storage.files import FolderFiles
+from lakehouse.storage.lease import lease
 
 __all__ = ["lake"]
 
@@ -62,6 +62,7 @@ def test_a_restored_run_has_the_content_of_that_run_and_goes_forward_again(lake:
     assert_sound(lake)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tables", [1, 2, 3])
 def test_a_restore_killed_between_tables_is_completed_by_doing_it_again(lake: Lake, tables: int) -> None:
     before = first_and_second(lake)
@@ -73,12 +74,12 @@ def test_a_restore_killed_between_tables_is_completed_by_doing_it_again(lake: La
         if left == 0:
             raise Killed
 
-    faults.arm(kill)
+    fault_points.arm(kill)
     try:
         with pytest.raises(Killed):
             restore_run(lake, "run-1", EVENT_TABLES)
     finally:
-        faults.arm(None)
+        fault_points.arm(None)
     restore_run(lake, "run-1", EVENT_TABLES)
     assert {**hashes(lake), "rejects": rejects(lake)} == before
     assert_sound(lake)
@@ -88,7 +89,7 @@ def test_a_table_that_came_later_is_emptied(lake: Lake) -> None:
     land(lake, "1.ndjson", event("p1", at=day(1)))
     from test_flow import EVENT_SOURCES
 
-    from lakehouse.flow import ingest
+    from lakehouse.pipeline import ingest
 
     ingest(lake, c.RAW_PIPELINE_EVENTS, EVENT_SOURCES)
     record_point(lake, "early", EVENT_TABLES)
@@ -104,7 +105,7 @@ def test_an_unknown_run_and_an_ambiguous_one_are_refused(lake: Lake) -> None:
     first_and_second(lake)
     with pytest.raises(Unsupported, match="no restore point is recorded"):
         restore_run(lake, "nope", EVENT_TABLES)
-    with pytest.raises(Unsupported, match="2 runs begin so"):
+    with pytest.raises(Unsupported, match="2 runs begin with it"):
         restore_run(lake, "run", EVENT_TABLES)
 
 
@@ -123,7 +124,7 @@ def test_two_runs_are_told_apart_row_by_row(lake: Lake) -> None:
 
 def test_maintenance_keeps_every_row_and_every_pinned_run(tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     at_once = dict.fromkeys(("bronze", "silver", "gold", "quarantine", "system"), timedelta(0))
-    monkeypatch.setattr("lakehouse.upkeep.maintenance.RETENTION", at_once)
+    monkeypatch.setattr("lakehouse.maintenance.maintenance.RETENTION", at_once)
     lake = lake_at(tmp_path)
     before = first_and_second(lake)
     pin(lake, "run-1", "release")
@@ -168,3 +169,53 @@ def test_a_dead_holders_lease_is_taken_over_once_it_has_run_out(tmp_path: Path) 
         assert found is not None
         assert found[0] != body
     assert files.read_tagged("x") is None
+
+
+def test_what_killed_flows_left_is_removed_once_it_is_old(lake: Lake) -> None:
+    import secrets
+
+    from lakehouse.domains.pipelines import transforms
+    from lakehouse.maintenance.leftovers import remove_leftovers
+    from lakehouse.pipeline import outbox, refresh
+
+    first_and_second(lake)
+
+    def killed_at(point: str, *, full: bool) -> None:
+        def kill(reached: str) -> None:
+            if reached == point:
+                raise Killed
+
+        fault_points.arm(kill)
+        try:
+            with pytest.raises(Killed):
+                refresh(lake, c.PIPELINE_EVENTS, transforms.pipeline_events, full=full)
+        finally:
+            fault_points.arm(None)
+
+    land(lake, "3.ndjson", event("bad3", duration_ms=-1))
+    from test_flow import EVENT_SOURCES
+
+    from lakehouse.pipeline import ingest
+
+    ingest(lake, c.RAW_PIPELINE_EVENTS, EVENT_SOURCES)
+    killed_at("flow.refused", full=False)
+    killed_at("flow.batch", full=True)  # its attempt is the one that the table names
+    run(lake)
+    lake.store.ensure(_stage_of(secrets.randbits(40) + 3))  # of an attempt that nothing names
+    assert len(outbox.written(lake, c.PIPELINE_EVENTS)) == 1
+    before = hashes(lake)
+    assert remove_leftovers(lake, EVENT_TABLES) == []
+    gone = remove_leftovers(lake, EVENT_TABLES, young=timedelta(0))
+    assert [name.split(" ")[0].split("__")[0] for name in gone] == [
+        "outbox", "silver/pipeline_events", "quarantine/pipeline_events",
+    ]  # fmt: skip
+    assert outbox.written(lake, c.PIPELINE_EVENTS) == {}
+    assert not [name for name in lake.store.found() if "__rebuild" in name]
+    assert hashes(lake) == before
+    assert_sound(lake)
+
+
+def _stage_of(attempt: int):  # type: ignore[no-untyped-def]
+    from lakehouse.pipeline.rowwise import stages
+
+    return stages(c.PIPELINE_EVENTS, attempt)[0]

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lakehouse.contracts import DecimalType
 from lakehouse.engine import xp
 from lakehouse.errors import Unsupported
 
@@ -53,6 +54,7 @@ NOON = datetime(2026, 1, 2, 12, 30, 5, tzinfo=UTC)
         ("1767357005.1234567", NOON.replace(microsecond=123456)),
         ("1767357005123", NOON.replace(microsecond=123000)),
         ("1767357005123.9", NOON.replace(microsecond=123900)),
+        ("0026-01-02T12:30:05Z", NOON.replace(year=26)),
         ("1969-12-31T23:59:59.999999Z", datetime(1969, 12, 31, 23, 59, 59, 999999, UTC)),
         *[
             (bad, None)
@@ -72,6 +74,19 @@ NOON = datetime(2026, 1, 2, 12, 30, 5, tzinfo=UTC)
                 "2026-01-02T12:30:05Zx",
                 "2026-01-02T12:30:05+2:00",
                 "T12:00:00Z",
+                "26-01-10T10:00:00Z",
+                "10-01-26T10:00:00",
+                "26-01-10 10:00:00+02:00",
+                "126-01-10T10:00:00Z",
+                "12026-01-10T10:00:00Z",
+                "+2026-01-10T10:00:00Z",
+                "2026-1-2T03:04:05Z",
+                "2026-01-02T3:04:05Z",
+                "01/02/2026",
+                "01/02/2026 10:00:00",
+                "02.01.2026",
+                "2026/01/02",
+                "1767357005123456",
             )
         ],
     ],
@@ -185,3 +200,60 @@ def test_another_engine_is_refused_by_name() -> None:
     frame = nw.from_native(pl.DataFrame({"x": ["1"]}))
     with pytest.raises(Unsupported, match="polars"):
         xp.json_length(frame, "x", to="n")  # type: ignore[arg-type]
+
+
+def test_rare_fields_are_found_however_their_name_is_spelled() -> None:
+    texts = ['{"a":{"b":1}}', '{"a":{"\\u0062":2}}', '{"a":3}', "{", "", None]
+    made = apply(xp.rare_json_fields, texts, {"b": "$.a.b"})
+    assert made["b"].to_list() == ["1", "2", None, None, None, None]
+
+
+def decimals(type_: DecimalType, *values: str | None) -> list[Decimal | None]:
+    made = apply(xp.decimal, list(values), to="d", type_=type_)
+    assert made.schema == {"d": pl.Decimal(type_.precision, type_.scale)}
+    return made["d"].to_list()
+
+
+def test_text_becomes_a_decimal_exactly_or_not_at_all() -> None:
+    assert decimals(DecimalType(5, 2), "1.23", "001.2300", " -0.10\n", "+999.99", "-0", None) == [
+        Decimal("1.23"), Decimal("1.23"), Decimal("-0.10"), Decimal("999.99"), Decimal("0.00"), None,
+    ]  # fmt: skip
+    bad = (
+        "1.239",
+        "1000",
+        "1e2",
+        "",
+        ".",
+        "1.",
+        ".5",
+        "--1",
+        "1,5",
+        "NaN",
+        "inf",
+        "1_0",
+        "\u0661",
+        "1.2.3",
+        "- 1",
+    )
+    assert decimals(DecimalType(5, 2), *bad) == [None] * len(bad)
+    most = "9" * 38
+    assert decimals(DecimalType(38, 0), most, f"-{most}", f"{most}.000", f"{most}0", "1.5") == [
+        Decimal(most), Decimal(f"-{most}"), Decimal(most), None, None,
+    ]  # fmt: skip
+    assert decimals(DecimalType(38, 38), f"0.{most}", "-0." + "0" * 37 + "1", "1") == [
+        Decimal(f"0.{most}"), Decimal("-1E-38"), None,
+    ]  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    number=st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**8), max_value=10**8, places=5),
+    scale=st.integers(0, 6),
+    whole=st.integers(0, 9),
+)
+def test_a_decimal_that_fits_is_read_as_python_reads_it(number: Decimal, scale: int, whole: int) -> None:
+    if not scale + whole:
+        return
+    fits = number == round(number, scale) and abs(number) < 10**whole
+    [found] = decimals(DecimalType(scale + whole, scale), f"{number:f}")
+    assert found == (number if fits else None)

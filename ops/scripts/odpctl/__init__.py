@@ -14,3 +14,11 @@ Does not belong here: anything about tables. That is asked of the library, insid
     data        init, verify and seed              start       the phases of `make start`
     operate     stop, status, logs, nuke…          quality     lint and test
 """
+
+import sys
+from pathlib import Path
+
+# What the scripts share with others: the client of Dagster with the orchestrator, the form of a .env with the
+# containers. From their folders in this checkout, since the scripts run before anything is installed.
+_ROOT = Path(__file__).resolve().parents[3]
+sys.path[:0] = [str(_ROOT / "data" / "dagster_client"), str(_ROOT / "ops" / "local")]

@@ -19,6 +19,7 @@ from typing import Any
 
 from . import dotenv
 from .errors import REFUSED, Failure
+from .process import private
 
 DEFAULTS = {
     "BIND_ADDRESS": "127.0.0.1",
@@ -31,6 +32,8 @@ CHOICES = {"LAKE_FORMAT": "delta"}
 NAMES = ("COMPOSE_PROJECT_NAME", "ODP_IMAGE")
 # The catalog of an embedded lake with LAKE_FORMAT=ducklake: somebody's own Postgres.
 CATALOG = ("DUCKLAKE_PG_HOST", "DUCKLAKE_PG_PORT", "DUCKLAKE_PG_DB", "DUCKLAKE_PG_USER")
+# Whole numbers that Dagster's processes read, in every profile.
+ORCHESTRATOR = ("DAGSTER_RUN_MAX_SECONDS", "DAGSTER_KEEP_DAYS", "DAGSTER_KEEP_RUNS")
 IMAGES = ("MINIO_IMAGE", "POSTGRES_IMAGE", "PYTHON_IMAGE")
 PROFILES = ("full", "dev", "minimal", "embedded")
 PORTS = {
@@ -97,7 +100,7 @@ class Checkout:
     def settings(self) -> dict[str, str]:
         """Defaults, then .env, then the environment: the order Compose itself uses."""
         own = dotenv.read(self.env_file)
-        names = {*DEFAULTS, *CHOICES, *NAMES, *IMAGES, *CATALOG, *dotenv.SECRETS, *own}
+        names = {*DEFAULTS, *CHOICES, *NAMES, *IMAGES, *CATALOG, *ORCHESTRATOR, *dotenv.SECRETS, *own}
         return {
             **DEFAULTS,
             **CHOICES,
@@ -144,7 +147,7 @@ class Checkout:
         project = self.settings.get("COMPOSE_PROJECT_NAME") or self.default_project
         names = {"COMPOSE_PROJECT_NAME": project, "ODP_IMAGE": f"odp-platform:{project}"}
         secrets = {key: dotenv.make_secret(key) for key in dotenv.SECRETS}
-        given = (*DEFAULTS, *CHOICES, *NAMES, *IMAGES, *CATALOG, *dotenv.SECRETS)
+        given = (*DEFAULTS, *CHOICES, *NAMES, *IMAGES, *CATALOG, *ORCHESTRATOR, *dotenv.SECRETS)
         return {**names, **secrets, **{key: self.environ[key] for key in given if self.environ.get(key)}}
 
     @cached_property
@@ -166,21 +169,28 @@ class Checkout:
         return digest.hexdigest()
 
     def dropped(self) -> dict[str, list[int]]:
-        """The files in landing/, by name: size and time. Compared to say when new ones wait."""
+        """The files in landing/, by name: size, time, inode and its time. Compared to say when new ones
+        wait.
+        """
         files = (
             sorted(path for path in self.landing.rglob("*") if path.is_file())
             if self.landing.is_dir()
             else []
         )
         return {
-            path.relative_to(self.landing).as_posix(): [(stat := path.stat()).st_size, stat.st_mtime_ns]
+            path.relative_to(self.landing).as_posix(): [
+                (stat := path.stat()).st_size,
+                stat.st_mtime_ns,
+                stat.st_ino,
+                stat.st_ctime_ns,
+            ]
             for path in files
         }
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """One changing verb at a time; a second one is told so instead of mixing its changes in."""
-        self.data.mkdir(exist_ok=True)
+        private(self.data)
         with open(self.data / "lock", "a+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -218,5 +228,5 @@ class State:
     def put(self, **values: Any) -> None:
         """Remember; None forgets."""
         merged = {key: value for key, value in {**self.read(), **values}.items() if value is not None}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        private(self.path.parent)
         dotenv.replace(self.path, json.dumps(merged, indent=1) + "\n")

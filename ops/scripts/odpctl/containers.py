@@ -142,6 +142,6 @@ class Stack:
             time.sleep(0.5)
 
 
-def exec_argv(compose: Compose, *args: str, tty: bool = False) -> list[str]:
-    """A command inside the toolbox, which every profile has."""
-    return compose.argv("exec", *([] if tty else ["-T"]), TOOLBOX, *args, profile="*")
+def exec_argv(compose: Compose, *args: str, tty: bool = False, service: str = TOOLBOX) -> list[str]:
+    """A command inside a container: the toolbox, which every profile has, or another one."""
+    return compose.argv("exec", *([] if tty else ["-T"]), service, *args, profile="*")

@@ -30,7 +30,7 @@ class Lake:
 
     @property
     def in_containers(self) -> bool:
-        """Is the lake in the object store?"""
+        """Return whether the lake is in the object store."""
         return self.profile != "embedded"
 
     def init(self, *args: str, quiet: bool = False) -> Done:
@@ -54,13 +54,36 @@ class Lake:
         self.checkout.state.put(verify={"at": now(), "exit": done.code})
         return done
 
-    def odp(self, *args: str) -> Done:
+    def prune(self, *args: str) -> Done:
+        """Remove old runs, their events and logs, where Dagster's storage is."""
+        if self.profile == "minimal":
+            raise Failure(
+                "profile minimal runs no Dagster, so there is nothing to prune",
+                command="make start PROFILE=full",
+                exit_code=NOT_READY,
+            )
+        module = ("-m", "orchestration.retention")
+        argv: dict[str, Argv] = {
+            "embedded": self.embedded.argv("prune", *args),
+            "dev": [self.dev.venv.python, *module, *args],
+        }
+        inside = exec_argv(self.compose, "python", *module, *args, service="dagster-code")
+        return self._run(argv.get(self.profile, inside), quiet=False)
+
+    def odp(self, *args: str, quiet: bool = False) -> Done:
         """The library's command line, on this platform's lake."""
         given = args[1:] if args[:1] == ("--",) else args
         if self.in_containers:
-            return self._run(exec_argv(self.compose, "python", "-m", "lakehouse.cli", *given), quiet=False)
+            return self._run(exec_argv(self.compose, "python", "-m", "lakehouse.cli", *given), quiet=quiet)
         argv: Argv = [self.embedded.venv.python, "-m", "lakehouse.cli", *given]
+        if quiet:
+            return run(argv, cwd=self.checkout.root, env=self._local_env())
         return Done(subprocess.call(argv, cwd=self.checkout.root, env=self._local_env()), "")
+
+    def held(self) -> list[str]:
+        """What holds tables back, by the lake itself; nothing where it cannot be asked."""
+        done = self.odp("quarantine", "list", "--held", quiet=True)
+        return [line[2:] for line in done.text.splitlines() if line.startswith("! ")] if done.ok else []
 
     def _local_env(self) -> dict[str, str]:
         return {
@@ -103,7 +126,11 @@ class Lake:
     def waiting(self) -> list[str]:
         """Files in landing/ that no init has seen."""
         seen = self.checkout.state.get("landing") or {}
-        return [name for name, mark in self.checkout.dropped().items() if seen.get(name) != mark]
+        return [
+            name
+            for name, mark in self.checkout.dropped().items()
+            if mark[: len(seen.get(name) or mark)] != seen.get(name)  # older versions noted two numbers
+        ]
 
     def _command(self, what: str, *args: str) -> Argv:
         """Where Dagster is, since both ask it: in this process, on the host, or in the containers."""

@@ -6,15 +6,19 @@ Its runs read the code of the checkout: edit, press "Reload definitions" in the 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import time
 
-from .checkout import Checkout
-from .embedded import LOCAL, dagster_answers
+from dagster_client import answers
+
+from .checkout import ORCHESTRATOR, Checkout
+from .embedded import LOCAL
 from .errors import Failure
-from .process import command_line, end_group, read_pid, redact, write_pid
+from .process import command_line, end_group, private, read_pid, redact, write_pid
 from .venv import Venv
 
+EMBEDDED = "data/dagster/orchestration/embedded.yaml"
 READY_SECONDS = 90
 
 
@@ -48,6 +52,8 @@ class Dev:
             "DAGSTER_URL": url,
             "DAGSTER_PUBLIC_URL": url,
             "DAGSTER_DISABLE_TELEMETRY": "1",
+            **{name: settings[name] for name in ORCHESTRATOR if settings.get(name)},
+            "DAGSTER_RUN_MAX_SECONDS": settings.get("DAGSTER_RUN_MAX_SECONDS") or "0",
             **LOCAL,
         }
 
@@ -60,13 +66,12 @@ class Dev:
         """Start it unless it runs, and wait until its UI answers."""
         port = self.checkout.port("DAGSTER_PORT")
         if not self.running:
-            self.home.mkdir(parents=True, exist_ok=True)
-            (self.home / "dagster.yaml").write_text(
-                "# SQLite, in this folder.\ntelemetry:\n  enabled: false\n"
-            )
+            private(self.home)
+            # SQLite, in this folder, as without containers.
+            shutil.copyfile(self.checkout.root / EMBEDDED, self.home / "dagster.yaml")
             self._spawn(port)
         deadline = time.monotonic() + READY_SECONDS
-        while not dagster_answers("127.0.0.1", port):
+        while not answers(f"http://127.0.0.1:{port}"):
             if not self.running or time.monotonic() > deadline:
                 raise Failure(
                     "dagster dev did not come up" + ("" if self.running else ": it ended"),
@@ -76,7 +81,7 @@ class Dev:
             time.sleep(0.2)
 
     def _spawn(self, port: int) -> None:
-        self.log.parent.mkdir(parents=True, exist_ok=True)
+        private(self.log.parent)
         with open(os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as log:
             child = subprocess.Popen(
                 [

@@ -1,20 +1,18 @@
-"""The `.env` of a checkout: read as Compose reads it, completed with generated secrets, never overwritten.
+"""The `.env` of a checkout: completed with generated secrets, never overwritten.
 
-What each variable means stands in `.env.example`; here only which of them are secret and how a secret is
-made.
+What each variable means stands in `.env.example`, how a line is read in ops/local/envfile.py; here only which
+of them are secret and how a secret is made.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import secrets
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-LINE = re.compile(r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*$")
-EXAMPLE_KEY = re.compile(r"^#?\s?([A-Z][A-Z0-9_]*)=")
+from envfile import assignment, parse, without_value
 
 PASSWORDS = (
     "POSTGRES_PASSWORD",
@@ -35,9 +33,6 @@ PRINCIPALS = {
     "S3_SERVING_ACCESS_KEY": "serving",
 }
 SECRETS = (*PASSWORDS, *PRINCIPALS)
-PLACEHOLDERS = frozenset(
-    {"changeme", "change-me", "change_me", "placeholder", "password", "secret", "generated", "todo"}
-)
 
 
 def read(path: Path) -> dict[str, str]:
@@ -46,27 +41,20 @@ def read(path: Path) -> dict[str, str]:
         text = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return {}
-    return {match[1]: unquote(match[2]) for line in text.splitlines() if (match := LINE.match(line))}
-
-
-def unquote(value: str) -> str:
-    """The value without its quotes, or without a trailing comment."""
-    if len(value) >= 2 and value[0] == value[-1] and value[0] in "'\"":
-        return value[1:-1]
-    return "" if value.startswith("#") else re.sub(r"\s+#.*$", "", value)
+    return parse(text)
 
 
 def missing(values: Mapping[str, str]) -> list[str]:
     """Secrets that have no value, or one that everybody knows."""
-    return [key for key in SECRETS if values.get(key, "").lower() in PLACEHOLDERS | {""}]
+    return without_value(values, SECRETS)
 
 
 def unknown(values: Mapping[str, str], example: Path) -> list[str]:
     """Keys that `.env.example` does not list: most likely misspelt, and read by nobody."""
     if not example.exists():
         return []
-    known = {match[1] for line in example.read_text().splitlines() if (match := EXAMPLE_KEY.match(line))}
-    return sorted(set(values) - known - set(SECRETS))
+    known = parse(example.read_text().replace("\n#", "\n"))  # also a commented one
+    return sorted(set(values) - set(known) - set(SECRETS))
 
 
 def make_secret(key: str) -> str:
@@ -90,7 +78,7 @@ def complete(path: Path, wanted: Mapping[str, str]) -> list[str]:
     have = read(path)
     added = {key: value for key, value in wanted.items() if not have.get(key) or key in missing(have)}
     if added:
-        kept = [line for line in text.splitlines() if not ((match := LINE.match(line)) and match[1] in added)]
+        kept = [line for line in text.splitlines() if not ((found := assignment(line)) and found[0] in added)]
         replace(path, "\n".join([*kept, *(f"{key}={value}" for key, value in added.items())]) + "\n")
     elif path.exists():
         path.chmod(0o600)

@@ -4,11 +4,13 @@ as what.
 
 from __future__ import annotations
 
-import http.client
 from pathlib import Path
 
-from .checkout import CATALOG, Checkout
+from dagster_client import answers
+
+from .checkout import CATALOG, ORCHESTRATOR, Checkout
 from .errors import Failure
+from .preflight import held_by_our_ui
 from .process import Done, Journal, run
 from .venv import Venv
 
@@ -31,7 +33,7 @@ class Embedded:
         inherited = self.venv.env.items()
         kept = {key: value for key, value in inherited if not key.startswith(foreign) and key not in terminal}
         settings = self.checkout.settings
-        names = ["ALERT_WEBHOOK_URL", "ODP_SAMPLE_DATA", "LAKE_FORMAT"]
+        names = ["ALERT_WEBHOOK_URL", "ODP_SAMPLE_DATA", "LAKE_FORMAT", *ORCHESTRATOR]
         if settings["LAKE_FORMAT"] == "ducklake":
             names += [*CATALOG, "DUCKLAKE_PG_PASSWORD"]
         extra = {key: settings[key] for key in names if settings.get(key)}
@@ -51,12 +53,13 @@ class Embedded:
 
     @property
     def made(self) -> bool:
-        """Has this checkout an embedded lake?"""
+        """Return whether this checkout has an embedded lake."""
         return (self.checkout.data / "lake").is_dir() and self.venv.python.exists()
 
     def ui_answers(self) -> bool:
-        """Does a Dagster UI answer on our port?"""
-        return dagster_answers("127.0.0.1", self.checkout.port("DAGSTER_PORT"))
+        """Return whether a Dagster UI of this very checkout answers on our port."""
+        port = self.checkout.port("DAGSTER_PORT")
+        return held_by_our_ui(self.checkout, port) and answers(f"http://127.0.0.1:{port}")
 
     def stop(self) -> bool:
         """End the UI of this checkout. True if there was one."""
@@ -70,16 +73,3 @@ class Embedded:
                 command="make status",
             )
         return True
-
-
-def dagster_answers(host: str, port: int, *, timeout: float = 2.0) -> bool:
-    """Dagster's own `/server_info`; whatever else listens there does not count."""
-    connection = http.client.HTTPConnection(host, port, timeout=timeout)
-    try:
-        connection.request("GET", "/server_info")
-        answer = connection.getresponse()
-        return answer.status == 200 and b"dagster" in answer.read(4096)
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()

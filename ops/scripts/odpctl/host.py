@@ -5,14 +5,24 @@ None.
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import shutil
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 
 from .process import command_line, run
 
 LISTEN = "0A"
+
+
+def home(environ: Mapping[str, str]) -> Path | None:
+    """This user's folder; None for a user without HOME and without an entry in passwd."""
+    try:
+        return Path(environ["HOME"]) if environ.get("HOME") else Path(pwd.getpwuid(os.getuid()).pw_dir)
+    except KeyError:
+        return None
 
 
 def port_is_busy(address: str, port: int) -> bool:

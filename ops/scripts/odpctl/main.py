@@ -36,7 +36,16 @@ def main(argv: Sequence[str]) -> int:
         return INTERRUPTED
 
 
-PASSING = ("init-data-layers", "verify-data-layers", "odp", "seed", "test", "test-guarantees", "bench")
+PASSING = (
+    "init-data-layers",
+    "verify-data-layers",
+    "odp",
+    "prune",
+    "seed",
+    "test",
+    "test-guarantees",
+    "bench",
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -62,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
     add("start", "everything from preflight to a verified lake").add_argument(
         "--profile", default="", help=" | ".join(PROFILES)
     )
-    add("doctor", "all checks of the preflight").add_argument(
+    add("doctor", "all checks of the preflight, and how large Dagster's databases and logs are").add_argument(
         "--profile", default="", help=" | ".join(PROFILES)
     )
     for name, text in (
@@ -75,6 +84,7 @@ def parser() -> argparse.ArgumentParser:
         ("minio-console", "print and open the address of the object store's console"),
         ("clean", "remove containers and networks; data stays"),
         ("odp", "the library's command line where the lake is; arguments go to it"),
+        ("prune", "remove old runs from Dagster; --days and --runs go to it"),
         ("seed", "put sample files into landing"),
         ("test", "tests that need no container; arguments go to pytest"),
         ("test-guarantees", "try hard to lose, double or change a row; arguments go to the report"),
@@ -107,6 +117,7 @@ def _doctor(options: argparse.Namespace, _: Sequence[str]) -> int:
     profile, why = choose(options.profile, engine)
     terminal.say(f"profile {profile} ({why})")
     findings = preflight.check(checkout, profile, engine)
+    findings += preflight.measured(checkout, profile, engine)
     marks = {"ok": ("✓", 32), "warning": ("!", 33), "error": ("✗", 31)}
     for finding in findings:
         fix = f"   ({finding.fix})" if finding.fix else ""
@@ -139,6 +150,7 @@ VERBS: dict[str, Verb] = {
     "init-data-layers": _init,
     "verify-data-layers": lambda _, rest: _platform().lake().verify(*rest).code,
     "odp": lambda _, rest: _platform().lake().odp(*rest).code,
+    "prune": lambda _, rest: _platform().lake().prune(*rest).code,
     "seed": lambda _, rest: _platform().lake().seed(*rest).code,
     "test": lambda _, rest: quality.test(Checkout.here(), rest),
     "lint": lambda options, _: quality.lint(Checkout.here(), Terminal(), options.only),

@@ -16,13 +16,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from dagster_client import answers
+
 from . import dotenv
 from .checkout import Checkout
 from .compose import Compose
 from .containers import exec_argv
 from .data import Lake
 from .dev import Dev
-from .embedded import Embedded, dagster_answers
+from .embedded import Embedded
 from .engine import Engine, probe
 from .errors import NOT_READY, REFUSED, Failure
 from .process import run
@@ -323,10 +325,7 @@ class Platform:
             url = self.checkout.url("MINIO_CONSOLE_PORT")
         else:
             url = embedded_url(self.checkout) if profile == "embedded" else self.checkout.url("DAGSTER_PORT")
-            if not dagster_answers(
-                "127.0.0.1" if profile == "embedded" else url.split("/")[2].rpartition(":")[0],
-                self.checkout.port("DAGSTER_PORT"),
-            ):
+            if not (self.embedded.ui_answers() if profile == "embedded" else answers(url)):
                 raise Failure(f"no Dagster answers at {url}", command="make start", exit_code=NOT_READY)
         self.terminal.say(url)
         if has_screen():

@@ -5,6 +5,7 @@ all.
 from __future__ import annotations
 
 import os
+import re
 import stat
 import sys
 from collections.abc import Iterator
@@ -13,17 +14,20 @@ from pathlib import Path
 from typing import Literal
 
 from . import dotenv, host
-from .checkout import DEFAULTS, PORTS, Checkout
+from .checkout import DEFAULTS, ORCHESTRATOR, PORTS, Checkout
 from .compose import Compose
 from .engine import Engine
 from .errors import REFUSED, Failure
 from .process import run
+from .sizes import LARGE_MB, sizes
 
 # What a profile takes at its peak during init, in MB; measured, rounded up.
 MEMORY_MB = {"full": 1500, "dev": 1500, "minimal": 400, "embedded": 700}
 DISK_MB = {"full": 3000, "dev": 3000, "minimal": 2000, "embedded": 1500}
 # Below this a start would fill the disk under a running database.
 DISK_FLOOR_MB = 500
+# What no lake can lie below (lakehouse.storage.paths), and `:`, which ends an entry of PATH.
+NO_PLACE = re.compile(r"[\[\]|\\^=#?:\x00-\x1f\x7f]|%[0-9A-Fa-f]{2}")
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Finding:
 
 def check(checkout: Checkout, profile: str, engine: Engine) -> list[Finding]:
     """All checks of one profile, in the order a person would fix them."""
-    findings = [python()]
+    findings = [python(), place(checkout)]
     if profile != "embedded":
         findings.append(docker(engine))
     if profile == "embedded" or engine.usable:
@@ -46,7 +50,24 @@ def check(checkout: Checkout, profile: str, engine: Engine) -> list[Finding]:
         findings += ports(checkout, profile, compose)
         findings += identity(checkout, compose) if compose and profile != "embedded" else []
     findings += [bind(checkout), memory(profile), *disk(checkout, profile), *env_file(checkout, profile)]
-    return findings
+    return findings + list(numbers(checkout))
+
+
+def measured(checkout: Checkout, profile: str, engine: Engine) -> Iterator[Finding]:
+    """Sizes, for `doctor` alone: a start does not wait for them."""
+    compose = Compose(checkout) if engine.usable and profile == "full" else None
+    for name, size in sizes(checkout, profile, compose):
+        text = f"{name}: {size / 1e6:,.1f} MB"
+        large = size > LARGE_MB * 1e6
+        yield Finding("size", "warning" if large else "ok", text, "make prune" if large else "")
+
+
+def numbers(checkout: Checkout) -> Iterator[Finding]:
+    """Settings of Dagster that must be whole numbers."""
+    for name in ORCHESTRATOR:
+        text = checkout.settings.get(name) or "0"
+        if not (text.isascii() and text.isdigit()):
+            yield Finding(name, "error", f"{name}={text} is no whole number from 0", "correct it in .env")
 
 
 def refuse(findings: list[Finding], profile: str) -> None:
@@ -66,6 +87,23 @@ def refuse(findings: list[Finding], profile: str) -> None:
 def python() -> Finding:
     """The interpreter of these scripts."""
     return Finding("python", "ok", f"Python {sys.version.split()[0]}")
+
+
+def place(checkout: Checkout) -> Finding:
+    """The checkout's own path: below some, no table can lie, and no program is found."""
+    path = str(checkout.root)
+    if found := NO_PLACE.search(path):
+        return Finding(
+            "place",
+            "error",
+            f"the checkout lies in {path!r}, and {found[0]!r} in a path does not work",
+            "move it to a path without [ ] | \\ ^ = # ? : and control characters, and without %-escapes",
+        )
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return Finding("place", "error", f"the checkout's path {path!r} is not UTF-8", "rename the folder")
+    return Finding("place", "ok", path)
 
 
 def docker(engine: Engine) -> Finding:
@@ -105,8 +143,9 @@ def ports(checkout: Checkout, profile: str, compose: Compose | None) -> Iterator
 
 
 def held_by_our_ui(checkout: Checkout, port: int) -> bool:
-    """Is the listener in a process group that this checkout started on the host?"""
-    ours = {path.read_text().split()[0] for path in (checkout.ui_pid, checkout.dev_pid) if path.exists()}
+    """Return whether the listener is in a process group that this checkout started on the host."""
+    noted = (path.read_text().split() for path in (checkout.ui_pid, checkout.dev_pid) if path.exists())
+    ours = {words[0] for words in noted if words}
     holder = host.port_holder(port) if ours else None
     try:
         return holder is not None and str(os.getpgid(holder[0])) in ours

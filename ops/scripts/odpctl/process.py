@@ -94,13 +94,21 @@ class Journal:
 
     def keep(self, verb: str) -> Path:
         """Write the log, 0600, and drop all but the newest few."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        private(self.folder)
         path = self.folder / f"{verb}-{time.strftime('%Y%m%d-%H%M%S')}.log"
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write("\n".join(self.blocks))
         for old in sorted(self.folder.glob(f"{verb}-*.log"))[:-KEPT_LOGS]:
             old.unlink(missing_ok=True)
         return path
+
+
+def private(folder: Path) -> None:
+    """Make a folder of .data for this user alone, with those above it up to .data itself."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for one in (folder, *folder.parents):
+        if ".data" in one.parts:
+            one.chmod(0o700)
 
 
 def started_at(pid: int) -> str:
@@ -127,7 +135,7 @@ def command_line(pid: int) -> str:
 
 def write_pid(path: Path, pid: int) -> None:
     """Remember a process so that only this very one is ever ended."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    private(path.parent)
     path.write_text(f"{pid} {started_at(pid)}\n")
 
 

@@ -17,7 +17,7 @@ from .process import Argv, Done, run
 from .terminal import Terminal
 from .venv import Venv
 
-UNIT = "not containers and not browser and not readers"
+UNIT = "not containers and not browser and not readers and not slow"
 DCLINT = Path("ops/lint")
 NPM_SECONDS = 300
 
@@ -36,7 +36,8 @@ LINTERS = (
     Linter("ruff format", ("ruff", "format", "--check", "--quiet", "--no-cache", ".")),
     Linter("mypy", ("mypy", "--no-error-summary")),
     Linter(
-        "mypy ops", ("mypy", "--no-error-summary", "--cache-dir", ".mypy_cache/ops", "ops/scripts/odpctl")
+        "mypy ops",
+        ("mypy", "--no-error-summary", "--cache-dir", ".mypy_cache/ops", "ops/scripts/odpctl", "ops/local"),
     ),
     Linter(
         "shellcheck", ("shellcheck", "--external-sources", "--source-path=SCRIPTDIR"), ("*.sh", ".ci/run")
@@ -52,7 +53,10 @@ LINTERS = (
 
 
 def test(checkout: Checkout, args: Sequence[str]) -> int:
-    """Everything that needs no container: unit, property, and the embedded platform end to end."""
+    """What needs no container and is quick: unit, property, and the embedded platform end to end.
+
+    `.ci/run` runs the rest: tests/test_suites.py.
+    """
     venv = Venv(checkout)
     # `-m browser` needs its driver, `-m readers` the engines that read.
     venv.ensure(["dev", *(group for group in ("browser", "readers") if group in args)])

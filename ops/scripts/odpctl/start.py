@@ -25,10 +25,17 @@ from .terminal import Terminal
 INIT_SAYS = {
     1: "a step of the run failed",
     2: "the orchestrator was not ready",
-    3: "the run is complete, but a check on its data failed",
+    3: "every table is written, but a check on its data failed; a later start goes on",
     4: "the run did not end in time",
 }
 VERIFY_SAYS = {1: "the lake has problems", 2: "the lake cannot be reached"}
+
+
+def warnings(text: str) -> list[str]:
+    """What verify warns of, each with what to do on the line that follows it."""
+    lines = text.splitlines()
+    pairs = zip(lines, [*lines[1:], ""], strict=True)
+    return [f"{line[2:]}   ({after.strip(' →')})" for line, after in pairs if line.startswith("! ")]
 
 
 def choose(asked: str, engine: Engine) -> tuple[str, str]:
@@ -61,6 +68,7 @@ class Start:
         engine = probe()
         profile, why = choose(asked, engine)
         self.terminal.say(f"profile {profile} ({why})")
+        preflight.refuse([preflight.place(self.checkout)], profile)  # before the lock, which is a file there
         with self.checkout.locked():
             begin = time.monotonic()
             try:
@@ -151,6 +159,8 @@ class Start:
                 if not done.ok:
                     what = says.get(done.code, f"exit code {done.code}")
                     raise self._failed(name, what, done, again=f"make {name}-data-layers")
+        for warning in warnings(done.text):
+            self.terminal.warn(warning)
         return next(iter(done.tail(1)), "verified").strip("✓ ")
 
     def _failed(self, phase: str, what: str, done: Done, *, again: str = "make status") -> Failure:
@@ -168,6 +178,8 @@ class Start:
     def _nothing_to_do(self, lake: Lake) -> str:
         if lake.profile == "minimal":
             return "it was up already"
+        for warning in lake.held():
+            self.terminal.warn(warning)
         waiting = lake.waiting()
         if waiting:
             self.terminal.warn(

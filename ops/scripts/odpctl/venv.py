@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import wheel
+from . import host, wheel
 from .checkout import Checkout
 from .diagnose import recognise
 from .engine import numbers
@@ -76,6 +76,8 @@ class Venv:
                 "UV_LINK_MODE", "hardlink" if self._same_disk() else "copy"
             ),
         }
+        if host.home(self.checkout.environ) is None:
+            env["UV_CACHE_DIR"] = str(self._cache())
         done = run(argv, cwd=self.checkout.root, env=env)
         self._journal(argv, done)
         if not done.ok:
@@ -127,8 +129,15 @@ class Venv:
         )
 
     def _same_disk(self) -> bool:
-        cache = Path(self.checkout.environ.get("UV_CACHE_DIR") or Path.home() / ".cache")
+        cache = self._cache()
         return cache.exists() and cache.stat().st_dev == self.checkout.root.stat().st_dev
+
+    def _cache(self) -> Path:
+        """Where uv keeps packages: the shell's choice, else the user's folder, else the checkout."""
+        if given := self.checkout.environ.get("UV_CACHE_DIR"):
+            return Path(given)
+        home = host.home(self.checkout.environ)
+        return home / ".cache" if home else self.checkout.root / ".tools" / "cache"
 
     def _journal(self, argv: Argv, done: Done) -> None:
         if self.journal:

@@ -1,33 +1,37 @@
-"""How answers are printed: aligned tables for people, one JSON document for machines.
+"""How answers are printed: a table for people, one JSON document for machines.
 
-Belongs here: formatting, finding the lake and its tables. Does not: any command.
+Belongs here: formatting, finding the lake and its tables. Does not: any command, escaping (terminal.py).
+A terminal gets a table that fits it (rich); a pipe gets the same cells as plain, unwrapped lines.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from lakehouse.cli.base import Options
 from lakehouse.cli.main import default_lake
-from lakehouse.contracts import Contract
-from lakehouse.domains import contracts
+from lakehouse.cli.terminal import printable, printable_json, say
+from lakehouse.contracts import SYSTEM, Contract, with_side_tables
+from lakehouse.contracts.encoding import json_text, plain
 from lakehouse.errors import TableNotFound
-from lakehouse.flow import Lake, open_lake
+from lakehouse.pipeline import Lake, open_lake
+from lakehouse.registry import contracts
 from lakehouse.settings import Settings
-from lakehouse.verify.checks import side_tables
 
-MASK = "•••"
 _WIDEST = 60
+_NARROWEST = 8
 
 
-def lake_of(options: argparse.Namespace) -> Lake:
+def lake_of(options: Options) -> Lake:
     """Open the lake that --lake, LAKE_URL or this folder names. Raises SettingsError."""
     env = dict(os.environ)
     url = options.lake or env.get("LAKE_URL") or default_lake()
@@ -42,7 +46,7 @@ def lake_of(options: argparse.Namespace) -> Lake:
 
 def every_table() -> list[Contract]:
     """Return the declared tables and those they bring along."""
-    return [*contracts(), *side_tables(contracts())]
+    return [*with_side_tables(contracts()), *SYSTEM]
 
 
 def table_of(path: str) -> Contract:
@@ -56,7 +60,8 @@ def table_of(path: str) -> Contract:
 
 def as_json(value: Any) -> None:
     """Print one JSON document."""
-    print(orjson.dumps(value, default=_plain, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode())
+    options = orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS
+    print(printable_json(orjson.dumps(value, default=_plain, option=options).decode()))
 
 
 def _plain(value: Any) -> Any:
@@ -66,19 +71,23 @@ def _plain(value: Any) -> Any:
         return list(value)
     if isinstance(value, Mapping):
         return dict(value)
-    return str(value)
+    return plain(value)
 
 
 def as_table(rows: Sequence[Mapping[str, Any]], empty: str) -> None:
     """Print rows under their names, numbers to the right; `empty` when there is none."""
     if not rows:
-        print(empty)
+        say(empty)
         return
     names = list(rows[0])
-    right = {n for n in names if all(isinstance(r[n], int | float | None) for r in rows)} - {
+    right = {n for n in names if all(isinstance(r[n], int | float | Decimal | None) for r in rows)} - {
         n for n in names if all(r[n] is None or isinstance(r[n], bool) for r in rows)
     }
     cells = [[_cell(row[name]) for name in names] for row in rows]
+    (_on_terminal if sys.stdout.isatty() else _plainly)([printable(n) for n in names], cells, right)
+
+
+def _plainly(names: list[str], cells: list[list[str]], right: set[str]) -> None:
     widths = [max(len(name), *(len(line[i]) for line in cells)) for i, name in enumerate(names)]
     for line in [names, *cells]:
         parts = [
@@ -86,6 +95,22 @@ def as_table(rows: Sequence[Mapping[str, Any]], empty: str) -> None:
             for name, text, width in zip(names, line, widths, strict=True)
         ]
         print("  ".join(parts).rstrip())
+
+
+def _on_terminal(names: list[str], cells: list[list[str]], right: set[str]) -> None:
+    from rich.console import Console  # 20 ms, which a pipe need not wait for
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False, markup=False, emoji=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for name in names:
+        table.add_column(Text(name), justify="right" if name in right else "left", overflow="fold")
+    for line in cells:
+        table.add_row(*map(Text, line))  # as Text: [red] in a value is a value
+    # Columns narrower than this cannot be read; the terminal wraps whole lines then.
+    console.width = max(console.width, _NARROWEST * len(names))
+    console.print(table, crop=False)
 
 
 def _cell(value: Any) -> str:
@@ -102,5 +127,11 @@ def _cell(value: Any) -> str:
             return f"{value:%Y-%m-%d %H:%M:%S}"
         case date():
             return value.isoformat()
-    text = str(value).replace("\n", " ")
+        case Decimal():
+            return f"{value:,f}"
+        case list() | dict():
+            value = json_text(value)
+        case bytes():
+            value = plain(value)
+    text = printable(str(value).replace("\n", " "))
     return text if len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"

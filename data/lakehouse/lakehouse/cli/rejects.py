@@ -1,36 +1,69 @@
-"""Commands about quarantine: list, show, replay.
+"""Commands about quarantine: list, show, replay, accept.
 
-Belongs here: what they ask the library and print. Does not: arguments (main.py).
+Belongs here: calling the library and printing the result. Does not: arguments (commands.py).
 """
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Sequence
 
 from lakehouse import quarantine
+from lakehouse.cli.base import Options
 from lakehouse.cli.main import OK
 from lakehouse.cli.output import as_json, as_table, lake_of, table_of
-from lakehouse.domains import contracts, transform_of
+from lakehouse.cli.terminal import printable, say
+from lakehouse.contracts import Contract
+from lakehouse.pipeline import Lake
+from lakehouse.registry import contracts, transform_of
 
 _BY = {"odp.by": "odp quarantine replay"}
+_ACCEPTED_BY = {"odp.by": "odp quarantine accept"}
 
 
-def listed(options: argparse.Namespace) -> int:
-    """Count open rejects by table and rule."""
-    found = quarantine.list_rejects(lake_of(options), contracts())
+def listed(options: Options) -> int:
+    """Count open rejects by table and rule, warn of tables that are held, list what was accepted."""
+    lake = lake_of(options)
+    if options.held:
+        warn_of_held(lake, contracts())
+        return OK
+    found, decisions = quarantine.list_rejects(lake, contracts()), quarantine.accepted(lake)
     if options.json:
-        as_json(found)
+        as_json([{**vars(f), "accepted": [a for a in decisions if a.table == f.table]} for f in found])
         return OK
     rows = [
         {"table": f.table, "open": f.open, "replayed": f.replayed, "newest": f.newest,
+         "held since": f.hold.since if f.hold else None,
          "rules": ", ".join(f"{rule} ({count})" for rule, count in f.by_rule.items()) or None}
         for f in found
     ]  # fmt: skip
     as_table(rows, "no table refuses rows")
+    warn_of_held(lake, contracts())
+    if decisions:
+        say("\naccepted:")
+        as_table([{"table": a.table, "at": a.at, "who": a.who, "why": a.why,
+                   "rows": f"{a.rows_quarantined} of {a.rows_read}"} for a in decisions], "")  # fmt: skip
     return OK
 
 
-def show(options: argparse.Namespace) -> int:
+def warn_of_held(lake: Lake, tables: Sequence[Contract]) -> None:
+    """Print a warning for each table that is held."""
+    for table, hold in quarantine.held_tables(lake, tables):
+        say(f"! {quarantine.describe(lake, table, hold)}", error=True)
+
+
+def accept(options: Options) -> int:
+    """End the hold on a table by a recorded decision."""
+    lake, table = lake_of(options), table_of(options.table)
+    done = quarantine.accept(lake, table, who=options.who, why=options.why, info=_ACCEPTED_BY)
+    if options.json:
+        as_json(done)
+        return OK
+    say(f"accepted: {done.rows_quarantined} of {done.rows_read} rows of {table} stay in quarantine")
+    say("`odp refresh` or the next run brings Gold up to it")
+    return OK
+
+
+def show(options: Options) -> int:
     """Show open rejects, the newest first."""
     table = table_of(options.table)
     found = quarantine.show(
@@ -40,22 +73,27 @@ def show(options: argparse.Namespace) -> int:
         as_json(found)
         return OK
     if not found:
-        print(f"{table} has no open reject")
+        say(f"{table} has no open reject")
     for reject in found:
-        print(f"{reject.source} row {reject.row}, batch {reject.batch}, contract {reject.contract_version}")
+        source = printable(reject.source)
+        say(f"{source} row {reject.row}, batch {reject.batch}, contract {reject.contract_version}")
         for reason in reject.reasons:
             values = ", ".join(f"{name} = {value!r}" for name, value in reason["values"].items())
-            print(f"  ✗ {reason['rule']}{': ' + values if values else ''}")
+            say(f"  ✗ {reason['rule']}{': ' + values if values else ''}")
         if options.reveal_pii:
-            print(f"  {reject.record}")
+            say(f"  {printable(str(reject.record))}")
+    broken = {reason["rule"] for reject in found for reason in reject.reasons}
+    for rule in table.rules:
+        if rule.name in broken:
+            say(f"{rule.name}: {rule.description}")
     return OK
 
 
-def replay(options: argparse.Namespace) -> int:
-    """Try open rejects again."""
-    table = table_of(options.table)
+def replay(options: Options) -> int:
+    """Put open rejects through today's transform and rules again."""
+    lake, table = lake_of(options), table_of(options.table)
     done = quarantine.replay(
-        lake_of(options),
+        lake,
         table,
         transform_of(table),
         rule=options.rule,
@@ -65,10 +103,11 @@ def replay(options: argparse.Namespace) -> int:
     if options.json:
         as_json(done)
         return OK
-    told = f"{done.written} written, {done.merged} merged, {done.still_refused} still refused"
-    print(f"{done.tried} tried: {told}")
+    counts = f"{done.written} written, {done.merged} merged, {done.still_refused} still refused"
+    say(f"{done.tried} tried: {counts}")
     for rule, rows in done.failures.items():
-        print(f"  ✗ {rule}: {rows}")
+        say(f"  ✗ {rule}: {rows}")
+    warn_of_held(lake, [table])
     if done.written or done.merged:
-        print(f"{table} is at version {done.version}; `odp refresh` or the next run brings Gold up to it")
+        say(f"{table} is at version {done.version}; `odp refresh` or the next run brings Gold up to it")
     return OK

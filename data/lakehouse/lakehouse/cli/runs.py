@@ -1,28 +1,29 @@
-"""Commands about runs and upkeep: runs, restore, diff, maintain.
+"""Commands about runs and maintenance: runs, restore, diff, upgrade, maintain.
 
-Belongs here: what they ask the library and print. Does not: arguments (main.py).
+Belongs here: calling the library and printing the result. Does not: arguments (commands.py).
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from dataclasses import asdict
 
-from lakehouse import upkeep
+from lakehouse import maintenance
+from lakehouse.cli.base import Options
 from lakehouse.cli.main import FOUND, OK, WRONG
 from lakehouse.cli.output import as_json, as_table, lake_of
-from lakehouse.domains import contracts
+from lakehouse.cli.terminal import say
+from lakehouse.registry import contracts, sources, transform_of
 
 
-def runs(options: argparse.Namespace) -> int:
+def runs(options: Options) -> int:
     """List restore points, newest last, after pinning or unpinning one."""
     lake = lake_of(options)
     if options.pin:
-        upkeep.pin(lake, options.pin, options.name)
+        maintenance.pin(lake, options.pin, options.name)
     elif options.unpin:
-        upkeep.unpin(lake, options.unpin)
-    found = upkeep.points(lake)
+        maintenance.unpin(lake, options.unpin)
+    found = maintenance.points(lake)
     if options.json:
         as_json(found)
     else:
@@ -32,39 +33,58 @@ def runs(options: argparse.Namespace) -> int:
     return OK
 
 
-def restore(options: argparse.Namespace) -> int:
-    """Bring every table back to a run. Asks first, unless told not to."""
+def restore(options: Options) -> int:
+    """Restore every table to the state in which a run left it. Asks first, unless --yes is given."""
     lake, tables = lake_of(options), contracts()
-    planned = upkeep.restore_run(lake, options.run_id, tables, dry_run=True)
+    planned = maintenance.restore_run(lake, options.run_id, tables, dry_run=True)
     changes = [r for r in planned if r.changed]
     if options.dry_run or not changes:
         _restored(options, planned, "would be" if options.dry_run else "are already")
         return OK
     if not options.yes:
         if not sys.stdin.isatty():
-            print("✗ restoring changes tables; add --yes, or --dry-run to see which", file=sys.stderr)
+            say("✗ restoring changes tables; add --yes, or --dry-run to see which", error=True)
             return WRONG
         _restored(options, planned, "would be")
         if input(f"bring {len(changes)} tables back? [y/N] ").strip().lower() != "y":
-            print("nothing was changed")
+            say("nothing was changed")
             return FOUND
-    _restored(options, upkeep.restore_run(lake, options.run_id, tables), "are")
+    _restored(options, maintenance.restore_run(lake, options.run_id, tables), "are")
     return OK
 
 
-def _restored(options: argparse.Namespace, done: list[upkeep.Restored], verb: str) -> None:
+def upgraded(options: Options) -> int:
+    """Recompute the tables of an older version, after landing the files that version skipped."""
+    dry = options.dry_run
+    done = maintenance.upgrade(
+        lake_of(options), contracts(), sources(), transform_of, dry_run=dry, info={"odp.by": "odp upgrade"}
+    )
+    if options.json:
+        as_json(done)
+    else:
+        rows = [{"table": u.table, "rows before": u.rows_before, "rows": u.rows, "because": u.reason}
+                for u in done]  # fmt: skip
+        as_table(rows, "every table is of this version")
+    for upgraded_table in done:
+        if upgraded_table.waits_for:
+            held = ", ".join(upgraded_table.waits_for)
+            say(f"! {upgraded_table.table} was left as it is: too many rejects hold {held}", error=True)
+    return FOUND if any(one.waits_for for one in done) else OK
+
+
+def _restored(options: Options, done: list[maintenance.Restored], verb: str) -> None:
     if options.json:
         as_json(done)
         return
     rows = [{"table": r.table, "version": r.version_before, "of the run": r.version_of_run, "rows": r.rows,
              "changes": r.changed} for r in done]  # fmt: skip
     as_table(rows, "no table is there")
-    print(f"\n{sum(r.changed for r in done)} tables {verb} back at run {options.run_id}")
+    say(f"\n{sum(r.changed for r in done)} tables {verb} back at run {options.run_id}")
 
 
-def diff(options: argparse.Namespace) -> int:
+def diff(options: Options) -> int:
     """Count what changed from run a to run b."""
-    found = upkeep.diff(lake_of(options), options.run_a, options.run_b, contracts())
+    found = maintenance.diff(lake_of(options), options.run_a, options.run_b, contracts())
     if options.json:
         as_json(found)
     else:
@@ -72,9 +92,11 @@ def diff(options: argparse.Namespace) -> int:
     return OK
 
 
-def maintain(options: argparse.Namespace) -> int:
+def maintain(options: Options) -> int:
     """Maintain every table, or those of one layer."""
-    done = upkeep.maintain_all(lake_of(options), contracts(), layer=options.layer, orphans=options.orphans)
+    done = maintenance.maintain_all(
+        lake_of(options), contracts(), layer=options.layer, orphans=options.orphans
+    )
     if options.json:
         as_json([asdict(d) | {"reclaimed_bytes": d.reclaimed_bytes} for d in done])
         return OK

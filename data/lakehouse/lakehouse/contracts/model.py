@@ -11,10 +11,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 
+from lakehouse.contracts.types import (
+    COLUMN_NAME,
+    ColumnType,
+    DecimalType,
+    arrow_type,
+    is_nested,
+    polars_type,
+)
+from lakehouse.contracts.types import POLARS_TYPES as POLARS_TYPES
+from lakehouse.contracts.types import Type as Type
 from lakehouse.errors import ContractError
 
 if TYPE_CHECKING:
@@ -22,31 +32,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
+_PARTITIONS = (Type.STRING, Type.INT32, Type.INT64, Type.BOOL, Type.DATE)
 _VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
-_COLUMN = re.compile(r"^_?[a-z][a-z0-9_]*$")
-
-
-class Type(StrEnum):
-    """A column's type, in the words every engine shares. Timestamps are UTC, microseconds."""
-
-    STRING = "string"
-    BOOL = "bool"
-    INT32 = "int32"
-    INT64 = "int64"
-    FLOAT64 = "float64"
-    DATE = "date"
-    TIMESTAMP = "timestamp"
-
-
-POLARS_TYPES: dict[Type, pl.DataType] = {
-    Type.STRING: pl.String(),
-    Type.BOOL: pl.Boolean(),
-    Type.INT32: pl.Int32(),
-    Type.INT64: pl.Int64(),
-    Type.FLOAT64: pl.Float64(),
-    Type.DATE: pl.Date(),
-    Type.TIMESTAMP: pl.Datetime("us", "UTC"),
-}
 
 Layer = Literal["bronze", "silver", "gold", "quarantine", "system"]
 LAYERS: tuple[Layer, ...] = ("bronze", "silver", "gold", "quarantine", "system")
@@ -62,12 +49,13 @@ RETENTION: dict[Layer, timedelta] = {
 """How long versions of a table can be gone back to. The rows of today are kept whatever their age."""
 
 
-class Write(StrEnum):
+class Materialization(StrEnum):
     """How a run changes the table."""
 
     APPEND = "append"  # rows are only ever added (Bronze, quarantine)
-    MERGE = "merge"  # the newest row of each key wins
-    OVERWRITE = "overwrite"  # the table is computed whole, each time its source has changed
+    INCREMENTAL_BY_KEY = "incremental by key"  # each new source row replaces the row of its key
+    INCREMENTAL_BY_GROUP = "incremental by group"  # the groups that a change touches are computed whole
+    FULL = "full"  # the table is computed whole, each time its source has changed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +67,7 @@ class Column:
     """
 
     name: str
-    type: Type
+    type: ColumnType
     description: str
     nullable: bool = True
     unit: str | None = None
@@ -133,21 +121,22 @@ class Contract:
     layer: Layer
     name: str
     domain: str
-    row: str  # one sentence: what one row is
+    description: str  # one sentence: what one row is
     columns: tuple[Column, ...]
-    write: Write
+    materialization: Materialization
     key: tuple[str, ...] = ()
     partition_by: tuple[str, ...] = ()
     cluster_by: tuple[str, ...] = ()  # rows of a file lie in this order, so that a change touches few files
     rules: tuple[RowRule, ...] = ()
     sources: tuple[Contract, ...] = ()
     groups: Groups | None = None
-    takes: tuple[str, str] | None = None  # of its source, the rows with this column at this value
-    newest_by: tuple[str, ...] = ()  # of rows with one key the last by these stays, then the last landed
+    source_filter: tuple[str, str] | None = None  # of its source, the rows with this column at this value
+    sequence_by: tuple[str, ...] = ()  # of rows with one key the last by these stays, then the last landed
     rows_per_batch: int | None = None  # where rows are large: fewer than the lake's own number at once
+    files_within: str | None = None  # equal bytes under two values of this column are two files (Bronze)
     version: str = "1.0.0"
-    reject_limit: float = 0.05  # share of a batch that may be quarantined before the check blocks
-    fresh_within: timedelta | None = None
+    max_reject_ratio: float = 0.05  # share of a batch that may be quarantined before the check blocks
+    max_age: timedelta | None = None
     owner: str = "team:data-platform"
     chart: Chart | None = None
     by_name: dict[str, Column] = field(init=False, repr=False, compare=False, hash=False)
@@ -169,25 +158,46 @@ class Contract:
         if len(self.by_name) != len(self.columns):
             refuse("two columns share one name")
         for column in self.columns:
-            if not _COLUMN.fullmatch(column.name):
-                refuse(f"column {column.name!r} must match {_COLUMN.pattern}")
-        for name in (*self.key, *self.partition_by, *self.cluster_by, *self.newest_by):
+            if not COLUMN_NAME.fullmatch(column.name):
+                refuse(f"column {column.name!r} must match {COLUMN_NAME.pattern}")
+        for name in (*self.key, *self.partition_by, *self.cluster_by, *self.sequence_by):
             if name not in self.by_name:
                 refuse(f"{name!r} is in the key, partitioning, order or clustering, but is no column")
         for name in self.key:
             if self.by_name[name].nullable:
                 refuse(f"key column {name!r} must not be nullable")
-        for name in self.partition_by:
-            if self.by_name[name].type in (Type.FLOAT64, Type.TIMESTAMP):
-                refuse(f"partition column {name!r} must be text, a whole number, a bool or a date")
-        if self.write is Write.MERGE and not self.key:
-            refuse("write policy merge needs a key")
+        self._check_places(refuse)
+        incremental = (Materialization.INCREMENTAL_BY_KEY, Materialization.INCREMENTAL_BY_GROUP)
+        if self.materialization in incremental and not self.key:
+            refuse(f"{self.materialization} needs a key")
+        if (self.groups is not None) != (self.materialization is Materialization.INCREMENTAL_BY_GROUP):
+            refuse("groups and the materialization incremental by group go together")
         if self.groups is not None and len(self.sources) != 1:
             refuse("groups need exactly one source")
-        if self.takes is not None and (not self.row_wise or self.takes[0] not in self.sources[0].by_name):
-            refuse(f"it takes rows by {self.takes[0]!r}: that must be a column of its one source")
-        if not 0 <= self.reject_limit <= 1:
-            refuse("reject_limit is a share, between 0 and 1")
+        if self.source_filter is not None and (
+            not self.row_wise or self.source_filter[0] not in self.sources[0].by_name
+        ):
+            refuse(f"it takes rows by {self.source_filter[0]!r}: that must be a column of its one source")
+        if self.files_within is not None and self.files_within not in self.by_name:
+            refuse(f"files are known within {self.files_within!r}, which is no column")
+        if not 0 <= self.max_reject_ratio <= 1:
+            refuse("max_reject_ratio is a share, between 0 and 1")
+
+    def _check_places(self, refuse: Callable[[str], None]) -> None:
+        """Refuse columns where no format can use their type."""
+        for name in (*self.key, *self.partition_by, *self.cluster_by, *self.sequence_by):
+            if is_nested(self.by_name[name].type):
+                refuse(f"{name!r} is nested, so that it has no order and no statistics: it cannot stand in "
+                       "the key, partitioning, order or clustering")  # fmt: skip
+        for name in self.partition_by:
+            if self.by_name[name].type not in _PARTITIONS:
+                refuse(f"partition column {name!r} must be text, a whole number, a bool or a date")
+        for name in self.cluster_by:  # by the statistics that Delta's log keeps, which are floats there
+            if self.by_name[name].type is Type.BINARY or isinstance(self.by_name[name].type, DecimalType):
+                refuse(f"clustering column {name!r} must be no decimal and no binary")
+        for name in self.sequence_by:
+            if self.by_name[name].type is Type.BINARY:
+                refuse(f"order column {name!r} must be no binary")
 
     @property
     def path(self) -> str:
@@ -200,7 +210,7 @@ class Contract:
     @property
     def row_wise(self) -> bool:
         """Whether each source row becomes one row here, one duplicate or one reject (Silver)."""
-        return self.write is Write.MERGE and self.groups is None and len(self.sources) == 1
+        return self.materialization is Materialization.INCREMENTAL_BY_KEY and len(self.sources) == 1
 
     @property
     def column_names(self) -> list[str]:
@@ -213,27 +223,26 @@ class Contract:
 
     def polars_schema(self) -> pl.Schema:
         """The exact schema a frame must have before it is written."""
-        return pl.Schema({c.name: POLARS_TYPES[c.type] for c in self.columns})
+        return pl.Schema({c.name: polars_type(c.type) for c in self.columns})
 
     def arrow_schema(self) -> pa.Schema:
         """The same as an Arrow schema, with nullability and comments."""
         import pyarrow as pa
 
-        types = {
-            Type.STRING: pa.string(),
-            Type.BOOL: pa.bool_(),
-            Type.INT32: pa.int32(),
-            Type.INT64: pa.int64(),
-            Type.FLOAT64: pa.float64(),
-            Type.DATE: pa.date32(),
-            Type.TIMESTAMP: pa.timestamp("us", tz="UTC"),
-        }
         return pa.schema(
             [
-                pa.field(c.name, types[c.type], nullable=c.nullable, metadata={"comment": c.description})
+                pa.field(c.name, arrow_type(c.type), nullable=c.nullable, metadata={"comment": c.description})
                 for c in self.columns
             ]
         )
+
+
+def column(
+    name: str, type_: ColumnType, description: str, *, of: str | tuple[str, ...] = (), **more: Any
+) -> Column:
+    """One column, on one line; `of` names what it is computed from."""
+    sources = (of,) if isinstance(of, str) else of
+    return Column(name=name, type=type_, description=description, sources=sources, **more)
 
 
 def bronze_columns() -> tuple[Column, ...]:
@@ -266,64 +275,3 @@ def pointer_columns(upstream: str) -> tuple[Column, ...]:
         for c in bronze_columns()
         if c.name in POINTER
     )  # fmt: skip
-
-
-def quarantine_of(contract: Contract) -> Contract:
-    """The table that keeps every row `contract` refused, with all its reasons."""
-    return Contract(
-        layer="quarantine",
-        name=contract.name,
-        domain=contract.domain,
-        row=f"One row refused by the rules of {contract.path}, as it was in Bronze, with every reason.",
-        columns=(
-            *bronze_columns(),
-            Column(name="record", type=Type.STRING, nullable=False, pii=True,
-                   description="The Bronze row, as JSON"),
-            Column(name="reasons", type=Type.STRING, nullable=False, pii=True,
-                   description='Every failed rule and the values it saw: [{"rule": ..., "values": {...}}]'),
-            Column(name="rules", type=Type.STRING, nullable=False,
-                   description="The failed rules' names, separated by commas"),
-            Column(name="contract_version", type=Type.STRING, nullable=False,
-                   description="Version of the contract that refused it"),
-            Column(name="replay", type=Type.INT64, volatile=True,
-                   description="Number of the replay that took the row up again; null in a refusal"),
-        ),
-        write=Write.APPEND,
-        sources=contract.sources,
-    )  # fmt: skip
-
-
-LANDING_REJECTS = Contract(
-    layer="quarantine",
-    name="landing_files",
-    domain="landing",
-    row="One landed file that could not be read, or whose shape nobody declared. It stays in landing.",
-    columns=(
-        Column(name="_source", type=Type.STRING, nullable=False,
-               description="The file, as <source>/<path> below landing"),
-        Column(name="_fingerprint", type=Type.STRING, nullable=False, description="SHA-256 of its bytes"),
-        Column(name="size_bytes", type=Type.INT64, nullable=False, unit="byte", description="Its size"),
-        Column(name="reason", type=Type.STRING, nullable=False, description="Why it was refused"),
-        Column(name="_ingested_at", type=Type.TIMESTAMP, nullable=False, volatile=True,
-               description="When it was refused (UTC)"),
-    ),
-    write=Write.APPEND,
-)  # fmt: skip
-
-RESTORE_POINTS = Contract(
-    layer="system",
-    name="restore_points",
-    domain="lake",
-    row="One table's version at the end of a run, or a run's pin. The rows of a run come in one commit.",
-    columns=(
-        Column(name="run_id", type=Type.STRING, nullable=False, description="The run that ended so"),
-        Column(name="number", type=Type.INT64, nullable=False, description="Place among all records, from 1"),
-        Column(name="at", type=Type.TIMESTAMP, nullable=False, description="When it was recorded (UTC)"),
-        Column(name="table", type=Type.STRING, description="<layer>/<name>; null in a pin"),
-        Column(name="version", type=Type.INT64, description="The table's version then; null in a pin"),
-        Column(name="rows", type=Type.INT64, unit="count", description="Its rows then; null in a pin"),
-        Column(name="is_pinned", type=Type.BOOL, description="A pin: maintenance keeps the run; else null"),
-        Column(name="name", type=Type.STRING, description="What the pin is called"),
-    ),
-    write=Write.APPEND,
-)  # fmt: skip

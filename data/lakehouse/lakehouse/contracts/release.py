@@ -15,24 +15,34 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lakehouse.contracts.model import Contract
+from lakehouse.contracts.model import Column, Contract, Materialization
+from lakehouse.contracts.types import nested_fields
 
 LEVELS = ("patch", "minor", "major")
 Snapshot = dict[str, Any]
+
+
+_WRITE = {
+    Materialization.APPEND: "append",
+    Materialization.INCREMENTAL_BY_KEY: "merge",
+    Materialization.INCREMENTAL_BY_GROUP: "merge",
+    Materialization.FULL: "overwrite",
+}
+"""The words of the releases that are recorded already."""
 
 
 def snapshot(table: Contract) -> Snapshot:
     """Return everything of a contract that a reader, a writer or a person relies on."""
     return {
         "version": table.version,
-        "row": table.row,
-        "write": table.write.value,
+        "row": table.description,
+        "write": _WRITE[table.materialization],
         "key": list(table.key),
         "partition_by": list(table.partition_by),
         "cluster_by": list(table.cluster_by),
-        "reject_limit": table.reject_limit,
-        "takes": list(table.takes or ()),
-        "newest_by": list(table.newest_by),
+        "reject_limit": table.max_reject_ratio,
+        "takes": list(table.source_filter or ()),
+        "newest_by": list(table.sequence_by),
         "columns": {
             c.name: {
                 "type": c.type.value,
@@ -41,11 +51,18 @@ def snapshot(table: Contract) -> Snapshot:
                 "pii": c.pii,
                 "volatile": c.volatile,
                 "description": c.description,
+                **_fields(c),
             }
             for c in table.columns
         },
         "rules": {r.name: {"severity": r.severity, "description": r.description} for r in table.rules},
     }
+
+
+def _fields(column: Column) -> dict[str, dict[str, str]]:
+    """Return what the fields within a column say; nothing for one that has none. Their types are its own."""
+    found = {path: field.description for path, field in nested_fields(column.name, column.type)}
+    return {"fields": found} if found else {}
 
 
 def needed(old: Snapshot, new: Snapshot) -> str | None:
@@ -94,7 +111,7 @@ def bumped(old: str, new: str) -> str | None:
 
 
 def drift(released: Snapshot, table: Contract) -> str | None:
-    """Say how the contract left its release without the version for it; None when it did not."""
+    """Return how the contract left its release without the version for it; None when it did not."""
     level = needed(released, snapshot(table))
     made = bumped(released["version"], table.version)
     if level is None or (made is not None and LEVELS.index(made) >= LEVELS.index(level)):
@@ -120,7 +137,7 @@ def released(tables: Sequence[Contract]) -> dict[str, Snapshot]:
 
 
 def drifts(tables: Sequence[Contract]) -> list[str]:
-    """Say which released contracts drifted. A table that was never released may change as it likes."""
+    """Return which released contracts drifted. A table that was never released may change as it likes."""
     known = released(tables)
     return [told for t in tables if t.path in known and (told := drift(known[t.path], t)) is not None]
 

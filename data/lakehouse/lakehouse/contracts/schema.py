@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lakehouse.contracts.model import POINTER, Column, Contract, Type
+from lakehouse.contracts.model import POINTER, Column, Contract
+from lakehouse.contracts.types import ColumnType, DecimalType, ListType, StructType, Type, nested_fields
 
 _JSON: dict[Type, dict[str, Any]] = {
     Type.STRING: {"type": "string"},
@@ -18,6 +19,7 @@ _JSON: dict[Type, dict[str, Any]] = {
     Type.FLOAT64: {"type": "number"},
     Type.DATE: {"type": "string", "format": "date"},
     Type.TIMESTAMP: {"type": "string", "format": "date-time"},
+    Type.BINARY: {"type": "string", "contentEncoding": "base64"},
 }
 
 
@@ -27,7 +29,7 @@ def json_schema(table: Contract) -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"urn:odp:{table.path.replace('/', ':')}:{table.version}",
         "title": table.path,
-        "description": table.row,
+        "description": table.description,
         "type": "object",
         "properties": {c.name: _property(c) for c in table.columns},
         "required": [c.name for c in table.columns],
@@ -54,10 +56,43 @@ def landing_schema(table: Contract) -> dict[str, Any]:
 
 
 def _property(column: Column) -> dict[str, Any]:
-    kind = dict(_JSON[column.type])
-    if column.nullable:
-        kind["type"] = [kind["type"], "null"]
+    kind = _kind(column.type, nullable=column.nullable)
     return {**kind, "description": column.description, **_marks(column)}
+
+
+def _kind(type_: ColumnType, *, nullable: bool = True) -> dict[str, Any]:
+    kind = _values(type_)
+    return {**kind, "type": [kind["type"], "null"]} if nullable else kind
+
+
+def _values(type_: ColumnType) -> dict[str, Any]:
+    """Return the JSON Schema of a value that is not null.
+
+    A decimal is text: JSON numbers are read as floats.
+    """
+    match type_:
+        case DecimalType():
+            return {"type": "string", "pattern": _decimal(type_)}
+        case ListType():
+            return {"type": "array", "items": _kind(type_.element)}
+        case StructType():
+            fields = {f.name: {**_kind(f.type), "description": f.description} for f in type_.fields}
+            return {
+                "type": "object",
+                "properties": fields,
+                "required": list(fields),
+                "additionalProperties": False,
+            }
+        case _:
+            return dict(_JSON[type_])
+
+
+def _decimal(type_: DecimalType) -> str:
+    """Return the pattern of a decimal as it is written: with every digit of its scale."""
+    most = type_.precision - type_.scale
+    whole = f"(0|[1-9][0-9]{{0,{most - 1}}})" if most else "0"
+    part = rf"\.[0-9]{{{type_.scale}}}" if type_.scale else ""
+    return f"^-?{whole}{part}$"
 
 
 def _marks(column: Column) -> dict[str, Any]:
@@ -75,18 +110,33 @@ def dictionary(tables: Sequence[Contract]) -> str:
     for t in tables:
         sources = ", ".join(f"`{s.path}`" for s in t.sources) or "landing"
         key = ", ".join(f"`{k}`" for k in t.key) or "–"
-        parts.append(f"| [`{t.path}`](#{t.layer}{t.name}) | {t.row} | {key} | {sources} |")
+        parts.append(f"| [`{t.path}`](#{t.layer}{t.name}) | {t.description} | {key} | {sources} |")
     return "\n".join([*parts, *(line for t in tables for line in _table(t))]) + "\n"
 
 
+def _named(type_: ColumnType) -> str:
+    """Return a type's name; the fields of a struct have lines of their own."""
+    match type_:
+        case ListType():
+            return f"list of {_named(type_.element)}"
+        case StructType():
+            return "struct"
+        case _:
+            return type_.value
+
+
 def _table(table: Contract) -> list[str]:
-    said = f"{table.row} Contract {table.version}, write policy {table.write.value}."
+    said = f"{table.description} Contract {table.version}, materialized: {table.materialization.value}."
     lines = ["", f"## {table.path}", "", said, ""]
     lines += ["| column | type | unit | null | PII | what it is | from |", "|---|---|---|---|---|---|---|"]
     for c in table.columns:
         origin = ", ".join(f"`{s}`" for s in c.sources)
         flags = (c.unit or "", "yes" if c.nullable else "", "yes" if c.pii else "")
-        lines.append(f"| `{c.name}` | {c.type.value} | {' | '.join(flags)} | {c.description} | {origin} |")
+        lines.append(f"| `{c.name}` | {_named(c.type)} | {' | '.join(flags)} | {c.description} | {origin} |")
+        lines += [
+            f"| `{path}` | {_named(f.type)} |  | yes | {flags[2]} | {f.description} | |"
+            for path, f in nested_fields(c.name, c.type)
+        ]
     if table.rules:
         lines += ["", "| rule | a row that breaks it | must hold |", "|---|---|---|"]
         for r in table.rules:

@@ -1,150 +1,94 @@
-"""CSV and Parquet as frames, a bounded number of rows at a time.
+"""Columns as text, and the readers of CSV and Parquet frames.
 
-Belongs here: columnar reading, and columns as text. Does not: which columns a source expects.
-Parquet goes through pyarrow: it streams, verifies page checksums, and fails by exception where Polars
-panics or misreads (apache/parquet-testing bad_data). CSV goes through Polars, every column as text.
+Belongs here: the text form of each type. Does not: reading a format (csv_text.py, parquet.py), or which
+columns a source expects.
+
+A value without an exact text form rejects its file, by column: bytes, NaN and infinity within nested values
+(JSON has neither NaN nor infinity, and null means something else), and times beyond the calendar. A column of
+bytes is text where they are UTF-8, because older writers do not declare text.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, BinaryIO
-
 import polars as pl
 
 from lakehouse.errors import SourceError
-from lakehouse.landing import readers
-from lakehouse.landing.source import CHUNK_ROWS
+from lakehouse.landing.csv_text import csv_frames
+from lakehouse.landing.parquet import parquet_frames
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+__all__ = ["as_text", "csv_frames", "json_object", "json_value", "parquet_frames"]
 
-SEPARATORS = (",", ";", "\t", "|")
-
-
-def csv_frames(raw: BinaryIO, *, name: str, rows: int = CHUNK_ROWS) -> Iterator[pl.DataFrame]:
-    """Yield the rows of a CSV file with a header line, all columns String, blank fields null.
-
-    The separator is the one of `,` `;` tab `|` that the header has most of. A line may be short (the
-    rest is null), but not longer than the header. At least one frame is given, perhaps without rows.
-    """
-    header = _header(raw)
-    scan = pl.scan_csv(raw, infer_schema=False, separator=max(SEPARATORS, key=header.count))
-    try:
-        empty = pl.DataFrame(schema=scan.collect_schema())
-        yield from _at_least(empty, scan.collect_batches(chunk_size=rows, lazy=True), rows)
-    except pl.exceptions.PolarsError as exc:
-        fault = _csv_fault(raw, max(SEPARATORS, key=header.count))
-        raise SourceError(f"{name}: not readable as CSV ({type(exc).__name__}){fault}") from None
-
-
-def parquet_frames(raw: BinaryIO, *, name: str, rows: int = CHUNK_ROWS) -> Iterator[pl.DataFrame]:
-    """Yield the rows of a Parquet file with its own types. At least one frame, perhaps without rows."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    raw.seek(0)
-    try:
-        whole = pq.ParquetFile(raw, page_checksum_verification=True)
-        _bounded(whole.metadata, name)
-        _ = whole.schema_arrow.names  # ValueError for a name that is not UTF-8, where Polars would panic
-        empty = _polars(pa.Table.from_batches([], schema=whole.schema_arrow))
-        batches = (_polars(pa.Table.from_batches([b])) for b in whole.iter_batches(batch_size=rows))
-        yield from _at_least(empty, batches, rows)
-    except SourceError:
-        raise
-    except (pa.ArrowException, OSError, ValueError, pl.exceptions.PolarsError) as exc:
-        raise SourceError(f"{name}: not readable as Parquet ({type(exc).__name__}); write it again") from None
+_DIGITS = {"ms": "%.3f", "us": "%.6f", "ns": "%.9f"}
+_SECONDS = {"ms": 10**3, "us": 10**6, "ns": 10**9}
+_MOST_SECONDS = 8 * 10**12  # around 1970: about 250 000 years, beyond which there is no date
+_DAY = 86_400
 
 
 def as_text(frame: pl.DataFrame) -> pl.DataFrame:
     """Return the frame with every column as text: times in ISO 8601 UTC, nested values as compact JSON.
 
-    Raise SourceError where a column is neither (bytes that are not UTF-8, or a type without a text form).
+    Raise SourceError, which names the column, where one has no exact text form.
     """
-    try:
-        return frame.select(_text(frame.schema[c], c) for c in frame.columns)
-    except pl.exceptions.PolarsError as exc:
-        raise SourceError(f"a column has no text form ({type(exc).__name__})") from None
+    return pl.DataFrame({series.name: _column(series) for series in frame})
 
 
 def json_object(columns: list[str]) -> pl.Expr:
-    """The named columns of each row as one compact JSON object."""
+    """Return the named columns of each row as one compact JSON object."""
     return pl.struct(columns).struct.json_encode()
+
+
+def json_value(value: pl.Expr) -> pl.Expr:
+    """Return each value as JSON text, by way of a struct: Polars encodes only structs."""
+    return pl.struct(value.alias("v")).struct.json_encode().str.slice(5).str.head(-1)  # of {"v":...}
+
+
+def _column(series: pl.Series) -> pl.Series:
+    if series.dtype == pl.String:
+        return series
+    try:
+        if fault := _fault(series, nested=False):
+            raise SourceError(f"column {series.name} holds {fault}, which has no exact text")
+        return series.to_frame().select(_text(series.dtype, series.name)).to_series()
+    except (pl.exceptions.PanicException, pl.exceptions.PolarsError) as exc:
+        raise SourceError(f"column {series.name} has no text form ({type(exc).__name__})") from None
 
 
 def _text(dtype: pl.DataType, name: str) -> pl.Expr:
     column = pl.col(name)
     if isinstance(dtype, pl.Datetime):
         zoned = column.dt.convert_time_zone("UTC") if dtype.time_zone else column.dt.replace_time_zone("UTC")
-        digits = {"ms": "%.3f", "us": "%.6f", "ns": "%.9f"}[dtype.time_unit]
-        return zoned.dt.strftime(f"%Y-%m-%dT%H:%M:%S{digits}Z").alias(name)
+        return zoned.dt.strftime(f"%Y-%m-%dT%H:%M:%S{_DIGITS[dtype.time_unit]}Z").alias(name)
+    if dtype == pl.Time:
+        return column.dt.strftime("%H:%M:%S%.f")
     if dtype.is_nested():
-        encoded = pl.struct(column.alias("v")).struct.json_encode()  # {"v":...}
-        return pl.when(column.is_not_null()).then(encoded.str.slice(5).str.head(-1)).alias(name)
+        return pl.when(column.is_not_null()).then(json_value(column)).alias(name)
     return column.cast(pl.String)
 
 
-def _bounded(metadata: pq.FileMetaData, name: str) -> None:
-    """Refuse a file of a few bytes that unfolds into more than memory holds."""
-    largest = max((metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups)), default=0)
-    if largest > readers.MAX_ROW_GROUP:
-        limit = readers.MAX_ROW_GROUP
-        raise SourceError(f"{name}: a row group of {largest} bytes, the limit is {limit}; write smaller ones")
+def _fault(series: pl.Series, *, nested: bool) -> str | None:
+    """Return which value of a column has no exact text form; None where there is none."""
+    dtype = series.dtype
+    if isinstance(dtype, pl.Struct):
+        inner = series.struct.unnest() if dtype.fields else pl.DataFrame()
+        return next((fault for one in inner if (fault := _fault(one, nested=True))), None)
+    if isinstance(dtype, pl.List):
+        return _fault(series.list.explode(), nested=True)
+    if isinstance(dtype, pl.Array):
+        return _fault(series.arr.explode(), nested=True)
+    if isinstance(dtype, pl.Map):
+        return _fault(series.map.values(), nested=True)
+    if isinstance(dtype, pl.Datetime):
+        return _beyond(series.to_physical(), _MOST_SECONDS * _SECONDS[dtype.time_unit])
+    if dtype == pl.Date:
+        return _beyond(series.to_physical(), _MOST_SECONDS // _DAY)
+    if nested and dtype == pl.Binary:
+        return "bytes within nested values"
+    if nested and dtype.is_float() and not series.is_finite().all():
+        return "NaN or infinity within nested values"
+    return None
 
 
-def _polars(table: pa.Table) -> pl.DataFrame:
-    """Turn an Arrow table into a frame; whatever Polars makes of a strange one becomes SourceError.
-
-    Zoned times are put in UTC first: Polars panics on a zone it does not know, such as `-02:15`.
-    """
-    import pyarrow as pa
-
-    table.validate(full=True)  # ArrowInvalid for text that is not UTF-8, which Polars would take as it is
-    for i, field in enumerate(table.schema):
-        if pa.types.is_timestamp(field.type) and field.type.tz not in (None, "UTC"):
-            utc = table.column(i).cast(pa.timestamp(field.type.unit, "UTC"))
-            table = table.set_column(i, field.name, utc)
-    try:
-        frame = pl.from_arrow(table)
-    except (pl.exceptions.PanicException, TypeError, NotImplementedError) as exc:
-        raise SourceError(f"a Parquet column has a type that cannot be read ({type(exc).__name__})") from None
-    return frame if isinstance(frame, pl.DataFrame) else frame.to_frame()
-
-
-def _at_least(empty: pl.DataFrame, frames: Iterator[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
-    """Pass the frames on, none longer than `rows`; the empty one where there is none."""
-    given = False
-    for frame in frames:
-        for part in frame.iter_slices(rows):
-            given = True
-            yield part
-    if not given:
-        yield empty
-
-
-def _header(raw: BinaryIO) -> str:
-    readers.skip_bom(raw)
-    line = raw.readline(readers.MAX_LINE)
-    raw.seek(0)
-    return line.decode(errors="replace")
-
-
-def _csv_fault(raw: BinaryIO, separator: str) -> str:
-    """Name the first line whose fields do not match the header; content is not quoted."""
-    readers.skip_bom(raw)
-    text = io.TextIOWrapper(raw, encoding="utf-8", newline="")
-    try:
-        lines = csv.reader(text, delimiter=separator)
-        wanted = len(next(lines, []))
-        for fields in lines:
-            if len(fields) > wanted:
-                return f": line {lines.line_num} has {len(fields)} fields, the header {wanted}"
-    except csv.Error:
-        return f": broken quoting or a field of over {csv.field_size_limit()} characters"
-    finally:
-        text.detach()
-    return ": broken quoting; put quotes inside a field twice"
+def _beyond(numbers: pl.Series, most: int) -> str | None:
+    if most >= 1 << 63:
+        return None
+    return "a time that no calendar holds" if ((numbers > most) | (numbers < -most)).any() else None

@@ -1,49 +1,76 @@
-"""One landed file, what a landing place can do, and which names it takes.
+"""A landed file, the protocol of a landing place, and the file names it accepts.
 
-Belongs here: the vocabulary both roots share. Does not: any root (folder.py, bucket.py) or file format.
+Belongs here: what both roots share. Does not: any root (folder.py, bucket.py) or file format.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import PurePosixPath
 from typing import BinaryIO, Protocol
 
-from lakehouse.errors import SourceError
+from lakehouse.errors import SourceError, Unreadable
+from lakehouse.landing.form import Form
 from lakehouse.landing.unexpected import Unexpected
 
+_PLAIN = Form()
+_NUMBER = re.compile("[0-9]+")
+EMPTY = hashlib.sha256(b"").hexdigest()
+_NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 UNFINISHED = (".tmp", ".part", "~")
-Names = list[str]  # said here, because `list` below a method of that name means the method
+Names = list[str]  # an alias, because within the classes `list` is the method
 
 
 @dataclass(frozen=True)
 class LandedFile:
     """One raw file, as it was listed.
 
-    `name` is `<source>/<path>`, or a bare file name for a file that lies in no source's folder.
-    `open()` raises StorageUnavailable when the file has changed or gone since it was listed, so that a
-    fingerprint and the rows read under it always come from the same bytes. Reading it counts in `unexpected`
-    what its table has no column for.
+    `name` is `<source>/<path>`, or a bare file name for a file outside of any source folder.
+    `open()` raises Unreadable when the file cannot be opened, or was changed or removed since it was listed,
+    so that a fingerprint and the rows read under it always come from the same bytes; `check()` raises the
+    same after reading, where a file could change meanwhile. Reading counts in `unexpected` the columns that
+    its table lacks.
+
+    `version` changes whenever the bytes do, even with the same size and time: inode and change time, or ETag.
+    A file is `doubtful` where its modification time was set by a program. `form` is the format its source
+    declares.
     """
 
     name: str
     size: int
     modified: datetime
     opener: Callable[[], BinaryIO] = field(repr=False, compare=False)
-    unexpected: Unexpected = field(default_factory=Unexpected, repr=False, compare=False)
+    checker: Callable[[], None] | None = field(default=None, repr=False, compare=False)
+    version: str = field(default="", repr=False, compare=False)
+    doubtful: bool = field(default=False, repr=False, compare=False)
+    form: Form = field(default=_PLAIN, repr=False, compare=False)
+    within: str = field(default="", compare=False)  # the scope of its fingerprint (Source.partition_by)
+
+    @cached_property
+    def unexpected(self) -> Unexpected:
+        """Columns found while reading the file that its table lacks; created on first use."""
+        return Unexpected()
+
+    def written_as(self, form: Form) -> LandedFile:
+        """Return the file with the form its source declares; both count in the same `unexpected`."""
+        file = replace(self, form=form)
+        vars(file)["unexpected"] = self.unexpected
+        return file
 
     @property
     def source(self) -> str:
-        """The first folder of the name; empty for a file in the landing root itself."""
+        """Return the first folder of the name; empty for a file in the landing root itself."""
         return source_of(self.name)
 
     @property
     def stem(self) -> str:
-        """The file's own name without folders and suffixes such as `.json.gz`."""
+        """Return the file's own name without folders and suffixes such as `.json.gz`."""
         base = PurePosixPath(self.name).name
         return base.split(".", 1)[0] or base
 
@@ -52,36 +79,89 @@ class LandedFile:
         return self.opener()
 
     def read(self) -> bytes:
-        """Return the raw bytes, whole."""
+        """Return all raw bytes."""
         with self.open() as raw:
             return raw.read()
 
+    def check(self) -> None:
+        """Raise Unreadable when the file is no longer the one that was listed."""
+        if self.checker is not None:
+            self.checker()
+
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the raw bytes, in hexadecimal; read as a stream, once."""
+        """Return the SHA-256 of the raw bytes in hexadecimal, read once as a stream. Raises Unreadable."""
+        digest, done = hashlib.sha256(), 0
         with self.open() as raw:
-            digest = hashlib.sha256()
-            while block := raw.read(1 << 20):
+            # A file that grows faster than it is read would never end.
+            while (block := raw.read(1 << 20)) and (self.checker is None or done <= self.size):
                 digest.update(block)
-            return digest.hexdigest()
+                done += len(block)
+        self.check()
+        return digest.hexdigest()
+
+    @property
+    def identity(self) -> str:
+        """Return the fingerprint. For an unreadable file it is computed from the name, so that the file is
+        reported once; for an empty file too, so that each one is reported.
+        """
+        try:
+            return identity_of(self.name, self.fingerprint)
+        except Unreadable:
+            return f"unread-{hashlib.sha256(self.name.encode()).hexdigest()[:57]}"
 
 
-Files = list[LandedFile]
+def identity_of(name: str, fingerprint: str) -> str:
+    """Return the identity of a file: its fingerprint, or a hash of the name for an empty file."""
+    return hashlib.sha256(f"empty {name}".encode()).hexdigest() if fingerprint == EMPTY else fingerprint
+
+
+def natural(file: LandedFile) -> tuple[str, str]:
+    """Return the sort key of a file: its name, with digits compared as numbers (`part-10` after `part-2`,
+    and `part.json` before both).
+    """
+    return _NUMBER.sub(_by_length, file.name), file.name
+
+
+def _by_length(number: re.Match[str]) -> str:
+    digits = number[0].lstrip("0")
+    return f"{len(digits):04}{digits}"
+
+
+def unreadable(name: str, reason: str, *, size: int = 0) -> LandedFile:
+    """Return a file or folder in landing that cannot be read: opening it raises Unreadable with the reason.
+
+    In a name that is not UTF-8, other bytes are shown as `\\x..`.
+    """
+    shown = os.fsencode(name).decode("utf-8", "backslashreplace")
+
+    def refuse() -> BinaryIO:
+        raise Unreadable(f"{shown}: {reason}")
+
+    return LandedFile(shown, size, _NO_TIME, refuse)
+
+
+Listing = list[LandedFile]
 
 
 class Landing(Protocol):
     """A place where raw files land."""
 
-    def list(self, source: str | None = None) -> Files:
-        """Return the files of one source (`""`: of no source), or all of them, sorted by name."""
+    def list(self, source: str | None = None) -> Listing:
+        """Return the files of one source (`""`: of no source), or all of them, in the natural order of
+        their names: `part-10` after `part-2`.
+
+        What cannot be read (a folder without permission, a name that is not UTF-8) is listed too, as an
+        unreadable file: it is rejected by name, and all others are ingested.
+        """
         ...
 
     def sources(self) -> Names:
-        """Return the source folders that hold files, sorted; `""` stands for the landing root itself."""
+        """Return the source folders that hold files, sorted; `""` is the landing root itself."""
         ...
 
     def put(self, name: str, data: bytes | BinaryIO) -> LandedFile:
-        """Store a file whole or not at all, replacing one of that name. Raise SourceError on a bad name."""
+        """Store a file atomically, replacing one of that name. Raises SourceError on an invalid name."""
         ...
 
 
@@ -90,18 +170,17 @@ def source_of(name: str) -> str:
 
 
 def is_listed(name: str) -> bool:
-    """Say whether a file of this name counts as landed: not hidden, and not still being written."""
-    hidden = any(part.startswith(".") for part in name.split("/"))
-    return not hidden and not name.endswith(UNFINISHED)
+    """Return whether a file of this name counts as landed: neither hidden nor unfinished."""
+    return not (name.startswith(".") or "/." in name or name.endswith(UNFINISHED))
 
 
 def checked_name(name: str) -> str:
-    """Return `name` if it may be stored, as `<source>/<path>`; raise SourceError with the reason if not."""
+    """Return `name` if it is a valid `<source>/<path>`; otherwise raise SourceError with the reason."""
     parts = name.split("/")
     if len(parts) < 2 or any(part in ("", ".", "..") for part in parts):
         raise SourceError(f"cannot land {name!r}: a name is <source>/<path>, without `..` or empty parts")
     if "\\" in name or any(ord(c) < 32 or ord(c) == 127 for c in name) or not _encodable(name):
-        raise SourceError(f"cannot land {name!r}: backslashes and control characters are not taken")
+        raise SourceError(f"cannot land {name!r}: backslashes and control characters are not allowed")
     if not is_listed(name):
         raise SourceError(f"cannot land {name!r}: hidden and unfinished names would never be read")
     return name

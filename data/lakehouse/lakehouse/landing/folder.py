@@ -5,39 +5,61 @@ Belongs here: walking, opening and writing below one root, and never outside it.
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from lakehouse.errors import SourceError, StorageUnavailable, plain
-from lakehouse.landing.files import Files, LandedFile, Names, checked_name, is_listed, source_of
+from lakehouse.errors import SourceError, StorageUnavailable, Unreadable, plain
+from lakehouse.landing.files import (
+    LandedFile,
+    Listing,
+    Names,
+    checked_name,
+    is_listed,
+    natural,
+    unreadable,
+)
+
+_GRANT = "let the platform's user read it"
+_LINK = "a link that leads out of landing, and is not followed; land the file itself"
+_CHANGED = "has changed since it was listed; the next run reads it, once it is written to its end"
+
+_FINE_TICK, _COARSE_TICK = 20_000_000, 2_000_000_000  # nanoseconds
+_LARGEST_GAP = 2_000_000_000  # nanoseconds between mtime and ctime; beyond it, a program set mtime
+
+Faults = list[OSError]  # an alias, because within the class `list` is the method
 
 
 class FolderLanding:
-    """Raw files below a local folder, which is made when it is not there."""
+    """Raw files below a local folder, which is created when it does not exist."""
 
     def __init__(self, root: Path) -> None:
         try:
             root.mkdir(parents=True, exist_ok=True)
             self._root = root.resolve(strict=True)
         except OSError as exc:
-            raise StorageUnavailable(f"cannot open the landing folder {root}: {plain(exc)}") from exc
+            raise StorageUnavailable(f"cannot open the landing folder {root}: {plain(exc)}") from None
 
-    def list(self, source: str | None = None) -> Files:
-        if not self._root.is_dir():
-            raise StorageUnavailable(f"the landing folder {self._root} is gone; mount or create it")
-        files = [f for path in self._walk() if (f := self._landed(path)) is not None]
-        return sorted((f for f in files if source is None or f.source == source), key=lambda f: f.name)
+    def list(self, source: str | None = None) -> Listing:
+        self._require_root()
+        with _no_collection():
+            return sorted(self._files(source), key=natural)
 
     def sources(self) -> Names:
-        return sorted({source_of(f.name) for f in self.list()})
+        """Return the source folders that hold files; each is walked up to its first file."""
+        self._require_root()
+        folders = sorted(e.name for e in self._entries("", []) if _leads_to_folder(e))
+        return [name for name in ["", *folders] if next(self._files(name), None) is not None]
 
     def put(self, name: str, data: bytes | BinaryIO) -> LandedFile:
         path = self._root / checked_name(name)
@@ -49,52 +71,172 @@ class FolderLanding:
                 )
             _write(path, io.BytesIO(data) if isinstance(data, bytes) else data)
         except OSError as exc:
-            raise StorageUnavailable(f"cannot write {name!r} to {self._root}: {plain(exc)}") from exc
-        landed = self._landed(path)
+            raise StorageUnavailable(f"cannot write {name!r} to {self._root}: {plain(exc)}") from None
+        landed = self._landed(path, name)
         if landed is None:
-            raise StorageUnavailable(f"{name!r} was written, but is gone again; land it once more")
+            raise StorageUnavailable(f"{name!r} was written, but has been removed since; land it again")
         return landed
 
-    def _walk(self) -> Iterator[Path]:
-        def unreadable(exc: OSError) -> None:
-            raise StorageUnavailable(f"cannot list the landing folder {self._root}: {plain(exc)}") from exc
+    def _require_root(self) -> None:
+        if not self._root.is_dir():
+            raise StorageUnavailable(f"the landing folder {self._root} is gone; mount or create it")
 
-        for folder, folders, names in os.walk(self._root, onerror=unreadable):
-            folders[:] = [f for f in folders if not f.startswith(".")]
-            yield from (Path(folder, name) for name in names)
+    def _files(self, source: str | None) -> Iterator[LandedFile]:
+        """Yield the files of one source (`""`: of the root itself), or all of them, unordered.
 
-    def _landed(self, path: Path) -> LandedFile | None:
-        """Return the file, or None for what is hidden, unfinished, no regular file, or outside the root."""
-        name = path.relative_to(self._root).as_posix()
+        Only the source's own folder is walked.
+        """
+        locked: Faults = []
+        folders = [f"{source}/" if source else ""]
+        if folders[0].startswith("."):
+            return
+        if source and os.path.islink(top := f"{self._root}/{source}"):
+            if os.path.isdir(top) and (link := self._landed(Path(top), source)) is not None:
+                yield link
+            return
+        while folders:
+            folder = folders.pop()
+            for entry in self._entries(folder, locked):
+                name = f"{folder}{entry.name}"
+                if not entry.is_dir(follow_symlinks=False):
+                    file = self._landed(entry, name)
+                    if file is not None and (source is None or file.source == source):
+                        yield file
+                elif source != "" and not entry.name.startswith("."):
+                    folders.append(f"{name}/")
+        for exc in locked:
+            yield from (file for file in self._locked(exc) if source is None or file.source == source)
+
+    def _entries(self, folder: str, locked: Faults) -> Sequence[os.DirEntry[str]]:
         try:
+            with os.scandir(f"{self._root}/{folder}") as entries:
+                return tuple(entries)
+        except OSError as exc:
+            locked.append(exc)
+            return ()
+
+    def _locked(self, exc: OSError) -> Iterator[LandedFile]:
+        """Yield a folder that cannot be listed as an unreadable file; nothing where it was just removed."""
+        folder = Path(os.fsdecode(exc.filename).rstrip("/"))
+        if folder == self._root:
+            raise StorageUnavailable(f"cannot list the landing folder {self._root}: {plain(exc)}") from None
+        if not isinstance(exc, FileNotFoundError | NotADirectoryError):
+            name = f"{folder.relative_to(self._root).as_posix()}/"
+            yield unreadable(name, f"the folder cannot be listed ({plain(exc)}); {_GRANT}")
+
+    def _landed(self, path: os.DirEntry[str] | Path, name: str) -> LandedFile | None:
+        """Return the file; None for a hidden or unfinished file, or one that is not a regular file.
+
+        A link out of the root becomes an unreadable file.
+        """
+        if not is_listed(name):
+            return None
+        try:
+            if path.is_symlink() and not Path(path).resolve().is_relative_to(self._root):
+                return unreadable(f"{name}/" if os.path.isdir(path) else name, _LINK)
             status = path.stat()
-            inside = not path.is_symlink() or path.resolve(strict=True).is_relative_to(self._root)
-        except OSError:  # a dangling link, or a file that went away while the folder was walked
+        except (
+            FileNotFoundError,
+            NotADirectoryError,
+        ):  # a dangling link, or removed while the folder was walked
             return None
-        if not (is_listed(name) and inside and stat.S_ISREG(status.st_mode)):
-            return None
-        modified = datetime.fromtimestamp(status.st_mtime, UTC)
-        return LandedFile(name, status.st_size, modified, partial(_open, path, _mark(status)))
+        except (OSError, RuntimeError) as exc:
+            return unreadable(name, f"its status cannot be read ({plain(exc)}); {_GRANT}")
+        return _listed(os.fspath(path), name, status) if stat.S_ISREG(status.st_mode) else None
 
 
-def _mark(status: os.stat_result) -> tuple[int, ...]:
-    return status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def _open(path: Path, listed: tuple[int, ...]) -> BinaryIO:
-    """Open a file, and refuse it when it is no longer the one that was listed."""
+def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
     try:
-        raw = path.open("rb")
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Pause the garbage collector: while tens of thousands of files are listed, it would walk the heap again
+    and again, which takes half of the time.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _listed(path: str, name: str, status: os.stat_result) -> LandedFile:
+    """Return the file, or an unreadable one where its name or its time cannot be represented."""
+    if not _is_text(name):
+        return unreadable(name, "its name is not UTF-8; rename it", size=status.st_size)
+    try:
+        modified = datetime.fromtimestamp(status.st_mtime, UTC)
+    except (OverflowError, ValueError, OSError):
+        return unreadable(
+            name, "its modification time lies past the year 9999; `touch` it", size=status.st_size
+        )
+    stamp = _stamp(status)
+    return LandedFile(
+        name,
+        status.st_size,
+        modified,
+        partial(_open, path, stamp),
+        checker=partial(_check, path, stamp),
+        version=f"{status.st_ino}:{status.st_ctime_ns}",
+        doubtful=abs(status.st_ctime_ns - status.st_mtime_ns) > _LARGEST_GAP,
+    )
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _stamp(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _open(path: str, listed: tuple[int, ...]) -> BinaryIO:
+    """Open a file. Raises Unreadable when it is no longer the one that was listed."""
+    name = os.path.basename(path)
+    _wait_for_tick(listed[-1])
+    try:
+        raw = open(path, "rb")  # noqa: SIM115 - the caller closes it
     except OSError as exc:
-        raise StorageUnavailable(f"cannot open {path.name}: {plain(exc)}; list landing again") from exc
-    if _mark(os.fstat(raw.fileno())) != listed:
+        raise Unreadable(f"{name}: it cannot be opened ({plain(exc)}); {_GRANT}") from None
+    if _stamp(os.fstat(raw.fileno())) != listed:
         raw.close()
-        raise StorageUnavailable(f"{path.name} has changed since it was listed; list landing again")
+        raise Unreadable(f"{name} {_CHANGED}")
     return raw
 
 
+def _wait_for_tick(changed: int) -> None:
+    """Wait until another change of the file would get a later time than `changed`, in nanoseconds.
+
+    The clock of a file system ticks some hundred times a second; one without microseconds, every two seconds
+    at worst.
+    """
+    tick = _FINE_TICK if changed % 1_000_000 else _COARSE_TICK
+    left = changed + tick - time.time_ns()
+    if 0 < left <= tick:
+        time.sleep(left / 1e9)
+
+
+def _check(path: str, listed: tuple[int, ...]) -> None:
+    try:
+        is_same = _stamp(os.stat(path)) == listed
+    except OSError:
+        is_same = False
+    if not is_same:
+        raise Unreadable(f"{os.path.basename(path)} {_CHANGED}")
+
+
 def _write(path: Path, data: BinaryIO) -> None:
-    """Write beside the target, then rename: a reader sees the old file, the new one, or none."""
+    """Write to a temporary file, then rename: a reader sees the old file, the new one, or none."""
     part = path.with_name(f".{secrets.token_hex(8)}.part")
     try:
         with part.open("xb") as out:

@@ -1,8 +1,8 @@
-"""JSON and NDJSON text to Python values, and back, without harm to numbers.
+"""JSON and NDJSON text to Python values and back, with exact numbers.
 
-Belongs here: strict parsing (RFC 8259), line handling, exact numbers. Does not: what a record means.
-Numbers that Python or orjson would change (fractions, exponents, beyond 64 bit) are carried as
-`orjson.Fragment`, their own text, which `dumps` writes back as it stood.
+Belongs here: strict parsing (RFC 8259), line handling, exact numbers. Does not: the meaning of a record.
+Numbers that Python or orjson would change (fractions, exponents, beyond 64 bit) are kept as
+`orjson.Fragment`, their original text, which `dumps` writes back unchanged.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ _PLAIN = frozenset((str, int, bool, type(None)))
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """One line of NDJSON that is no JSON: its text, byte for byte but for the line end."""
+    """One line of NDJSON that is not JSON: its text without the line end."""
 
     text: str
 
 
 def loads(text: bytes) -> Any:
-    """Parse one JSON text strictly. Of a repeated key, the last value stays.
+    """Parse one JSON text strictly. Of a repeated key, the last value is kept.
 
-    Raises ValueError for what is no JSON, holds a number beyond floats, or nests deeper than `dumps` writes.
+    Raises ValueError for text that is not JSON, a number beyond floats, or nesting too deep for `dumps`.
     """
     value = orjson.loads(text)
     if text.count(b"[") + text.count(b"{") > MAX_DEPTH:
@@ -58,7 +58,7 @@ def _check_depth(value: Any) -> None:
 
 
 def _has_float(value: Any) -> bool:
-    """Say whether orjson made a float anywhere: the only kind of number it may have changed."""
+    """Return whether the value contains a float: the only kind of number that orjson may have changed."""
     kind = type(value)
     if kind is dict:
         value = value.values()
@@ -83,10 +83,10 @@ def text_of(value: Any) -> str | None:
 
 
 def values(raw: BinaryIO, fmt: Format, *, name: str) -> Iterator[Any]:
-    """Yield the records of a JSON or NDJSON file, in file order; a line that is no JSON as Malformed.
+    """Yield the records of a JSON or NDJSON file, in file order; a line that is not JSON as Malformed.
 
-    A document that is an array gives its elements. A `.json` file of one record per line is read as
-    NDJSON, and one document over many lines in an `.ndjson` file as a document.
+    Of a document that is an array, the elements are yielded. A `.json` file with one record per line is read
+    as NDJSON, and one document over many lines in an `.ndjson` file as a document.
     """
     lines = fmt is Format.NDJSON
     too_large = _size(raw) > readers.MAX_DOCUMENT
@@ -99,11 +99,12 @@ def values(raw: BinaryIO, fmt: Format, *, name: str) -> Iterator[Any]:
     elif too_large:
         raise SourceError(f"{name}: a JSON document of over {readers.MAX_DOCUMENT} bytes; land it as NDJSON")
     else:
+        readers.refuse_several(raw, name=name)
         raise SourceError(f"{name}: not readable as JSON; check it with a JSON parser")
 
 
 def _document(raw: BinaryIO) -> list[Any] | None:
-    """Return the records of one JSON document, or None where the file is not one."""
+    """Return the records of one JSON document; None where the file is not one."""
     readers.skip_bom(raw)
     try:
         value = loads(raw.read())
@@ -132,7 +133,7 @@ def _lines(raw: BinaryIO, *, name: str) -> Iterator[Any]:
 
 
 def _bounded(raw: BinaryIO) -> Iterator[bytes]:
-    """Iterate over the lines, none read further than one byte past the limit."""
+    """Iterate over the lines, each read up to one byte past the limit."""
     return iter(partial(raw.readline, readers.MAX_LINE + 1), b"")
 
 
@@ -140,7 +141,7 @@ def _first_line_is_json(raw: BinaryIO) -> bool:
     readers.skip_bom(raw)
     for line in _bounded(raw):
         if not line.isspace():
-            return _is_json(line)
+            return readers.is_json(line)
     return False
 
 
@@ -148,14 +149,6 @@ def _has_second_line(raw: BinaryIO) -> bool:
     readers.skip_bom(raw)
     filled = (line for line in _bounded(raw) if not line.isspace())
     return next(filled, None) is not None and next(filled, None) is not None
-
-
-def _is_json(text: bytes) -> bool:
-    try:
-        orjson.loads(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _size(raw: BinaryIO) -> int:

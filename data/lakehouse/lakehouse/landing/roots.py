@@ -1,6 +1,6 @@
-"""From a URL to a landing place.
+"""Opening a landing place by its URL.
 
-Belongs here: the one factory over both roots. Does not: the roots themselves.
+Belongs here: the factory over both roots. Does not: the roots themselves.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ def open_landing(
     secret_key: str | None = None,
     region: str | None = "us-east-1",
 ) -> Landing:
-    """Open a local folder (made if absent) or `s3://bucket[/prefix]`. No request is sent before first use."""
+    """Open a local folder (created if missing) or `s3://bucket[/prefix]`, without sending a request yet."""
     parts = urlsplit(url)
     if parts.scheme == "s3" and parts.netloc:
         from lakehouse.landing.bucket import BucketLanding
-        from lakehouse.s3 import s3_client
+        from lakehouse.storage.s3 import s3_client
 
         client = s3_client(
             endpoint=endpoint, access_key=access_key, secret_key=secret_key, region=region,
@@ -43,7 +43,7 @@ def open_landing(
 
 
 def landing_of(settings: Settings) -> Landing:
-    """Open the landing place of a lake's settings."""
+    """Open the landing place that the settings name."""
     return open_landing(
         settings.landing_url,
         endpoint=settings.s3_endpoint,

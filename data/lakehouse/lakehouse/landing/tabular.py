@@ -2,17 +2,15 @@
 
     SOURCES = (tabular(folder="shop_orders", table=RAW_ORDERS, description="Orders of the tills"),)
 
-Belongs here: matching a file's columns to a Bronze contract by name. Does not: any actual source, or JSON.
-Bronze keeps what came, so every value stays text; what it means is Silver's business. A file that lacks a
-column is refused whole and stays in landing. One that has more lands, and the columns are reported: name a
-column of the table by `rest` to keep their values there.
+Belongs here: matching a file's columns to a Bronze contract by name. Does not: any concrete source, or JSON.
+Bronze keeps raw values, so every value stays text; Silver gives the types. A file that lacks a column is
+rejected as a whole and stays in landing. A file with more columns is ingested, and the columns are reported:
+`rest` names a column of the table that keeps their values.
 """
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import polars as pl
 
@@ -20,21 +18,30 @@ from lakehouse.contracts.model import Contract
 from lakehouse.errors import ContractError, UnknownShape
 from lakehouse.landing.columns import as_text, csv_frames, json_object, parquet_frames
 from lakehouse.landing.files import LandedFile
+from lakehouse.landing.form import Form, column_name, proposed
 from lakehouse.landing.readers import Format, format_of, unpacked
 from lakehouse.landing.source import Source, payload_schema
 
-_NO_LETTER = re.compile(r"[^a-z0-9]+")
+__all__ = ["column_name", "tabular"]
 
 
 def tabular(
-    *, folder: str, table: Contract, description: str, without: Sequence[str] = (), rest: str | None = None
+    *,
+    folder: str,
+    table: Contract,
+    description: str,
+    without: Sequence[str] = (),
+    rest: str | None = None,
+    form: Form | None = None,
 ) -> Source:
-    """Return a source for CSV and Parquet files, perhaps gzipped, that carry the columns of `table` by name.
+    """Return a source for CSV and Parquet files, optionally gzipped, with the columns of `table` by name.
 
-    Names are compared as `column_name` writes them, in any order. `rest` is a column of the table for the
-    files' other columns, as one JSON object under their headings; without it they are counted and left in the
-    file. `without` lists columns to leave out in silence.
-    Raises ContractError when a column of the table that comes from the file is not text, or `rest` is none.
+    Names are compared in the form of `column_name`, in any order. `rest` is a column of the table for the
+    files' other columns, as one JSON object by heading; without it they are counted and not kept. `without`
+    lists columns to ignore without counting. `form` declares what cannot be detected from the files:
+    separator, encoding, decimal comma, dates, headings.
+    Raises ContractError when a column of the table that comes from the file is not text, or `rest` is not one
+    of its columns.
     """
     typed = [name for name, dtype in payload_schema(table).items() if dtype != pl.String]
     if typed:
@@ -46,25 +53,21 @@ def tabular(
         raise ContractError(f"source {folder!r}: {table.path} has no column {rest!r} to keep the rest in")
 
     def read(file: LandedFile) -> Iterator[pl.DataFrame]:
-        for frame in _frames(file):
+        for frame in _frames(file, payload_schema(table)):
             yield _matched(file, frame, table, set(without), rest)
 
-    return Source(folder=folder, table=table, read=read, description=description)
+    return Source(folder=folder, table=table, read=read, description=description, form=form or Form())
 
 
-def column_name(text: str) -> str:
-    """Return a heading as a column name: `Price (EUR)` -> `price_eur`, `Größe` -> `grosse`."""
-    plain = unicodedata.normalize("NFKD", text.casefold()).encode("ascii", "ignore").decode()
-    return _NO_LETTER.sub("_", plain).strip("_")
-
-
-def _frames(file: LandedFile) -> Iterator[pl.DataFrame]:
+def _frames(file: LandedFile, known: Collection[str]) -> Iterator[pl.DataFrame]:
     with unpacked(file) as raw:
         fmt = format_of(file.name, raw)
         if fmt is Format.CSV:
-            yield from csv_frames(raw, name=file.name)
+            yield from csv_frames(
+                raw, name=file.name, form=file.form, known=known, unexpected=file.unexpected
+            )
         elif fmt is Format.PARQUET:
-            yield from parquet_frames(raw, name=file.name)
+            yield from parquet_frames(raw, name=file.name, form=file.form)
         else:
             raise UnknownShape(f"{file.name}: {fmt}; this source knows CSV and Parquet")
 
@@ -77,14 +80,14 @@ def _matched(
     Headings are quoted only when all of the table's are among them: a file without a header line would
     otherwise put its first row of data into the message.
     """
-    named = [column_name(heading) for heading in frame.columns]
+    named = [file.form.column_of(heading) for heading in frame.columns]
     columns = list(payload_schema(table))
     wanted = [name for name in columns if name != rest]
-    lacking = [name for name in wanted if name not in named]
-    if lacking:
+    missing = [name for name in wanted if name not in named]
+    if missing:
         raise UnknownShape(
-            f"{file.name}: it has {len(named)} columns, but not {', '.join(lacking)}; "
-            f"{table.path} needs {', '.join(wanted)}"
+            f"{file.name}: it has {len(named)} columns, but not {', '.join(missing)}; "
+            f"{table.path} needs {', '.join(wanted)}{_by_alias(frame.columns, named, wanted, missing[0])}"
         )
     if twice := [name for name in wanted if named.count(name) > 1]:
         raise UnknownShape(f"{file.name}: it has {', '.join(twice)} more than once")
@@ -98,3 +101,15 @@ def _matched(
     if left:
         kept = as_text(frame.select(left)).select(json_object(left).alias(rest)).to_series()
     return as_text(matched).with_columns(kept).select(columns)
+
+
+def _by_alias(headings: Sequence[str], named: Sequence[str], wanted: Sequence[str], missing: str) -> str:
+    """Return a hint to declare an alias, where the line is a header with a heading that matches no column."""
+    left = [heading for heading, name in zip(headings, named, strict=True) if name not in wanted]
+    if left and len(left) < len(named):
+        return f"; if it is under another heading, {proposed(aliases={left[0]: missing})}"
+    if any(
+        not name and any(map(str.isalpha, heading)) for heading, name in zip(headings, named, strict=True)
+    ):
+        return f"; for headings without Latin letters, {proposed(aliases={'<heading>': missing})}"
+    return ""

@@ -1,7 +1,7 @@
-"""Fields and columns of landed data that their table has no place for.
+"""Fields and columns of landed data that their table does not have.
 
-Belongs here: counting them, bounded, under names that may be shown. Does not: where they are kept
-(the reader of a source), or who hears of them (flow.ingest, the orchestrator).
+Belongs here: counting them, up to a limit, under names that may be shown. Does not: keeping their values
+(the reader of a source), or reporting them (flow.ingest, the orchestrator).
 """
 
 from __future__ import annotations
@@ -12,12 +12,17 @@ from collections.abc import Iterable
 
 OTHERS = "(others)"
 MAX_NAMES = 50
-# What could be a name somebody gave a column; anything else may as well be a value.
+# Plausible column names; anything else may be a value.
 _A_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_ .-]{0,63}")
 
 
 class Unexpected(Counter[str]):
-    """Rows by unexpected column. Past MAX_NAMES, and for what is no name, they count as OTHERS."""
+    """Rows by unexpected column. Beyond MAX_NAMES, and for implausible names, they count as OTHERS.
+
+    `blank_lines` counts the skipped blank lines of CSV files.
+    """
+
+    blank_lines: int = 0
 
     def met(self, names: Iterable[str], rows: int = 1) -> None:
         """Count `rows` rows that had these columns."""
@@ -27,5 +32,6 @@ class Unexpected(Counter[str]):
 
     def join(self, other: Unexpected) -> None:
         """Add the counts of another file."""
+        self.blank_lines += other.blank_lines
         for name, rows in other.items():
             self.met([name], rows) if name != OTHERS else self.update({OTHERS: rows})

@@ -1,10 +1,10 @@
-"""`python -m lakehouse.provision`: makes the object store and Postgres ready for the lake. Safe to run at any
+"""`python -m lakehouse.provision`: prepares the object store and Postgres for the lake. Safe to run at any
 time.
 
-Belongs here: the order of things. Does not: the things.
+Belongs here: the order of the steps. Does not: the steps.
 
 Exit codes:
-  0  all is there
+  0  everything is provisioned
   1  a step failed: the line with ✗ says which, why, and what to do next
   2  a setting is missing or wrong
 """
@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def provision(settings: ProvisionSettings, *, deadline: float) -> list[LakeError]:
-    """Set up the object store and Postgres side by side; return what failed."""
+    """Set up the object store and Postgres in parallel; return the errors."""
     from lakehouse.provision.object_store import ObjectStore
     from lakehouse.provision.postgres import Postgres
 
@@ -64,7 +64,7 @@ def provision(settings: ProvisionSettings, *, deadline: float) -> list[LakeError
 
 
 def _sample(settings: ProvisionSettings) -> str:
-    """Land the sample files with the key that lands files, if nothing has landed yet."""
+    """Land the sample files with the ingest key, if nothing has landed yet."""
     from lakehouse import seed
     from lakehouse.landing import open_landing
 

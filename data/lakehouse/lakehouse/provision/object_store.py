@@ -1,7 +1,7 @@
-"""The object store: buckets, one key and policy per principal, and the test whether it may hold a lake.
+"""The object store: buckets, one key and policy per principal, and the probe of conditional writes.
 
 Belongs here: everything done with the store's root credentials. Does not: the policies themselves
-(policies.py). Buckets and the test go over the S3 protocol; users and policies over the server's own admin
+(policies.py). Buckets and the probe use the S3 protocol; users and policies use the server's own admin
 protocol.
 """
 
@@ -26,13 +26,13 @@ _ATTACHED_ALREADY = "PolicyChangeAlreadyApplied"
 
 
 class ObjectStore:
-    """The store as root sees it, and what it sets up."""
+    """The provisioning steps of the object store, with root credentials."""
 
     def __init__(self, settings: ProvisionSettings) -> None:
         self._settings = settings
 
     def steps(self) -> list[Step]:
-        """In the order they build on each other."""
+        """Return the steps in order of dependency."""
         return [
             Step("buckets", self.buckets),
             Step("keys and policies", self.keys),
@@ -40,8 +40,8 @@ class ObjectStore:
         ]
 
     def buckets(self) -> str:
-        """Create what is missing."""
-        with self._answering():
+        """Create missing buckets."""
+        with self._own_errors():
             known = {bucket["Name"] for bucket in self._s3.list_buckets()["Buckets"]}
             new = [name for name in BUCKETS if name not in known]
             for name in new:
@@ -49,8 +49,8 @@ class ObjectStore:
         return ", ".join(BUCKETS) + (f" (new: {', '.join(new)})" if new else "")
 
     def keys(self) -> str:
-        """Give every principal its policy and its key of today; take back the keys it had before."""
-        with self._answering():
+        """Give every principal its policy and its current key; remove its older keys."""
+        with self._own_errors():
             for principal in PRINCIPALS:
                 self._admin.policy_add(principal.policy_name, policy=principal.policy)
             new = [principal for principal in PRINCIPALS if not self._works(principal)]
@@ -63,11 +63,11 @@ class ObjectStore:
         return ", ".join(p.name for p in PRINCIPALS) + (f" ({'; '.join(notes)})" if notes else "")
 
     def race(self) -> str:
-        """Let many writers at one name, as the key that commits. Raise UnsafeStore unless just one wins."""
-        from lakehouse.store import probe
+        """Race writers for one name, with the key that commits. Raise UnsafeStore unless exactly one wins."""
+        from lakehouse.storage import probe
 
         client = self._client(self._settings.s3_keys["pipeline"], connections=16)
-        with self._answering("S3_PIPELINE_ACCESS_KEY and S3_PIPELINE_SECRET_KEY"):
+        with self._own_errors("S3_PIPELINE_ACCESS_KEY and S3_PIPELINE_SECRET_KEY"):
             try:
                 probe.race(probe.bucket_put(client, _PROBED), writers=16, rounds=3)
             finally:
@@ -75,9 +75,9 @@ class ObjectStore:
         return "16 writers at one key, 3 times: one won each"
 
     def _works(self, principal: Principal) -> bool:
-        """Say whether today's key is known and holds the policy, by using it.
+        """Return whether the current key is known and holds the policy, by using it.
 
-        Asking by the admin protocol would cost a second: it encrypts with Argon2, on both sides.
+        The admin protocol would take a second for that: it encrypts with Argon2, on both sides.
         """
         from botocore.exceptions import ClientError
 
@@ -92,7 +92,7 @@ class ObjectStore:
         return True
 
     def _replace(self, principals: list[Principal]) -> list[str]:
-        """Set the keys of these principals and remove every older one; return the removed."""
+        """Set the keys of these principals and remove every older key; return the removed ones."""
         with ThreadPoolExecutor(len(principals)) as pool:
             listing = pool.submit(self._admin.user_list)
             list(pool.map(self._give, principals))
@@ -113,11 +113,11 @@ class ObjectStore:
                 raise
 
     def _outdated(self, users: dict[str, Any]) -> Iterator[str]:
-        """Keys that hold one of our policies and are none of today's."""
-        today = {key.user for key in self._settings.s3_keys.values()}
+        """Yield the keys that hold one of our policies and are not current."""
+        current = {key.user for key in self._settings.s3_keys.values()}
         ours = {principal.policy_name for principal in PRINCIPALS}
         for key, user in users.items():
-            if key not in today and user.get("policyName") in ours:
+            if key not in current and user.get("policyName") in ours:
                 yield key
 
     @cached_property
@@ -125,7 +125,7 @@ class ObjectStore:
         return self._client(self._settings.s3_root)
 
     def _client(self, key: Secret, *, connections: int = 1) -> Any:
-        from lakehouse.s3 import s3_client
+        from lakehouse.storage.s3 import s3_client
 
         return s3_client(
             endpoint=self._settings.s3_endpoint,
@@ -152,8 +152,8 @@ class ObjectStore:
         )
 
     @contextmanager
-    def _answering(self, who: str = "MINIO_ROOT_USER and MINIO_ROOT_PASSWORD") -> Iterator[None]:
-        """Tell a store that is not there yet from one that says no."""
+    def _own_errors(self, who: str = "MINIO_ROOT_USER and MINIO_ROOT_PASSWORD") -> Iterator[None]:
+        """Turn errors of the clients into NotYet (not ready) or Refused."""
         from botocore.exceptions import BotoCoreError, ClientError
         from minio.error import MinioAdminException
         from urllib3.exceptions import HTTPError
@@ -162,19 +162,19 @@ class ObjectStore:
         try:
             yield
         except ClientError as exc:
-            self._judge(exc.response["ResponseMetadata"]["HTTPStatusCode"], who, exc)
+            self._raise_own(exc.response["ResponseMetadata"]["HTTPStatusCode"], who, exc)
         except MinioAdminException as exc:
-            self._judge(int(exc._code), who, exc)
+            self._raise_own(int(exc._code), who, exc)
         except (BotoCoreError, HTTPError, OSError) as exc:
-            raise NotYet(f"the object store at {where} does not answer: {plain(exc)}") from exc
+            raise NotYet(f"the object store at {where} does not answer: {plain(exc)}") from None
 
-    def _judge(self, status: int, who: str, exc: Exception) -> None:
+    def _raise_own(self, status: int, who: str, exc: Exception) -> None:
         where = self._settings.s3_endpoint
         if status >= 500:
-            raise NotYet(f"the object store at {where} is not ready: {plain(exc)}") from exc
+            raise NotYet(f"the object store at {where} is not ready: {plain(exc)}") from None
         if any(code in str(exc) for code in _WRONG_ROOT):
             raise Refused(
                 f"{where} refuses {who}: {plain(exc)}. It still runs with others: "
                 "`docker compose restart minio` after a change of .env, or put the old .env back"
-            ) from exc
-        raise Refused(f"{where} answered {status}: {plain(exc)}; `make logs SERVICE=minio`") from exc
+            ) from None
+        raise Refused(f"{where} answered {status}: {plain(exc)}; `make logs SERVICE=minio`") from None

@@ -1,7 +1,7 @@
-"""Who may do what in which bucket: the principals of the object store, as plain data.
+"""The principals of the object store and their rights in each bucket, as plain data.
 
-Belongs here: policies. Does not: talking to a store.
-Bucket rights name the bare bucket, object rights its `/*`: newer servers refuse the one for the other.
+Belongs here: policies. Does not: access to a store.
+Bucket rights name the bare bucket, object rights its `/*`: newer servers reject one in place of the other.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ _REMOVE = ("s3:DeleteObject",)
 
 @dataclass(frozen=True, kw_only=True)
 class Principal:
-    """One key pair, by what it is for. `rights` are the object rights in each bucket it sees at all."""
+    """One key pair, by its purpose. `rights` are the object rights in each bucket that it can see."""
 
     name: str
     rights: tuple[tuple[str, tuple[str, ...]], ...]
 
     @property
     def policy_name(self) -> str:
-        """The name of its policy in the store."""
+        """Return the name of its policy in the store."""
         return f"odp-{self.name}"
 
     @property
     def policy(self) -> dict[str, Any]:
-        """Its policy in the store's language."""
+        """Return its policy as a policy document."""
         buckets = [bucket for bucket, _ in self.rights]
         objects = (_allow(rights, [f"{bucket}/*"]) for bucket, rights in self.rights)
         return {"Version": "2012-10-17", "Statement": [_allow(_BROWSE, buckets), *objects]}
@@ -54,7 +54,7 @@ PRINCIPALS = (
         name="pipeline",
         rights=((LANDING, _READ), *((table, _READ + _ADD + _REMOVE) for table in TABLES)),
     ),
-    # Lands files, and cannot see what becomes of them.
+    # Lands files, and cannot read any table.
     Principal(name="ingest", rights=((LANDING, _READ + _ADD),)),
     # Serves results.
     Principal(name="serving", rights=(("gold", _READ),)),

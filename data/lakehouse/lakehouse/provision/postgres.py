@@ -1,14 +1,14 @@
-"""Postgres: who may log in, and whose database is whose.
+"""Postgres: roles, and the owner of each database.
 
-Belongs here: roles, databases, grants. Does not: tables; each owner makes its own.
+Belongs here: roles, databases, grants. Does not: tables; each owner creates its own.
 
     dagster        owns database `dagster`, sees no other
     lake           owns database `lake`
     lake_readonly  reads `lake`
     ducklake       owns database `ducklake`: the catalog of a lake with LAKE_FORMAT=ducklake, else empty
 
-Passwords are applied at every run, so a changed .env takes effect. They leave this process as SCRAM verifiers
-only: nothing the server could log would let anybody in.
+Passwords are set at every run, so a changed .env takes effect. They leave this process only as SCRAM
+verifiers: nothing that the server could log allows a login.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ _PLAIN = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
 
 
 class Postgres:
-    """One connection as the superuser, and what it sets up."""
+    """The provisioning steps of Postgres, as the superuser."""
 
     def __init__(self, settings: ProvisionSettings) -> None:
         self._settings = settings
 
     def steps(self) -> list[Step]:
-        """In the order they build on each other."""
+        """Return the steps in order of dependency."""
         return [Step("postgres roles", self.roles), Step("postgres databases", self.databases)]
 
     def roles(self) -> str:
-        """Create what is missing, and give every role its password of today."""
+        """Create missing roles, and set the current password of every role."""
         roles = self._settings.pg_roles
         with self._connect("postgres") as db:
             known = _names(db, "SELECT rolname FROM pg_roles")
@@ -50,10 +50,10 @@ class Postgres:
                     _run(db, "CREATE ROLE {}", name)
                 self._apply(db, name, secret)
             _run(db, "ALTER ROLE {} SET default_transaction_read_only = on", READER)
-        return _made([name for name in roles if name not in known], roles)
+        return _summary([name for name in roles if name not in known], roles)
 
     def databases(self) -> str:
-        """Create what is missing, and let in only who belongs there."""
+        """Create missing databases, and grant access only to their owner and the reader."""
         with self._connect("postgres") as db:
             known = _names(db, "SELECT datname FROM pg_database")
             for database, owner in OWNERS.items():
@@ -67,8 +67,8 @@ class Postgres:
             with self._connect(database) as db:
                 _run(db, "REVOKE ALL ON SCHEMA public FROM PUBLIC")
                 if database == "lake":
-                    _let_read(db, owner=OWNERS[database])
-        return _made([name for name in OWNERS if name not in known], OWNERS)
+                    _grant_read(db, owner=OWNERS[database])
+        return _summary([name for name in OWNERS if name not in known], OWNERS)
 
     def _apply(self, db: psycopg.Connection[Any], name: str, secret: Secret) -> None:
         from psycopg import sql
@@ -103,18 +103,18 @@ class Postgres:
                     f"{where} says: password authentication failed for user {settings.pg_root.user}. "
                     "The volume was set up with another POSTGRES_PASSWORD: put back the .env that made it "
                     "(or `make nuke`, which deletes its data)"
-                ) from exc
+                ) from None
             raise NotYet(
                 f"Postgres at {where} does not answer: {plain(exc)}; `make logs SERVICE=postgres`"
-            ) from exc
+            ) from None
         try:
             yield db
         finally:
             db.close()
 
 
-def _let_read(db: psycopg.Connection[Any], *, owner: str) -> None:
-    """Let the reader read what there is, and what the owner will make."""
+def _grant_read(db: psycopg.Connection[Any], *, owner: str) -> None:
+    """Grant the reader SELECT on existing tables, and on those that the owner will create."""
     _run(db, "GRANT USAGE ON SCHEMA public TO {}", READER)
     _run(db, "GRANT SELECT ON ALL TABLES IN SCHEMA public TO {}", READER)
     _run(db, "ALTER DEFAULT PRIVILEGES FOR ROLE {} GRANT USAGE ON SCHEMAS TO {}", owner, READER)
@@ -122,7 +122,7 @@ def _let_read(db: psycopg.Connection[Any], *, owner: str) -> None:
 
 
 def _run(db: psycopg.Connection[Any], statement: str, *names: str) -> None:
-    """Execute a statement of ours with names put in as quoted identifiers."""
+    """Execute a constant statement with names inserted as quoted identifiers."""
     from psycopg import sql
 
     db.execute(_composed(sql.SQL(statement), names))
@@ -138,5 +138,5 @@ def _names(db: psycopg.Connection[Any], query: str) -> set[str]:
     return {str(row[0]) for row in db.execute(query).fetchall()}
 
 
-def _made(new: list[str], every: Mapping[str, Any]) -> str:
-    return f"{', '.join(every)}" + (f" (new: {', '.join(new)})" if new else "")
+def _summary(new: list[str], all_names: Mapping[str, Any]) -> str:
+    return f"{', '.join(all_names)}" + (f" (new: {', '.join(new)})" if new else "")

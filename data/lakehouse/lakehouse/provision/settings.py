@@ -1,4 +1,4 @@
-"""What provisioning is told: addresses, the root credentials, and those it is to set up.
+"""The settings of provisioning: addresses, the root credentials, and the credentials to set up.
 
 Belongs here: names, defaults and parsing. Does not: connecting.
 """
@@ -12,10 +12,7 @@ from pathlib import Path
 
 from lakehouse.errors import SettingsError
 from lakehouse.provision.policies import PRINCIPALS
-from lakehouse.settings import read
-
-_TRUE = frozenset({"1", "on", "true", "yes"})
-_FALSE = frozenset({"0", "off", "false", "no"})
+from lakehouse.settings import read, switch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +25,7 @@ class Secret:
 
 @dataclass(frozen=True, kw_only=True)
 class ProvisionSettings:
-    """Everything lake-init needs to know."""
+    """All settings of lake-init."""
 
     s3_endpoint: str
     s3_region: str
@@ -45,7 +42,7 @@ class ProvisionSettings:
     def from_env(cls, env: Mapping[str, str] | None = None) -> ProvisionSettings:
         """Read the environment; a secret X also from X_FILE, or from the file x in SECRETS_DIR.
 
-        Raises SettingsError naming every secret that is missing.
+        Raises SettingsError, which names every missing secret.
         """
         values = os.environ if env is None else env
         secrets = _Secrets(values)
@@ -64,7 +61,7 @@ class ProvisionSettings:
                 "ducklake": Secret(user="ducklake", password=secrets["DUCKLAKE_PG_PASSWORD"]),
             },
             deadline_seconds=_number(values, "PROVISION_DEADLINE_SECONDS", 60),
-            sample=_switch(values, "ODP_SAMPLE_DATA", default=True),
+            sample=switch(values, "ODP_SAMPLE_DATA", default=True),
         )
         if secrets.absent:
             raise SettingsError(
@@ -75,7 +72,7 @@ class ProvisionSettings:
 
 
 class _Secrets:
-    """Looks secrets up and remembers which were not there, so that one message names them all."""
+    """Looks up secrets and collects the missing ones, so that one message names them all."""
 
     def __init__(self, env: Mapping[str, str]) -> None:
         self._env, self.absent = env, set[str]()
@@ -102,11 +99,4 @@ def _number(env: Mapping[str, str], name: str, default: float) -> float:
     try:
         return float(text) if text else default
     except ValueError:
-        raise SettingsError(f"{name}={text} is no number: correct it in .env") from None
-
-
-def _switch(env: Mapping[str, str], name: str, *, default: bool) -> bool:
-    text = (read(env, name) or str(default)).lower()
-    if text not in _TRUE | _FALSE:
-        raise SettingsError(f"{name}={text} is neither true nor false: correct it in .env")
-    return text in _TRUE
+        raise SettingsError(f"{name}={text} is not a number: correct it in .env") from None

@@ -1,8 +1,8 @@
-"""What lies in quarantine and why.
+"""Reading quarantine tables: open rejects with their reasons.
 
-Belongs here: reading. Does not: trying again (replaying.py).
-A refusal is open until a replay has taken it up. Both are rows of the quarantine table, which only grows:
-`replay` is null in a refusal and the replay's number in the row that takes it up.
+Belongs here: reading. Does not: replay (replaying.py).
+A reject is open until a replay has resolved it. Both are rows of the quarantine table, which is append-only:
+`replay` is null in a reject, and holds the replay's number in the row that resolves it.
 """
 
 from __future__ import annotations
@@ -17,25 +17,29 @@ import polars as pl
 
 from lakehouse.contracts import POINTER, Contract, quarantine_of
 from lakehouse.errors import TableNotFound, Unsupported
-from lakehouse.flow import Lake
-
-MASK = "•••"
+from lakehouse.masking import MASK
+from lakehouse.pipeline import Lake
+from lakehouse.pipeline.holds import Hold, hold_of
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rejects:
-    """One table's quarantine in figures. `by_rule` counts open rows; one that breaks two rules is in both."""
+    """The counts of one table's quarantine, and its hold.
+
+    `by_rule` counts open rejects; one that broke two rules counts for both.
+    """
 
     table: str
     open: int
     replayed: int
     by_rule: Mapping[str, int]
     newest: datetime | None
+    hold: Hold | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reject:
-    """One open refusal. Without `reveal_pii` the record and the values its rules saw are masked."""
+    """One open reject. Without `reveal_pii`, the record and the values its rules checked are masked."""
 
     source: str
     row: int
@@ -47,20 +51,29 @@ class Reject:
     record: Mapping[str, Any] | str
 
 
-def open_rejects(lake: Lake, table: Contract) -> pl.DataFrame:
-    """Return the refusals that no replay has taken up, one row per Bronze row, oldest first."""
+def open_rejects(
+    lake: Lake, table: Contract, *, batches: tuple[int, int] | None = None, records: bool = True
+) -> pl.DataFrame:
+    """Return the rejects that no replay has resolved, one row per Bronze row, oldest first.
+
+    `batches` limits them to Bronze batches above the first number and up to the second. Without `records`,
+    neither the records nor the values in the reasons are read.
+    """
     if not table.row_wise:
         raise Unsupported(f"{table} refuses no rows: it is not computed row by row, so it has no quarantine")
     try:
-        told = lake.store.scan(quarantine_of(table)).collect()
+        stored = lake.store.scan(quarantine_of(table))
+        if batches is not None:
+            stored = stored.filter(pl.col("_batch_id").is_between(*batches, closed="right"))
+        rows = (stored if records else stored.drop("record", "reasons")).collect()
     except TableNotFound:
         return pl.DataFrame(schema=quarantine_of(table).polars_schema())
-    is_refusal = pl.col("replay").is_null()
-    counts = told.group_by(POINTER).agg((is_refusal.sum().cast(pl.Int64) - (~is_refusal).sum()).alias("left"))
-    still = counts.filter(pl.col("left") > 0)
+    is_reject = pl.col("replay").is_null()
+    counts = rows.group_by(POINTER).agg((is_reject.sum().cast(pl.Int64) - (~is_reject).sum()).alias("left"))
+    unresolved = counts.filter(pl.col("left") > 0)
     return (
-        told.filter(is_refusal)
-        .join(still, on=list(POINTER), how="semi", nulls_equal=True)
+        rows.filter(is_reject)
+        .join(unresolved, on=list(POINTER), how="semi", nulls_equal=True)
         .sort("contract_version")
         .unique(subset=list(POINTER), keep="last", maintain_order=True)
         .sort("_batch_id", "_source", "_row")
@@ -68,33 +81,39 @@ def open_rejects(lake: Lake, table: Contract) -> pl.DataFrame:
 
 
 def list_rejects(lake: Lake, tables: Sequence[Contract]) -> list[Rejects]:
-    """Return the figures of every table that can refuse rows."""
-    return [_figures(lake, table) for table in tables if table.row_wise]
+    """Return the counts of every table that can reject rows."""
+    return [_counts(lake, table) for table in tables if table.row_wise]
 
 
-def _figures(lake: Lake, table: Contract) -> Rejects:
-    here = open_rejects(lake, table)
+def _counts(lake: Lake, table: Contract) -> Rejects:
+    rejects = open_rejects(lake, table)
     try:
-        told = lake.store.scan(quarantine_of(table)).select(pl.col("replay").is_not_null().sum())
-        replayed = int(told.collect().item() or 0)
+        resolved = lake.store.scan(quarantine_of(table)).select(pl.col("replay").is_not_null().sum())
+        replayed = int(resolved.collect().item() or 0)
     except TableNotFound:
         replayed = 0
-    rules = here.select(pl.col("rules").str.split(",").alias("rule")).explode("rule")
-    counts = rules.group_by("rule").len().sort(["len", "rule"], descending=[True, False])
-    newest = here["_ingested_at"].max()
+    newest = rejects["_ingested_at"].max()
     return Rejects(
         table=table.path,
-        open=here.height,
+        open=rejects.height,
         replayed=replayed,
-        by_rule=dict(counts.iter_rows()),
+        by_rule=by_rule(rejects),
         newest=newest if isinstance(newest, datetime) else None,
+        hold=hold_of(lake, table),
     )
+
+
+def by_rule(rejects: pl.DataFrame) -> dict[str, int]:
+    """Return how many rows broke each rule, the most frequent first."""
+    rules = rejects.select(pl.col("rules").str.split(",").alias("rule")).explode("rule")
+    counts = rules.group_by("rule").len().sort(["len", "rule"], descending=[True, False])
+    return dict(counts.iter_rows())
 
 
 def show(
     lake: Lake, table: Contract, *, rule: str | None = None, limit: int = 20, reveal_pii: bool = False
 ) -> list[Reject]:
-    """Return the newest open refusals (of one rule) with every reason. Raises Unsupported: unknown rule."""
+    """Return the newest open rejects (of one rule) with all reasons. Raises Unsupported: unknown rule."""
     rows = _of_rule(table, open_rejects(lake, table), rule).tail(limit).reverse()
     return [_reject(row, reveal_pii=reveal_pii) for row in rows.iter_rows(named=True)]
 

@@ -2,26 +2,31 @@
 
 Belongs here: taking rows up and bringing them in. Does not: rules (contracts), Gold (its next refresh).
 
-Two commits, killable between: rows that pass are first noted in quarantine as taken up by replay N, then
-merged into the table under token N. A replay that finds N noted and not merged ends that one first.
+One commit decides: that of the table, with the rows that pass. The note in quarantine that they were taken up
+waits in the table's outbox, as refused rows do (pipeline/outbox.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import narwhals.stable.v2 as nw
 import polars as pl
 
+from lakehouse import fault_points
 from lakehouse.contracts import POINTER, Contract, quarantine_of
-from lakehouse.errors import Conflict
-from lakehouse.flow import Lake
-from lakehouse.flow.marks import MERGED, QUARANTINED, REPLAY, ROWS, WATERMARK
-from lakehouse.flow.rowwise import latest, not_overtaken
-from lakehouse.flow.rules import Split, split
-from lakehouse.flow.step import Step, Transform
+from lakehouse.errors import Moved, TableNotFound
+from lakehouse.pipeline import Lake, code, holds, lineage, outbox
+from lakehouse.pipeline.contention import until_it_lands
+from lakehouse.pipeline.context import RefreshContext, Transform
+from lakehouse.pipeline.rowwise import drop_stale, latest
+from lakehouse.pipeline.rules import Validated, validate
+from lakehouse.pipeline.state import GENERATION, MERGED, OUTBOX, QUARANTINED, REPLAY, ROWS
 from lakehouse.quarantine.listing import _of_rule, open_rejects
-from lakehouse.store import Commit, Outcome, Token, faults
+from lakehouse.store import BaseVersion, CommitOptions, Outcome
+
+_READS = (ROWS, MERGED, QUARANTINED, GENERATION, OUTBOX, *holds.HOLD)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,48 +54,77 @@ def replay(
     """Try the open refusals again (of one rule, of one contract version). A second call changes nothing.
 
     A row never takes the place of one with its key that landed later: it counts as merged. Raises Unsupported
-    (unknown rule), Conflict (a run came in between; nothing of this replay is lost, do it again).
+    (unknown rule), Conflict (others kept changing the table, or it has to be computed anew first).
     """
-    step = Step(lake=lake, table=table, transform=transform, info=info or {})
-    _finish(step)
+    step = RefreshContext(lake=lake, table=table, transform=transform, info=info or {})
+    code.refuse_changed_key(lake, table)
+    rows = _of_rule(table, open_rejects(lake, table), rule)  # refuses an unknown rule before anything else
+    if not rows.is_empty():
+        lake.store.ensure(quarantine_of(table))
+    return until_it_lands(lake, table, lambda: _replay(step, rule, contract_version))
+
+
+def _replay(step: RefreshContext, rule: str | None, contract_version: str | None) -> Replayed:
+    lake, table = step.lake, step.table
+    here = _look(step)
     rows = _of_rule(table, open_rejects(lake, table), rule)
     if contract_version is not None:
         rows = rows.filter(pl.col("contract_version") == contract_version)
-    parts = _judge(step, rows)
-    if parts.good.is_empty():
-        version = lake.store.snapshot(table).version
-        return _told(step, rows.height, parts, written=0, version=version)
-    number = lake.store.marks(table, [REPLAY]).get(REPLAY, 0) + 1
-    _take_up(step, rows, parts.good, number)
-    faults.reach("flow.quarantined")
-    written, version = _bring_in(step, parts.good, number)
-    return _told(step, rows.height, parts, written=written, version=version)
+    parts = _validate(step, rows)
+    if not parts.kept:
+        return _told(step, rows.height, parts, written=0, version=here.version)
+    engine = lake.engine
+    good = engine.persist(parts.good)
+    # Rows that nothing later stands for.
+    newest = latest(table, good, engine=engine)
+    kept = engine.stage(drop_stale(step, newest, (*table.sequence_by, "_batch_id", "_source", "_row")))
+    taken_up = engine.stage(good.select(*POINTER))
+    number = here.state.get(REPLAY, 0) + 1
+    notes = outbox.put(lake, table, _taken_up(step, rows, taken_up, number))
+    state = _state(table, taken_up, number, notes)
+    commit = CommitOptions(onto=here, reads=_READS, state=state, info=step.info)
+    try:
+        result = lake.store.merge(table, kept, commit)
+    except Moved:
+        outbox.forget(lake, table, notes)
+        raise
+    fault_points.reach("flow.committed")
+    outbox.deliver(lake, table)
+    return _told(step, rows.height, parts, written=result.outcome.inserted, version=result.version)
 
 
-def _told(step: Step, tried: int, parts: Split, *, written: int, version: int) -> Replayed:
+def _look(step: RefreshContext) -> BaseVersion:
+    """Return the state to compute from. Raises Conflict where the table has to be computed anew first."""
+    try:
+        return outbox.deliver(step.lake, step.table, [REPLAY])
+    except TableNotFound:
+        return step.lake.store.base_version(step.table)
+
+
+def _told(step: RefreshContext, tried: int, parts: Validated, *, written: int, version: int) -> Replayed:
     return Replayed(
         table=step.table.path,
         tried=tried,
         written=written,
-        merged=parts.good.height - written,
+        merged=parts.kept - written,
         still_refused=parts.refused.height,
         failures=parts.failures,
         version=version,
     )
 
 
-def _judge(step: Step, rows: pl.DataFrame) -> Split:
+def _validate(step: RefreshContext, rows: pl.DataFrame) -> Validated:
     """Compute and judge the Bronze rows that the refusals point to, as they landed."""
     source = step.table.sources[0]
-    batches = rows["_batch_id"].unique().to_list()
-    bronze = step.lake.store.scan(source).filter(pl.col("_batch_id").is_in(batches))
-    taken = bronze.join(rows.lazy().select(POINTER), on=list(POINTER), how="semi").collect()
-    return split(step.table, step.compute(taken.lazy()))
+    batches, engine = rows["_batch_id"].unique().to_list(), step.lake.engine
+    bronze = engine.scan(step.lake.store.scan(source)).filter(nw.col("_batch_id").is_in(batches))
+    taken = bronze.join(engine.scan(rows.lazy().select(POINTER)), on=list(POINTER), how="semi")
+    return validate(step.table, step.compute(engine.persist(taken)), engine=engine)
 
 
-def _take_up(step: Step, rows: pl.DataFrame, good: pl.DataFrame, number: int) -> None:
-    target = quarantine_of(step.table)
-    noted = (
+def _taken_up(step: RefreshContext, rows: pl.DataFrame, good: pl.DataFrame, number: int) -> pl.DataFrame:
+    """Return the rows of quarantine that say: replay `number` has taken these up."""
+    return (
         rows.join(good.select(POINTER), on=list(POINTER), how="semi")
         .with_columns(
             replay=pl.lit(number, pl.Int64),
@@ -98,66 +132,24 @@ def _take_up(step: Step, rows: pl.DataFrame, good: pl.DataFrame, number: int) ->
             rules=pl.lit(""),
             contract_version=pl.lit(step.table.version),
         )
-        .select(target.column_names)
+        .select(quarantine_of(step.table).column_names)
     )
 
-    def marks(outcome: Outcome, before: Mapping[str, int]) -> dict[str, int]:
-        return {ROWS: before.get(ROWS, 0) + outcome.inserted}
 
-    commit = Commit(token=Token(REPLAY, number), reads=(ROWS,), marks=marks, info=step.info)
-    step.lake.store.append(target, noted, commit)
+def _state(
+    table: Contract, good: pl.DataFrame, number: int, notes: int
+) -> Callable[[Outcome, Mapping[str, int]], dict[str, int]]:
+    taken_up = good.height
 
-
-def _bring_in(step: Step, good: pl.DataFrame, number: int) -> tuple[int, int]:
-    """Merge the rows that nothing later stands for; return how many are new, and the version."""
-    lake, table = step.lake, step.table
-    seen = lake.store.marks(table, [WATERMARK]).get(WATERMARK, 0)
-    kept = not_overtaken(step, latest(table, good), (*table.newest_by, "_batch_id", "_source", "_row"))
-
-    def marks(outcome: Outcome, before: Mapping[str, int]) -> dict[str, int]:
-        if before.get(WATERMARK, 0) != seen:
-            raise Conflict(
-                f"replaying into {table}: a run came in between. Run it again; it goes on from here."
-            )
+    def state(outcome: Outcome, before: Mapping[str, int]) -> dict[str, int]:
         return {
             ROWS: before.get(ROWS, 0) + outcome.inserted,
-            MERGED: before.get(MERGED, 0) + good.height - outcome.inserted,
-            QUARANTINED: before.get(QUARANTINED, 0) - good.height,
+            MERGED: before.get(MERGED, 0) + taken_up - outcome.inserted,
+            QUARANTINED: before.get(QUARANTINED, 0) - taken_up,
+            REPLAY: number,
+            **holds.replayed(table, before, good["_batch_id"]),
+            **lineage.raised(before),
+            **outbox.naming(notes, before),
         }
 
-    reads = (ROWS, MERGED, QUARANTINED, WATERMARK)
-    commit = Commit(token=Token(REPLAY, number), reads=reads, marks=marks, info=step.info)
-    result = lake.store.merge(table, kept, commit)
-    return result.outcome.inserted, result.version
-
-
-def _finish(step: Step) -> None:
-    """End a replay that was killed after it had noted its rows."""
-    lake, table = step.lake, step.table
-    target = quarantine_of(table)
-    lake.store.ensure(target)
-    noted = lake.store.marks(target, [REPLAY]).get(REPLAY, 0)
-    if noted <= lake.store.marks(table, [REPLAY]).get(REPLAY, 0):
-        return
-    rows = lake.store.scan(target).filter(pl.col("replay") == noted).collect()
-    parts = _judge(step, rows)
-    if parts.refused.height:
-        _put_back(step, rows, parts, noted)
-    _bring_in(step, parts.good, noted)
-
-
-def _put_back(step: Step, rows: pl.DataFrame, parts: Split, number: int) -> None:
-    """Rows that were taken up and fail by now, since the rules have changed meanwhile, are open again."""
-    target = quarantine_of(step.table)
-    again = (
-        rows.drop("reasons", "rules")
-        .join(parts.refused, on=list(POINTER), how="inner")
-        .with_columns(replay=pl.lit(None, pl.Int64), contract_version=pl.lit(step.table.version))
-        .select(target.column_names)
-    )
-
-    def marks(outcome: Outcome, before: Mapping[str, int]) -> dict[str, int]:
-        return {ROWS: before.get(ROWS, 0) + outcome.inserted}
-
-    commit = Commit(token=Token("replay_back", number), reads=(ROWS,), marks=marks, info=step.info)
-    step.lake.store.append(target, again, commit)
+    return state

@@ -1,62 +1,66 @@
 """The one persistence authority. Only this package imports a table-format library.
 
 Belongs here: committing, scanning and describing tables, and the promises about them.
-Does not: what a table means (contracts), or when to write it (flow).
+Does not: what a table means (contracts), or when to write it (pipeline).
 """
 
+from importlib import import_module
+from types import ModuleType
+
 from lakehouse.errors import SettingsError
-from lakehouse.settings import Settings
-from lakehouse.store.delta import DeltaStore
-from lakehouse.store.frames import repeats
+from lakehouse.settings import BACKENDS, Settings
+from lakehouse.store.commits import COMMIT_ID
 from lakehouse.store.predicate import Term, Where
-from lakehouse.store.protocol import (
+from lakehouse.store.protocol import TableStore
+from lakehouse.store.results import (
+    BaseVersion,
     Changes,
-    Commit,
+    CommitOptions,
     CommitResult,
     HistoryEntry,
-    Maintained,
-    Marks,
+    MaintenanceOptions,
+    MaintenanceResult,
     Outcome,
     Snapshot,
-    TableStore,
-    Token,
-    Upkeep,
+    State,
+    Transaction,
 )
-from lakehouse.store.retry import COMMIT_ID
 
 __all__ = [
     "COMMIT_ID",
+    "BaseVersion",
     "Changes",
-    "Commit",
+    "CommitOptions",
     "CommitResult",
-    "DeltaStore",
     "HistoryEntry",
-    "Maintained",
-    "Marks",
+    "MaintenanceOptions",
+    "MaintenanceResult",
     "Outcome",
     "Snapshot",
+    "State",
     "TableStore",
     "Term",
-    "Token",
-    "Upkeep",
+    "Transaction",
     "Where",
     "open_store",
-    "repeats",
 ]
 
 
 def open_store(settings: Settings) -> TableStore:
-    """Return the store that `settings.lake_format` names. DuckDB is imported for `ducklake` alone.
+    """Return the store that `settings.lake_format` names.
 
     Raises SettingsError when the packages of that format are not installed.
     """
-    if settings.lake_format == "ducklake":
-        try:
-            from lakehouse.store.ducklake import DuckLakeStore
-        except ModuleNotFoundError as exc:
-            raise SettingsError(
-                f"LAKE_FORMAT=ducklake needs the package {exc.name}: install the library with its extra "
-                "`ducklake`. `make start` does, and builds the image anew."
-            ) from exc
-        return DuckLakeStore(settings)
-    return DeltaStore(settings)
+    store: TableStore = backend(settings.lake_format).open_store(settings)
+    return store
+
+
+def backend(lake_format: str) -> ModuleType:
+    """Return the package of a format, whose libraries are imported by it alone. Raises SettingsError."""
+    try:
+        return import_module(BACKENDS[lake_format])
+    except ModuleNotFoundError as exc:
+        raise SettingsError(
+            f"LAKE_FORMAT={lake_format} needs the package {exc.name}: install the library with its extra "
+            f"`{lake_format}`. `make start` does, and builds the image anew."
+        ) from None

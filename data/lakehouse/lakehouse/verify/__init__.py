@@ -1,6 +1,6 @@
-"""Does the lake hold what it must? Read from the lake itself, not from anybody's memory of it.
+"""Verification of a lake, computed from the lake itself and from no other record of it.
 
-Belongs here: the checks and their report. Does not: mending anything.
+Belongs here: the checks and their report. Does not: repairing anything.
 """
 
 from lakehouse.verify.checks import (
@@ -11,11 +11,12 @@ from lakehouse.verify.checks import (
     conservation_totals,
     drift_problems,
     key_problems,
-    verify,
 )
 from lakehouse.verify.content import content_hash
+from lakehouse.verify.judging import Patience, verify
 
 __all__ = [
+    "Patience",
     "Problem",
     "TableReport",
     "Verification",

@@ -7,17 +7,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import msgspec
 import orjson
 import polars as pl
 
-from lakehouse.domains.clinical.fields import Field, moments
-from lakehouse.domains.clinical.records import AnyResource, Resource
-from lakehouse.domains.clinical.tables import SHAPES
+from lakehouse.domains.clinical.datatypes import Concept
+from lakehouse.domains.clinical.dates import moments
+from lakehouse.domains.clinical.fields import Field
+from lakehouse.domains.clinical.modifiers import DELETED, GONE, kept_out
+from lakehouse.domains.clinical.records import AnyResource, Medication, Resource, concept_of
+from lakehouse.domains.clinical.resources import DELETE, SHAPES, TYPE
+from lakehouse.domains.clinical.taking import UNCODED, CodedParts, coded
 
 T = TypeVar("T", bound=Resource)
+_END = datetime(9999, 12, 31, tzinfo=UTC)
+_MEDICATION = msgspec.json.Decoder(Medication)
 _LINKS = msgspec.json.Decoder(dict[str, str])
 # What msgspec says of a wrong type names the path alone; of a malformed text it may quote a character.
 _PLACE = re.compile(r"byte (\d+)")
@@ -26,27 +33,69 @@ _PLACE = re.compile(r"byte (\d+)")
 def table(name: str, raw: pl.DataFrame) -> pl.DataFrame:
     """Return one row per Bronze row: the columns of Silver `name`, and the helpers of its rules.
 
+    `kept_out_by` names the elements that keep it out of Gold, `understood` whether these are the standard's.
     `fault` says why a resource could not be read; then all that is read of it is null.
     """
     _, shape, fields = SHAPES[name]
-    records, faults = decoded(raw["resource"], shape)
+    records, faults = decoded(raw, shape)
     links = [_LINKS.decode(text) if text else None for text in raw["links"]]
-    return _frame(raw, records, faults, columns(fields, records, links))
+    judge = kept_out(name)
+    texts = zip(records, raw["resource"], raw["entry_method"], strict=True)
+    out = [(DELETED, True) if method == DELETE else judge(one, text or "") for one, text, method in texts]
+    made = columns(fields, records, links)
+    made["kept_out_by"] = pl.Series([names for names, _ in out], dtype=pl.String)
+    made["understood"] = pl.Series([understood for _, understood in out], dtype=pl.Boolean)
+    gone = pl.Series("gone", [names == DELETED for names, _ in out], dtype=pl.Boolean)
+    if gone.any():
+        made |= {name: _said_gone(made[name], gone) for name in (one.asked for one in fields if one.required)}
+    return _frame(raw, records, faults, made)
+
+
+def _said_gone(values: pl.Series, gone: pl.Series) -> pl.Series:
+    frame = pl.DataFrame({"value": values, "gone": gone})
+    return frame.select(value=pl.when("gone").then(pl.lit(GONE)).otherwise("value"))["value"]
 
 
 def index(raw: pl.DataFrame) -> pl.DataFrame:
     """Return one row per row of `raw`: the columns and helpers of the index of all resources."""
-    records, faults = decoded(raw["resource"], AnyResource)
+    records, faults = decoded(raw, AnyResource)
     found = pl.Series([_identifiers(one.identifier) for one in records], dtype=pl.String)
-    return _frame(raw, records, faults, {"resource_type": raw["resource_type"], "identifiers": found})
+    made = {"resource_type": raw["resource_type"], "identifiers": found, **_medications(raw)}
+    return _frame(raw, records, faults, made)
 
 
-def decoded(texts: pl.Series, shape: type[T]) -> tuple[list[T], list[str | None]]:
-    """Return every text as `shape`, an empty one where it cannot be, and the faults."""
+def _medications(raw: pl.DataFrame) -> dict[str, pl.Series]:
+    """Return code, system and words of the medications; null for all else."""
+    found: list[CodedParts] = []
+    for kind, method, text in raw.select(TYPE, "entry_method", "resource").iter_rows():
+        concept = None
+        if kind == "Medication" and method != DELETE and '"modifierExtension"' not in text:
+            concept = _medication(text)
+        found.append(coded(concept) if concept is not None else UNCODED)
+    names = ("code", "code_system", "code_display")
+    return {name: pl.Series([one[n] for one in found], dtype=pl.String) for n, name in enumerate(names)}
+
+
+def _medication(text: str) -> Concept | None:
+    try:
+        return concept_of(_MEDICATION.decode(text))
+    except (msgspec.MsgspecError, RecursionError):  # the index says by its rules why it is not readable
+        return None
+
+
+def decoded(raw: pl.DataFrame, shape: type[T]) -> tuple[list[T], list[str | None]]:
+    """Return every resource as `shape`, an empty one where it cannot be, and the faults.
+
+    Of a deletion there is no more than the id.
+    """
     decode = msgspec.json.Decoder(shape).decode
     records: list[T] = []
     faults: list[str | None] = []
-    for text in texts:
+    for text, method, own in raw.select("resource", "entry_method", "resource_id").iter_rows():
+        if method == DELETE:
+            records.append(shape(id=own))
+            faults.append(None)
+            continue
         try:
             records.append(decode(text or ""))
             faults.append(None)
@@ -80,20 +129,37 @@ def columns(
 def _frame(
     raw: pl.DataFrame, records: Sequence[Resource], faults: list[str | None], made: dict[str, pl.Series]
 ) -> pl.DataFrame:
-    versions = [one.meta.versionId if one.meta else None for one in records]
+    versions = pl.Series([one.meta.versionId if one.meta else None for one in records], dtype=pl.String)
+    versions = _else(versions, raw["entry_version"])
     stamped = pl.Series([one.meta.lastUpdated if one.meta else None for one in records], dtype=pl.String)
+    stamped = _else(stamped, raw["entry_modified"])
+    deleted = (raw["entry_method"] == DELETE).fill_null(False)
     pointers = ("cohort", "_source", "_fingerprint", "_row", "_batch_id")
     return pl.DataFrame(
         {
             "id": pl.Series([one.id for one in records], dtype=pl.String),
             **made,
-            "last_updated": moments(stamped)[0],
+            "is_deleted": deleted,
+            "last_updated": _dated(moments(stamped)[0], stamped, deleted),
             "last_updated_text": stamped,
-            "version_id": pl.Series(versions, dtype=pl.String),
+            "version_id": versions,
+            "version_number": versions.str.extract(r"^(\d{1,18})$", 1).cast(pl.Int64),
             "fault": pl.Series(faults, dtype=pl.String),
             **{name: raw[name] for name in pointers},
         }
     )
+
+
+def _else(first: pl.Series, second: pl.Series) -> pl.Series:
+    frame = pl.DataFrame({"first": first, "second": second})
+    return frame.select(pl.coalesce("first", "second").alias("one"))["one"]
+
+
+def _dated(at: pl.Series, text: pl.Series, deleted: pl.Series) -> pl.Series:
+    """Return `at`; of a deletion that says no time the end of all time: it comes after every version."""
+    frame = pl.DataFrame({"at": at, "text": text, "deleted": deleted})
+    undated = pl.col("deleted") & pl.col("text").is_null()
+    return frame.select(at=pl.when(undated).then(pl.lit(_END)).otherwise(pl.col("at")))["at"]
 
 
 def _identifiers(value: Any) -> str | None:

@@ -1,19 +1,22 @@
-"""Gold of clinical cohorts, in Polars: joins by patient and lists, which narwhals has not.
+"""Encounters of clinical cohorts, in Polars: lists, which narwhals has not.
 
-Belongs here: what each column means. Does not: reading and writing.
+Belongs here: what each column means. Does not: conditions in time (states.py), references (references.py).
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
 
+import narwhals.stable.v2 as nw
 import polars as pl
 
-from lakehouse.domains.clinical.tables import LINKS
+from lakehouse.domains.clinical import references, states
+from lakehouse.landing.columns import json_value
 
-_ERA_GAP = timedelta(days=30)
 _DAY = timedelta(days=1)
 _LIST_END = ","
+_VISIT = ["cohort", "encounter_id"]
+_PERSON = ["patient_cohort", "patient_id"]
 
 
 def encounter_summary(
@@ -25,36 +28,78 @@ def encounter_summary(
     procedures: pl.LazyFrame,
     immunizations: pl.LazyFrame,
     reports: pl.LazyFrame,
+    index: pl.LazyFrame,
 ) -> pl.LazyFrame:
-    """One row per encounter: who, how old, what was active that day, and what was done."""
-    born = patients.select(pl.col("id").alias("patient_id"), "birth_date")
-    visits = encounters.select(
-        pl.col("id").alias("encounter_id"), "cohort", "patient_id", "status", "class", "type", "type_display",
-        "started_at", "ended_at",
-    ).with_columns(date=pl.col("started_at").dt.date())  # fmt: skip
-    made = visits.join(born, on="patient_id", how="left").with_columns(
-        age_years=_age(), duration_minutes=(pl.col("ended_at") - pl.col("started_at")).dt.total_seconds() / 60
+    """One row per encounter that took place: who, how old, what was active that day, and what was done."""
+    born = _counted(patients).select(patient_cohort="cohort", patient_id="id", birth_date="birth_date")
+    visits = _of_person(_counted(encounters), index).select(
+        "cohort", *_PERSON, "status", "class", "type", "type_display", "started_at", "ended_at",
+        "started_at_precision", "ended_at_precision", encounter_id="id", date="started_at_date",
+    )  # fmt: skip
+    made = visits.join(born, on=_PERSON, how="left").with_columns(
+        age_years=_age(), duration_minutes=_duration()
     )
-    onset, abated = pl.col("onset_at").dt.date(), pl.col("abated_at").dt.date()
-    made = _listed(
-        made,
-        conditions.select("patient_id", entry="code", begin=onset, end=abated),
-        "conditions",
-    )
-    authored = pl.col("authored_at").dt.date()
-    lasting = pl.when(pl.col("status") != "active").then(authored + _DAY)
-    made = _listed(
-        made, medications.select("patient_id", entry="medication", begin=authored, end=lasting), "medications"
-    )
+    held = _spans(conditions, patients, index).rename({"cohort": "patient_cohort"})
+    held = held.with_columns(begin=pl.when(pl.col("always")).then(pl.date(1, 1, 1)).otherwise("begin"))
+    made = _listed(made, held.select(*_PERSON, "begin", "end", entry="code"), "conditions")
+    made = _listed(made, _ordered(_counted(medications), index), "medications")
     for name, rows in (("observation", observations), ("procedure", procedures),
                        ("immunization", immunizations), ("report", reports)):  # fmt: skip
-        counts = rows.group_by(encounter_id="encounter_id").agg(
-            pl.len().cast(pl.Int64).alias(f"{name}_count")
+        counts = (
+            _resolved(_counted(rows), "encounter", ("Encounter",), index)
+            .group_by(cohort="encounter_cohort", encounter_id="encounter_found")
+            .agg(pl.len().cast(pl.Int64).alias(f"{name}_count"))
         )
-        made = made.join(counts, on="encounter_id", how="left").with_columns(
-            pl.col(f"{name}_count").fill_null(0)
-        )
+        made = made.join(counts, on=_VISIT, how="left").with_columns(pl.col(f"{name}_count").fill_null(0))
     return made
+
+
+def _spans(*frames: pl.LazyFrame) -> pl.LazyFrame:
+    found: pl.LazyFrame = states.spans(*map(nw.from_native, frames)).to_native()
+    return found
+
+
+def _resolved(rows: pl.LazyFrame, link: str, to: tuple[str, ...], index: pl.LazyFrame) -> pl.LazyFrame:
+    found = references.resolved(nw.from_native(rows), link, to, nw.from_native(index))
+    made: pl.LazyFrame = found.to_native()
+    return made
+
+
+def _counted(rows: pl.LazyFrame) -> pl.LazyFrame:
+    return rows.filter(pl.col("kept_out_by").is_null())
+
+
+def _of_person(rows: pl.LazyFrame, index: pl.LazyFrame) -> pl.LazyFrame:
+    """Replace `patient_id` by what the reference leads to, beside the cohort of that."""
+    found = _resolved(rows, "patient", ("Patient",), index)
+    return found.with_columns(patient_id="patient_found").drop("patient_found")
+
+
+def _duration() -> pl.Expr:
+    """Minutes from begin to end; null where they are stated by the day, in zones that leave none between."""
+    exact = pl.lit("second")
+    whole = pl.when(pl.col("ended_at_precision") != exact).then(1).otherwise(0)
+    took = (pl.col("ended_at") - pl.col("started_at")).dt.total_microseconds() + whole
+    by_day = (pl.col("ended_at_precision") != exact) | (pl.col("started_at_precision") != exact)
+    took = pl.when((took >= 0) | ~by_day).then(took)
+    return took / (took * 0 + 60_000_000)  # exact: see xp.divided
+
+
+def _ordered(orders: pl.LazyFrame, index: pl.LazyFrame) -> pl.LazyFrame:
+    """Medications with the dates they count on; one without an end of its own lasts while it is active."""
+    known = index.filter((pl.col("resource_type") == "Medication") & pl.col("code").is_not_null()).select(
+        medication_cohort="cohort", medication_found="id", referred="code"
+    )
+    named = _resolved(_of_person(orders, index), "medication", ("Medication",), index).join(
+        known, on=["medication_cohort", "medication_found"], how="left"
+    )
+    authored = pl.col("authored_at_date")
+    return named.select(
+        *_PERSON,
+        entry=pl.coalesce("medication", "referred"),
+        begin=authored,
+        end=pl.when(pl.col("status") != "active").then(authored + _DAY),
+    )
 
 
 def _age() -> pl.Expr:
@@ -74,107 +119,23 @@ def _listed(visits: pl.LazyFrame, spans: pl.LazyFrame, name: str) -> pl.LazyFram
     holds = begins & ends.fill_null(True)
     active = (
         visits.filter(pl.col("date").is_not_null())
-        .select("encounter_id", "patient_id", "date")
-        .join(known, on="patient_id", how="inner")
+        .select(*_VISIT, *_PERSON, "date")
+        .join(known, on=_PERSON, how="inner")
         .filter(holds)
-        .select("encounter_id", "entry")
+        .select(*_VISIT, "entry")
         .unique()
-        .group_by("encounter_id")
+        .group_by(_VISIT)
         .agg(pl.col("entry").sort())
         .select(
-            "encounter_id",
+            *_VISIT,
             pl.concat_str(
                 pl.lit("["),
-                pl.col("entry").list.eval(pl.struct(pl.element().alias("v")).struct.json_encode().str.slice(5).str.head(-1))
-                .list.join(_LIST_END),
+                pl.col("entry").list.eval(json_value(pl.element())).list.join(_LIST_END),
                 pl.lit("]"),
             ).alias(f"active_{name}"),
             pl.col("entry").list.len().cast(pl.Int64).alias(f"active_{name}_count"),
         )
     )  # fmt: skip
-    return visits.join(active, on="encounter_id", how="left").with_columns(
+    return visits.join(active, on=_VISIT, how="left").with_columns(
         pl.col(f"active_{name}").fill_null("[]"), pl.col(f"active_{name}_count").fill_null(0)
-    )
-
-
-def condition_era(conditions: pl.LazyFrame) -> pl.LazyFrame:
-    """Spans of one condition of one patient, joined over gaps of up to thirty days.
-
-    As the OMOP common data model derives CONDITION_ERA: a condition without an end lasts one day.
-    """
-    key = ["patient_id", "code_system", "code"]
-    begin = pl.col("onset_at").dt.date()
-    spans = conditions.filter(pl.col("code").is_not_null() & pl.col("onset_at").is_not_null()).select(
-        "patient_id",
-        pl.col("code_system").fill_null(""),
-        "code",
-        "code_display",
-        "cohort",
-        begin=begin,
-        end=pl.max_horizontal(pl.col("abated_at").dt.date().fill_null(begin + _DAY), begin),
-    )
-    apart = pl.col("reach").is_null() | (pl.col("begin") > pl.col("reach") + _ERA_GAP)
-    return (
-        spans.sort(*key, "begin", "end")
-        .with_columns(reach=pl.col("end").cum_max().shift(1).over(key))
-        .with_columns(era=apart.cast(pl.Int64).cum_sum().over(key))
-        .group_by(*key, "era")
-        .agg(
-            pl.col("code_display").drop_nulls().sort().first(),
-            pl.col("cohort").sort().first(),
-            era_start=pl.col("begin").min(),
-            era_end=pl.col("end").max(),
-            occurrence_count=pl.len().cast(pl.Int64),
-        )
-        .drop("era")
-    )
-
-
-_CONDITIONAL = r"^([A-Z][A-Za-z]+)\?identifier=(.+)$"
-
-
-def fhir_references(index: pl.LazyFrame, *silver: pl.LazyFrame) -> pl.LazyFrame:
-    """One row per reference of a Silver table: how many were stated, and how many lead somewhere.
-
-    `resolved`: the lake holds a resource of that id. `resolved_by_identifier`: the reference is conditional,
-    and one resource of its type alone carries the identifier. `contained`: a part of its own resource.
-    `dangling`: none of these.
-    """
-    ids = index.select(pl.col("id").alias("target")).unique()
-    carried = (
-        index.filter(pl.col("identifiers").is_not_null())
-        .select("resource_type", "id", identifier=pl.col("identifiers").str.json_decode(pl.List(pl.String)))
-        .explode("identifier")
-        .group_by("resource_type", "identifier")
-        .agg(pl.col("id").n_unique().alias("carriers"))
-    )
-    stated = pl.concat(
-        [
-            frame.filter(pl.col(f"{link}_ref").is_not_null()).select(
-                pl.lit(table).alias("table"), pl.lit(link).alias("reference"),
-                pl.col(f"{link}_id").alias("target"), pl.col(f"{link}_ref").alias("ref"),
-            )
-            for (table, links), frame in zip(LINKS.items(), silver, strict=True)
-            for link in links
-        ]
-    )  # fmt: skip
-    told = (
-        stated.with_columns(
-            pl.col("ref").str.extract(_CONDITIONAL, 1).alias("resource_type"),
-            pl.col("ref").str.extract(_CONDITIONAL, 2).alias("identifier"),
-        )
-        .join(ids.with_columns(found=pl.lit(True)), on="target", how="left")
-        .join(carried, on=["resource_type", "identifier"], how="left")
-        .with_columns(
-            resolved=pl.col("found").fill_null(False),
-            by=(pl.col("carriers") == 1).fill_null(False),
-            inside=pl.col("ref").str.starts_with("#"),
-        )
-    )
-    return told.group_by("table", "reference").agg(
-        stated=pl.len().cast(pl.Int64),
-        resolved=pl.col("resolved").sum().cast(pl.Int64),
-        resolved_by_identifier=pl.col("by").sum().cast(pl.Int64),
-        contained=pl.col("inside").sum().cast(pl.Int64),
-        dangling=(~(pl.col("resolved") | pl.col("by") | pl.col("inside"))).sum().cast(pl.Int64),
     )

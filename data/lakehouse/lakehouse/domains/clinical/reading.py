@@ -6,23 +6,38 @@ Does not: what a resource means (records.py, fields.py).
 Nothing is dropped: an entry without a resource, a line that is no JSON, or what states no type become rows
 without `resource_type`, which the index's rules send to quarantine. A file that is no FHIR at all is refused
 whole, and stays in landing.
+
+A bundle's entry tells more than its resource: when it changed, which version it is, and in a history bundle
+that it was deleted. (A deletion in a transaction asks a server for it, and does not tell that it was done.)
+Of a history, newest first by the standard, the rows come oldest first; an entry there that tells no time
+takes that of the version before it, so that it comes after that one.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import msgspec
 import orjson
 import polars as pl
 
-from lakehouse.domains.clinical.contracts import RAW_FHIR_RESOURCES
+from lakehouse.domains.clinical.contracts import DELETE, RAW_FHIR_RESOURCES, TYPE
 from lakehouse.domains.clinical.decoding import fault
+from lakehouse.domains.clinical.links import address
 from lakehouse.errors import SourceError, UnknownShape
 from lakehouse.landing import LandedFile
-from lakehouse.landing.readers import MAX_DOCUMENT, MAX_LINE, Format, format_of, skip_bom, unpacked
+from lakehouse.landing.readers import (
+    MAX_DOCUMENT,
+    MAX_LINE,
+    Format,
+    format_of,
+    refuse_several,
+    skip_bom,
+    unpacked,
+)
 from lakehouse.landing.source import payload_schema
 
 CHUNK_ROWS = 20_000
@@ -39,20 +54,51 @@ class _Head(msgspec.Struct):
     type: Any = None
 
 
+class _Stamped(msgspec.Struct):
+    meta: Any = None
+
+
 class _Bundle(msgspec.Struct):
     type: str | None = None
+    meta: Any = None
+    timestamp: Any = None
     entry: list[msgspec.Raw] | None = None
 
 
 class _Entry(msgspec.Struct):
     fullUrl: str | None = None
     resource: msgspec.Raw = _NO
+    request: msgspec.Raw = _NO
+    response: msgspec.Raw = _NO
+
+
+@dataclass(kw_only=True)
+class _Told:
+    """One entry: its resource (else the entry itself), and what the bundle says of it."""
+
+    url: str | None = None
+    text: bytes
+    head: _Head | None = None
+    method: str | None = None
+    modified: str | None = None
+    version: str | None = None
+
+    @property
+    def deleted(self) -> bool:
+        return self.method == DELETE
 
 
 _HEAD = msgspec.json.Decoder(_Head)
 _BUNDLE = msgspec.json.Decoder(_Bundle)
 _ENTRY = msgspec.json.Decoder(_Entry)
-Row = tuple[str | None, str | None, str | None, str | None, str | None]  # type, id, bundle type, links, text
+_ANY = msgspec.json.Decoder()
+_META = msgspec.json.Decoder(_Stamped)
+_ETAG = re.compile(r'(?:W/)?"?([A-Za-z0-9\-.]{1,64})"?')
+_COLUMNS = (
+    TYPE, "resource_id", "bundle_type", "links", "resource",
+    "entry_method", "entry_modified", "entry_version",
+)  # fmt: skip
+Row = tuple[str | None, ...]  # _COLUMNS
 
 
 def read(file: LandedFile) -> Iterator[pl.DataFrame]:
@@ -93,6 +139,7 @@ def _rows(raw: BinaryIO, name: str) -> Iterator[Row]:
     try:
         head = _HEAD.decode(text)
     except _MALFORMED as exc:
+        refuse_several(raw, name=name)
         raise SourceError(f"not readable as FHIR: {fault(exc)}") from None
     if not isinstance(head.resourceType, str):
         raise UnknownShape(
@@ -131,36 +178,86 @@ def _entries(text: bytes) -> Iterator[Row]:
     except _MALFORMED:
         yield _row(text, None, None, None)  # its `entry` is no list
         return
-    entries = [_entry(one) for one in bundle.entry or ()]
+    history = bundle.type == "history"
+    entries = [_entry(one, history=history) for one in bundle.entry or ()]
+    if history:
+        entries.reverse()
+        _date_the_undated(entries)
     meant = _meant(entries)
-    for place, (_, resource, head) in enumerate(entries):
-        if head is None:
-            yield _row(bytes(bundle.entry[place] if bundle.entry else b""), None, bundle.type, None)
+    for one in entries:
+        if one.head is not None and one.head.resourceType == "Bundle":
+            yield from _entries(one.text)  # one that answers within a batch, or a page within a message
             continue
-        if head.resourceType == "Bundle":  # one that answers within a batch, or a page within a message
-            yield from _entries(resource)
-            continue
-        links = _links(resource, meant) if meant else None
-        yield _row(resource, head, bundle.type, links)
+        if one.deleted and one.modified is None:
+            one.modified = _text_of(bundle.meta, "lastUpdated") or _plain(bundle.timestamp)
+        links = _links(one.text, meant) if meant and one.head and not one.deleted else None
+        yield _row(one.text, one.head, bundle.type, links, one)
 
 
-def _entry(raw: msgspec.Raw) -> tuple[str | None, bytes, _Head | None]:
-    """Return full URL, resource and its head; no head for an entry without a resource that is an object."""
+def _entry(raw: msgspec.Raw, *, history: bool) -> _Told:
+    """Return an entry; without a head where it tells of no deletion and has no resource that is an object."""
     try:
         entry = _ENTRY.decode(raw)
     except _MALFORMED:
-        return None, b"", None
+        return _Told(text=bytes(raw))
     resource = bytes(entry.resource)
-    return entry.fullUrl, resource, _head(resource) if resource else None
+    told = _Told(url=entry.fullUrl, text=resource, head=_head(resource) if resource else None)
+    if response := bytes(entry.response):
+        said = _ANY.decode(response)
+        told.modified = _text_of(said, "lastModified")
+        etag = _ETAG.fullmatch(_text_of(said, "etag") or "")
+        told.version = etag[1] if etag else None
+    if history and (request := bytes(entry.request)):
+        said = _ANY.decode(request)
+        told.method = _text_of(said, "method")
+        if told.deleted:
+            kind, own = address(_text_of(said, "url") or entry.fullUrl)
+            told.head = _Head(resourceType=kind, id=own) if kind else None
+    if told.deleted or told.head is None:
+        told.text = bytes(raw)
+    return told
 
 
-def _meant(entries: list[tuple[str | None, bytes, _Head | None]]) -> dict[str, str]:
-    """Return what `urn:` addresses mean where the resource's id does not say so by itself."""
+def _date_the_undated(entries: Sequence[_Told]) -> None:
+    """Give an entry without time or version those of the version before it. `entries` come oldest first."""
+    last: dict[tuple[Any, Any], tuple[str | None, str | None]] = {}
+    for one in entries:
+        if one.head is None or not isinstance(one.head.id, str) or not isinstance(one.head.resourceType, str):
+            continue
+        key = (one.head.resourceType, one.head.id)
+        own = None if one.deleted else _meta(one.text)
+        time = _text_of(own, "lastUpdated") or one.modified
+        version = _text_of(own, "versionId") or one.version
+        if time is None and key in last:
+            one.modified, before = last[key]
+            time, version = one.modified, version or before
+            one.version = version
+        last[key] = (time, version)
+
+
+def _meta(text: bytes) -> Any:
+    try:
+        return _META.decode(text).meta
+    except _MALFORMED:
+        return None
+
+
+def _plain(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _text_of(value: Any, name: str) -> str | None:
+    return _plain(value.get(name)) if isinstance(value, dict) else None
+
+
+def _meant(entries: Sequence[_Told]) -> dict[str, str]:
+    """Return what `urn:` addresses mean where the resource's id does not say so by itself: `Type/id`."""
     found = {}
-    for url, _, head in entries:
-        own = head.id if head is not None and isinstance(head.id, str) else None
-        if url and own and url.startswith("urn:") and url.rsplit(":", 1)[1] != own:
-            found[url] = own
+    for one in entries:
+        own = one.head.id if one.head is not None and isinstance(one.head.id, str) else None
+        if one.url and own and one.url.startswith("urn:") and one.url.rsplit(":", 1)[1] != own:
+            kind = one.head.resourceType if one.head else None
+            found[one.url] = f"{kind}/{own}" if isinstance(kind, str) and _TYPE.fullmatch(kind) else own
     return found
 
 
@@ -169,23 +266,19 @@ def _links(resource: bytes, meant: dict[str, str]) -> str | None:
     return orjson.dumps(used).decode() if used else None
 
 
-def _row(text: bytes, head: _Head | None, bundle: str | None, links: str | None) -> Row:
+def _row(
+    text: bytes, head: _Head | None, bundle: str | None, links: str | None, told: _Told | None = None
+) -> Row:
     kind = head.resourceType if head else None
     known = kind if isinstance(kind, str) and _TYPE.fullmatch(kind) else None
     id_ = head.id if head and isinstance(head.id, str) else None
-    return known, id_, bundle, links, text.decode()
+    said = (told.method, told.modified, told.version) if told else (None, None, None)
+    return known, id_, bundle, links, text.decode(), *said
 
 
 def _frame(rows: list[Row], cohort: str) -> pl.DataFrame:
     schema = payload_schema(RAW_FHIR_RESOURCES)
-    columns = list(zip(*rows, strict=True)) or [()] * 5
-    kinds, ids, bundles, links, texts = (pl.Series(values, dtype=pl.String) for values in columns)
-    made = {
-        "cohort": pl.repeat(cohort, len(rows), eager=True, dtype=pl.String),
-        "resource_type": kinds,
-        "resource_id": ids,
-        "bundle_type": bundles,
-        "links": links,
-        "resource": texts,
-    }
-    return pl.DataFrame(made, schema=schema)
+    columns = list(zip(*rows, strict=True)) or [()] * len(_COLUMNS)
+    made = {name: pl.Series(values, dtype=pl.String) for name, values in zip(_COLUMNS, columns, strict=True)}
+    made["cohort"] = pl.repeat(cohort, len(rows), eager=True, dtype=pl.String)
+    return pl.DataFrame({name: made[name] for name in schema}, schema=schema)

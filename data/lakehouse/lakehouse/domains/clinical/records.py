@@ -1,52 +1,37 @@
 """What is read of each FHIR R4 resource, as typed structures.
 
-Belongs here: the shapes, after https://hl7.org/fhir/R4/resourcelist.html. Does not: which column takes what
-(fields.py). Decoding skips every element that is not named, and refuses one of another JSON type by its path
-(`$.valueQuantity.value`), never by its content.
+Belongs here: the shapes, after https://hl7.org/fhir/R4/resourcelist.html. Does not: the data types
+(datatypes.py), or which column takes what (fields.py). Decoding skips every element that is not named, and
+refuses one of another JSON type by its path (`$.valueQuantity.value`), never by its content.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from msgspec import Raw, Struct, field
+import msgspec
+from msgspec import Struct, field
 
-
-class Reference(Struct):
-    reference: str | None = None
-
-
-class Coding(Struct):
-    system: str | None = None
-    code: str | None = None
-    display: str | None = None
-
-
-class Concept(Struct):
-    coding: list[Coding] | None = None
-    text: str | None = None
-
-
-class Identifier(Struct):
-    system: str | None = None
-    value: str | None = None
-
-
-class Period(Struct):
-    start: str | None = None
-    end: str | None = None
-
-
-class Quantity(Struct):
-    value: Raw = Raw(b"")  # the decimal as it is written; a float would round it
-    unit: str | None = None
-    code: str | None = None
-    system: str | None = None
-
-
-class Meta(Struct):
-    lastUpdated: str | None = None
-    versionId: str | None = None
+from lakehouse.domains.clinical.datatypes import (
+    Address,
+    Coding,
+    Concept,
+    Concepts,
+    Contact,
+    Extension,
+    Identifiers,
+    Meta,
+    Name,
+    Period,
+    Quantity,
+    Range,
+    Ratio,
+    Reference,
+    References,
+    SampledData,
+    Timing,
+    Whole,
+)
 
 
 class Resource(Struct):
@@ -55,6 +40,8 @@ class Resource(Struct):
     resourceType: str | None = None
     id: str | None = None
     meta: Meta | None = None
+    implicitRules: str | None = None
+    modifierExtension: Any = None
 
 
 class AnyResource(Resource):
@@ -63,51 +50,39 @@ class AnyResource(Resource):
     identifier: Any = None
 
 
-class Extension(Struct):
-    url: str | None = None
-    valueString: str | None = None
-    valueCoding: Coding | None = None
-    extension: list[Extension] | None = None
+class Medication(Struct):
+    """A medication that requests refer to, or any other contained resource, whose parts may be anything."""
 
-
-class Name(Struct):
-    use: str | None = None
-    family: str | None = None
-    given: list[str | None] | None = None
-    text: str | None = None
-
-
-class Contact(Struct):
-    system: str | None = None
-    value: str | None = None
-
-
-class Address(Struct):
-    line: list[str | None] | None = None
-    city: str | None = None
-    state: str | None = None
-    postalCode: str | None = None
-    country: str | None = None
+    resourceType: Any = None
+    id: Any = None
+    status: Any = None
+    code: Any = None
 
 
 class Communication(Struct):
     language: Concept | None = None
 
 
+class PatientLink(Struct):
+    other: Reference | None = None
+    type: str | None = None
+
+
 class Patient(Resource):
     active: bool | None = None
-    identifier: list[Identifier] | None = None
-    name: list[Name] | None = None
-    telecom: list[Contact] | None = None
+    identifier: Identifiers | None = None
+    name: list[Name | None] | None = None
+    telecom: list[Contact | None] | None = None
     gender: str | None = None
     birthDate: str | None = None
     deceasedBoolean: bool | None = None
     deceasedDateTime: str | None = None
-    address: list[Address] | None = None
+    address: list[Address | None] | None = None
     maritalStatus: Concept | None = None
-    communication: list[Communication] | None = None
-    extension: list[Extension] | None = None
-    generalPractitioner: list[Reference] | None = None
+    communication: list[Communication | None] | None = None
+    extension: list[Extension | None] | None = None
+    link: list[PatientLink | None] | None = None
+    generalPractitioner: References | None = None
     managingOrganization: Reference | None = None
 
 
@@ -126,13 +101,13 @@ class Hospitalization(Struct):
 class Encounter(Resource):
     status: str | None = None
     class_: Coding | None = field(default=None, name="class")
-    type: list[Concept] | None = None
+    type: Concepts | None = None
     subject: Reference | None = None
-    participant: list[Participant] | None = None
+    participant: list[Participant | None] | None = None
     period: Period | None = None
-    reasonCode: list[Concept] | None = None
+    reasonCode: Concepts | None = None
     hospitalization: Hospitalization | None = None
-    location: list[Place] | None = None
+    location: list[Place | None] | None = None
     serviceProvider: Reference | None = None
     partOf: Reference | None = None
 
@@ -140,21 +115,22 @@ class Encounter(Resource):
 class Condition(Resource):
     clinicalStatus: Concept | None = None
     verificationStatus: Concept | None = None
-    category: list[Concept] | None = None
+    category: Concepts | None = None
     severity: Concept | None = None
     code: Concept | None = None
     subject: Reference | None = None
     encounter: Reference | None = None
     onsetDateTime: str | None = None
     onsetPeriod: Period | None = None
+    onsetAge: Quantity | None = None
+    onsetRange: Range | None = None
+    onsetString: str | None = None
     abatementDateTime: str | None = None
     abatementPeriod: Period | None = None
+    abatementAge: Quantity | None = None
+    abatementRange: Range | None = None
+    abatementString: str | None = None
     recordedDate: str | None = None
-
-
-class Range(Struct):
-    low: Quantity | None = None
-    high: Quantity | None = None
 
 
 class Component(Struct):
@@ -163,32 +139,43 @@ class Component(Struct):
     valueCodeableConcept: Concept | None = None
     valueString: str | None = None
     valueBoolean: bool | None = None
-    valueInteger: int | None = None
+    valueInteger: Whole | None = None
     valueDateTime: str | None = None
+    valueTime: str | None = None
+    valueRange: Range | None = None
+    valueRatio: Ratio | None = None
+    valueSampledData: SampledData | None = None
+    valuePeriod: Period | None = None
+    dataAbsentReason: Concept | None = None
 
 
 class Observation(Resource):
     status: str | None = None
-    category: list[Concept] | None = None
+    category: Concepts | None = None
     code: Concept | None = None
     subject: Reference | None = None
     encounter: Reference | None = None
-    performer: list[Reference] | None = None
+    performer: References | None = None
     effectiveDateTime: str | None = None
     effectiveInstant: str | None = None
     effectivePeriod: Period | None = None
+    effectiveTiming: Timing | None = None
     issued: str | None = None
     valueQuantity: Quantity | None = None
     valueCodeableConcept: Concept | None = None
     valueString: str | None = None
     valueBoolean: bool | None = None
-    valueInteger: int | None = None
+    valueInteger: Whole | None = None
     valueDateTime: str | None = None
     valueTime: str | None = None
+    valueRange: Range | None = None
+    valueRatio: Ratio | None = None
+    valueSampledData: SampledData | None = None
+    valuePeriod: Period | None = None
     dataAbsentReason: Concept | None = None
-    interpretation: list[Concept] | None = None
-    component: list[Component] | None = None
-    hasMember: list[Reference] | None = None
+    interpretation: Concepts | None = None
+    component: list[Component | None] | None = None
+    hasMember: References | None = None
 
 
 class Performer(Struct):
@@ -203,10 +190,13 @@ class Procedure(Resource):
     encounter: Reference | None = None
     performedDateTime: str | None = None
     performedPeriod: Period | None = None
-    performer: list[Performer] | None = None
+    performedString: str | None = None
+    performedAge: Quantity | None = None
+    performedRange: Range | None = None
+    performer: list[Performer | None] | None = None
     location: Reference | None = None
-    reasonReference: list[Reference] | None = None
-    reasonCode: list[Concept] | None = None
+    reasonReference: References | None = None
+    reasonCode: Concepts | None = None
     outcome: Concept | None = None
 
 
@@ -218,18 +208,16 @@ class Dosage(Struct):
 class MedicationRequest(Resource):
     status: str | None = None
     intent: str | None = None
+    doNotPerform: bool | None = None
+    contained: list[Medication | None] | None = None
     medicationCodeableConcept: Concept | None = None
     medicationReference: Reference | None = None
     subject: Reference | None = None
     encounter: Reference | None = None
     authoredOn: str | None = None
     requester: Reference | None = None
-    reasonReference: list[Reference] | None = None
-    dosageInstruction: list[Dosage] | None = None
-
-
-class ImmunizationPerformer(Struct):
-    actor: Reference | None = None
+    reasonReference: References | None = None
+    dosageInstruction: list[Dosage | None] | None = None
 
 
 class Immunization(Resource):
@@ -239,14 +227,15 @@ class Immunization(Resource):
     encounter: Reference | None = None
     occurrenceDateTime: str | None = None
     occurrenceString: str | None = None
+    isSubpotent: bool | None = None
     primarySource: bool | None = None
     lotNumber: str | None = None
     location: Reference | None = None
-    performer: list[ImmunizationPerformer] | None = None
+    performer: list[Performer | None] | None = None
 
 
 class Reaction(Struct):
-    manifestation: list[Concept] | None = None
+    manifestation: Concepts | None = None
     severity: str | None = None
 
 
@@ -254,27 +243,31 @@ class AllergyIntolerance(Resource):
     clinicalStatus: Concept | None = None
     verificationStatus: Concept | None = None
     type: str | None = None
-    category: list[str] | None = None
+    category: list[str | None] | None = None
     criticality: str | None = None
     code: Concept | None = None
     patient: Reference | None = None
     encounter: Reference | None = None
     onsetDateTime: str | None = None
+    onsetPeriod: Period | None = None
+    onsetAge: Quantity | None = None
+    onsetRange: Range | None = None
+    onsetString: str | None = None
     recordedDate: str | None = None
-    reaction: list[Reaction] | None = None
+    reaction: list[Reaction | None] | None = None
 
 
 class DiagnosticReport(Resource):
     status: str | None = None
-    category: list[Concept] | None = None
+    category: Concepts | None = None
     code: Concept | None = None
     subject: Reference | None = None
     encounter: Reference | None = None
     effectiveDateTime: str | None = None
     effectivePeriod: Period | None = None
     issued: str | None = None
-    performer: list[Reference] | None = None
-    result: list[Reference] | None = None
+    performer: References | None = None
+    result: References | None = None
     conclusion: str | None = None
 
 
@@ -282,17 +275,27 @@ class Series(Struct):
     uid: str | None = None
     modality: Coding | None = None
     bodySite: Coding | None = None
-    numberOfInstances: int | None = None
+    numberOfInstances: Whole | None = None
 
 
 class ImagingStudy(Resource):
     status: str | None = None
-    identifier: list[Identifier] | None = None
+    identifier: Identifiers | None = None
     subject: Reference | None = None
     encounter: Reference | None = None
     started: str | None = None
-    numberOfSeries: int | None = None
-    numberOfInstances: int | None = None
-    procedureCode: list[Concept] | None = None
+    numberOfSeries: Whole | None = None
+    numberOfInstances: Whole | None = None
+    procedureCode: Concepts | None = None
     location: Reference | None = None
-    series: list[Series] | None = None
+    series: list[Series | None] | None = None
+
+
+def concept_of(medication: Medication) -> Concept | None:
+    """Return what a medication is; None where it says nothing readable, or was entered in error."""
+    if medication.resourceType != "Medication" or medication.status == "entered-in-error":
+        return None
+    try:
+        return msgspec.convert(medication.code, Concept) if medication.code is not None else None
+    except msgspec.ValidationError:
+        return None

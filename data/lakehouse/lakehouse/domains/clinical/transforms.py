@@ -1,6 +1,6 @@
 """Silver and Gold of clinical cohorts, as functions from frames to a table's frame.
 
-Belongs here: one function per table, by its name. Does not: what a column takes of a resource (tables.py).
+Belongs here: one function per table, by its name. Does not: what a column takes of a resource (resources.py).
 Those of Silver give exactly one row per Bronze row, good or not. JSON of this depth is no expression of a
 frame library, so msgspec decodes it (decoding.py), the same for each engine.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from lakehouse.domains.clinical import decoding, gold
+from lakehouse.domains.clinical import decoding, gold, references, states
 from lakehouse.engine import xp
 
 patient = xp.by_rows(partial(decoding.table, "patient"))
@@ -25,5 +25,5 @@ imaging_study = xp.by_rows(partial(decoding.table, "imaging_study"))
 fhir_index = xp.by_rows(decoding.index)
 
 encounter_summary = xp.in_polars(gold.encounter_summary)
-condition_era = xp.in_polars(gold.condition_era)
-fhir_references = xp.in_polars(gold.fhir_references)
+condition_era = states.condition_era
+fhir_references = references.fhir_references

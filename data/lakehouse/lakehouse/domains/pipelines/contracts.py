@@ -8,34 +8,27 @@ as it came.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 import narwhals.stable.v2 as nw
 
 from lakehouse.contracts.model import (
     Chart,
-    Column,
     Contract,
     Groups,
+    Materialization,
     Type,
-    Write,
     bronze_columns,
     pointer_columns,
 )
-from lakehouse.domains.pipelines import rules
+from lakehouse.contracts.model import column as _c
+from lakehouse.domains.pipelines import rules, vocabulary
 
 DOMAIN = "pipelines"
 
 
-def _c(name: str, type_: Type, description: str, *, of: str | tuple[str, ...] = (), **more: Any) -> Column:
-    """One column, on one line; `of` names what it is computed from."""
-    sources = (of,) if isinstance(of, str) else of
-    return Column(name=name, type=type_, description=description, sources=sources, **more)
-
-
 RAW_PIPELINE_EVENTS = Contract(
-    layer="bronze", name="raw_pipeline_events", domain=DOMAIN, write=Write.APPEND,
-    row="One workflow execution event as it was received, or one record that no adapter knows.",
+    layer="bronze", name="raw_pipeline_events", domain=DOMAIN, materialization=Materialization.APPEND,
+    description="One workflow execution event as it was received, or one record that no adapter knows.",
     columns=(
         _c("pipeline_id", Type.STRING, "Pipeline (workflow, run) the event belongs to"),
         _c("event_type", Type.STRING, "What happened, in the sender's words"),
@@ -47,8 +40,8 @@ RAW_PIPELINE_EVENTS = Contract(
 )  # fmt: skip
 
 RAW_CRAWLER_RESULTS = Contract(
-    layer="bronze", name="raw_crawler_results", domain=DOMAIN, write=Write.APPEND,
-    row="One crawl of one social profile as it was received, or one record that no adapter knows.",
+    layer="bronze", name="raw_crawler_results", domain=DOMAIN, materialization=Materialization.APPEND,
+    description="One crawl of one social profile as it was received, or one record that no adapter knows.",
     columns=(
         _c("crawl_id", Type.STRING, "The crawl that brought the profile"),
         _c("method_id", Type.STRING, "How it was crawled"),
@@ -60,9 +53,10 @@ RAW_CRAWLER_RESULTS = Contract(
 )  # fmt: skip
 
 PIPELINE_EVENTS = Contract(
-    layer="silver", name="pipeline_events", domain=DOMAIN, write=Write.MERGE,
-    row="One event of one pipeline, typed; the last landed version of it.",
-    key=("workspace_id", "pipeline_id", "event_type", "occurred_at"),
+    layer="silver", name="pipeline_events", domain=DOMAIN,
+    materialization=Materialization.INCREMENTAL_BY_KEY, version="2.0.0",
+    description="One event of one pipeline or of a part of it, typed; the last landed version of it.",
+    key=("workspace_id", "pipeline_id", "event_type", "occurred_at", "event_id"),
     cluster_by=("occurred_at",),
     sources=(RAW_PIPELINE_EVENTS,),
     columns=(
@@ -74,8 +68,17 @@ PIPELINE_EVENTS = Contract(
            of="event_type", nullable=False),
         _c("occurred_at", Type.TIMESTAMP,
            "When it happened (UTC, cut to microseconds)", of="timestamp", nullable=False),
+        _c("event_id", Type.STRING,
+           "The source's own id of the event: Temporal's number of it with its run (`<run>/<number>`), "
+           "GitHub's run or job with its attempt (`<id>/<attempt>`), an envelope's event_id; else empty",
+           of="raw_data", nullable=False),
+        _c("parent_id", Type.STRING,
+           "pipeline_id, where the event tells of a part of the pipeline (a GitHub job, a step inside a "
+           "Temporal workflow), which never ends it; null for an event of the pipeline itself",
+           of=("event_type", "pipeline_id")),
         _c("status", Type.STRING,
-           "completed, failed or in_progress: what the event says of its pipeline",
+           "What the event says of its pipeline, of a GitHub job what it says of the job. The last word of "
+           f"event_type tells: {vocabulary.STATUSES}. {vocabulary.EXCEPTIONS}",
            of="event_type", nullable=False),
         _c("duration_ms", Type.INT64,
            "How long the pipeline ran; fractions are rounded half up", of="raw_data", unit="ms"),
@@ -94,7 +97,8 @@ PIPELINE_EVENTS = Contract(
     ),
     rules=(
         rules.present("pipeline_id"),
-        rules.present("event_type"),
+        rules.event_type_present(),
+        rules.event_type_known(),
         rules.readable_time("occurred_at"),
         rules.json_object("raw_data"),
         *rules.whole_number("duration_ms"),
@@ -104,8 +108,9 @@ PIPELINE_EVENTS = Contract(
 )  # fmt: skip
 
 CRAWLER_RESULTS = Contract(
-    layer="silver", name="crawler_results", domain=DOMAIN, write=Write.MERGE,
-    row="One social profile as one method saw it at one time.",
+    layer="silver", name="crawler_results", domain=DOMAIN,
+    materialization=Materialization.INCREMENTAL_BY_KEY, version="1.1.0",
+    description="One social profile as one method saw it at one time.",
     key=("method_id", "username", "scraped_at"),
     cluster_by=("scraped_at",),
     sources=(RAW_CRAWLER_RESULTS,),
@@ -145,14 +150,18 @@ CRAWLER_RESULTS = Contract(
         *rules.whole_number("following_count"),
         *rules.whole_number("posts_count"),
         *rules.whole_number("recent_posts_count"),
-        rules.is_verified_readable(),
-        rules.account_created_at_readable(),
+        *rules.is_verified_readable(),
+        *rules.account_created_at_readable(),
     ),
 )  # fmt: skip
 
 PIPELINE_METRICS = Contract(
-    layer="gold", name="pipeline_metrics", domain=DOMAIN, write=Write.MERGE,
-    row="One workspace on one UTC day: the pipelines that ended, each once, by its last outcome of the day.",
+    layer="gold", name="pipeline_metrics", domain=DOMAIN,
+    materialization=Materialization.INCREMENTAL_BY_GROUP, version="2.0.0",
+    description=(
+        "One workspace on one UTC day: the pipelines that ended, each once, by its last outcome of "
+        "the day."
+    ),
     key=("workspace_id", "date"),
     cluster_by=("date", "workspace_id"),
     sources=(PIPELINE_EVENTS,),
@@ -160,37 +169,42 @@ PIPELINE_METRICS = Contract(
         by=lambda: [nw.col("workspace_id"), nw.col("occurred_at").dt.date().alias("date")],
         within=("occurred_at", timedelta(days=1)),
     ),
-    fresh_within=timedelta(days=1),
+    max_age=timedelta(days=1),
     chart=Chart(label="date", value="total_pipelines", title="Pipelines ended per day"),
     columns=(
         _c("workspace_id", Type.STRING, "Workspace", of="workspace_id", nullable=False),
         _c("date", Type.DATE, "UTC day", of="occurred_at", nullable=False),
         _c("total_pipelines", Type.INT64,
-           "Pipelines that ended that day", of=("pipeline_id", "status"), nullable=False, unit="count"),
+           "Pipelines that ended that day: completed, failed or skipped. The end of a part is none",
+           of=("pipeline_id", "parent_id", "status"), nullable=False, unit="count"),
         _c("success_count", Type.INT64,
            "Of these, completed", of=("pipeline_id", "status"), nullable=False, unit="count"),
         _c("failed_count", Type.INT64,
            "Of these, failed", of=("pipeline_id", "status"), nullable=False, unit="count"),
+        _c("skipped_count", Type.INT64,
+           "Of these, skipped", of=("pipeline_id", "status"), nullable=False, unit="count"),
         _c("success_rate", Type.FLOAT64,
-           "Share completed, two decimals, rounded half up",
-           of=("pipeline_id", "status"), nullable=False, unit="%"),
+           "success_count / (success_count + failed_count), two decimals, rounded half up; null where all "
+           "were skipped", of=("pipeline_id", "status"), unit="%"),
         _c("avg_duration_sec", Type.FLOAT64,
-           "Mean duration; null where no pipeline states one", of="duration_ms", unit="s"),
+           "Mean duration: whole milliseconds added up and divided once, to the nearest double; null where "
+           "no pipeline states one", of="duration_ms", unit="s"),
         _c("p50_duration_sec", Type.FLOAT64,
-           "Median duration, interpolated linearly", of="duration_ms", unit="s"),
+           "Median duration, interpolated linearly and divided once", of="duration_ms", unit="s"),
         _c("p95_duration_sec", Type.FLOAT64,
-           "95th percentile of duration, interpolated linearly", of="duration_ms", unit="s"),
+           "95th percentile of duration (at position (n-1)*0.95), interpolated linearly and divided once",
+           of="duration_ms", unit="s"),
     ),
 )  # fmt: skip
 
 USER_PROFILES = Contract(
-    layer="gold", name="user_profiles", domain=DOMAIN, write=Write.MERGE,
-    row="One social account, by its latest scrape.",
+    layer="gold", name="user_profiles", domain=DOMAIN, materialization=Materialization.INCREMENTAL_BY_GROUP,
+    description="One social account, by its latest scrape.",
     key=("username",),
     cluster_by=("username",),
     sources=(CRAWLER_RESULTS,),
     groups=Groups(by=lambda: [nw.col("username")]),
-    fresh_within=timedelta(days=7),
+    max_age=timedelta(days=7),
     columns=(
         _c("username", Type.STRING, "Account name", of="username", nullable=False, pii=True),
         _c("display_name", Type.STRING, "Name shown", of="display_name", pii=True),
@@ -222,7 +236,7 @@ USER_PROFILES = Contract(
     ),
 )  # fmt: skip
 
-TABLES: tuple[Contract, ...] = (
+CONTRACTS: tuple[Contract, ...] = (
     RAW_PIPELINE_EVENTS,
     RAW_CRAWLER_RESULTS,
     PIPELINE_EVENTS,

@@ -3,11 +3,12 @@
 Belongs here: recognising these and reading runs and jobs. Does not: what an event means (transforms.py).
 Other webhooks (check_run, deployment, ...) are none of these shapes.
 
-One row per run or job. pipeline_id is the run's id, for a job too; workspace_id the repository's full name.
+One row per run or job. pipeline_id is the run's id, for a job too (Silver's parent_id tells them apart);
+workspace_id the repository's full name. An event's id is `<run or job>/<attempt>`: a re-run is a further
+attempt of one run, counted from 1, which also stands for what states none.
 event_type is `workflow_run.<action>` or `workflow_job.<action>`, with `.<conclusion>` once completed; a page
 has no action, so the status stands for it. Times: a run's `updated_at` moves with each change, so it is when
-the change happened; a job has a time of its own for each action. These times are whole seconds: two jobs of
-one run that end alike within one second share Silver's key, and the one that landed last stands for both.
+the change happened; a job has a time of its own for each action.
 """
 
 from __future__ import annotations
@@ -139,11 +140,17 @@ def _duration(start: Any, end: Any) -> dict[str, Any]:
     """
     try:
         took = datetime.fromisoformat(start) - datetime.fromisoformat(end)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return {}
     milliseconds = round(-took.total_seconds() * 1000)
     return {"duration_ms": milliseconds} if milliseconds >= 0 else {}
 
 
 def _payload(kind: str, facts: dict[str, Any], thing: dict[str, Any], envelope: dict[str, Any]) -> str:
-    return dumps({"source_format": f"github.{kind}", **facts, "payload": envelope or thing})
+    known = {"source_format": f"github.{kind}", "event_id": _event_id(thing), **facts}
+    return dumps({**known, "payload": envelope or thing})
+
+
+def _event_id(thing: dict[str, Any]) -> str | None:
+    own = text_of(thing.get("id"))
+    return own and f"{own}/{text_of(thing.get('run_attempt')) or 1}"

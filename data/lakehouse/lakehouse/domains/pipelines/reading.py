@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, BinaryIO
 
 import polars as pl
 
@@ -53,11 +53,15 @@ class Reader:
         with unpacked(file) as raw:
             fmt = format_of(file.name, raw)
             if fmt is Format.PARQUET:
-                yield from self._columnar(parquet_frames(raw, name=file.name), file, fmt)
+                yield from self._columnar(parquet_frames(raw, name=file.name, form=file.form), file, fmt)
             elif fmt is Format.CSV:
-                yield from self._columnar(csv_frames(raw, name=file.name), file, fmt)
+                yield from self._columnar(self._csv(raw, file), file, fmt)
             else:
                 yield from self._records(self.gather(values(raw, fmt, name=file.name)), file)
+
+    def _csv(self, raw: BinaryIO, file: LandedFile) -> Iterator[pl.DataFrame]:
+        known, met = self._schema, file.unexpected
+        return csv_frames(raw, name=file.name, form=file.form, known=known, unexpected=met)
 
     def _columnar(
         self, frames: Iterator[pl.DataFrame], file: LandedFile, fmt: Format

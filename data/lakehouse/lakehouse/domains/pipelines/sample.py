@@ -36,7 +36,7 @@ EXPECTED: dict[str, int] = {
     "silver/crawler_results": 5,
     "quarantine/pipeline_events": 0,
     "quarantine/crawler_results": 0,
-    "gold/pipeline_metrics": 7,
+    "gold/pipeline_metrics": 4,
     "gold/user_profiles": 5,
 }
 """Rows of each table once exactly the sample has been loaded."""
@@ -51,10 +51,10 @@ def sample_files(*, seed: int = SEED, clock: datetime = CLOCK) -> dict[str, byte
 
 
 def _sample_events(draw: random.Random, clock: datetime) -> list[dict[str, Any]]:
-    """Ten pipelines over the three days before the clock; of each five in a row, the last one fails."""
+    """Ten pipelines over the day before the clock; of each five in a row, the last one fails."""
     events: list[dict[str, Any]] = []
     for number in range(PIPELINES):
-        submitted = clock - timedelta(hours=66 - 7 * number, milliseconds=_below(draw, 1_800_000))
+        submitted = clock - timedelta(hours=23 - 2 * number, milliseconds=_below(draw, 1_800_000))
         started = submitted + timedelta(milliseconds=500 + _below(draw, 30_000))
         duration = 60_000 + _below(draw, 3_000_000)
         outcome = "failed" if number % 5 == 4 else "completed"

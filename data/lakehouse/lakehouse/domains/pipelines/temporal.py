@@ -11,16 +11,17 @@ pipeline_id is the workflow id, else the first run id, else the file's stem: old
 workflow id into the history. workspace_id is the namespace, which only some exports state; neither the task
 queue nor the parent's namespace is one, so it stays empty then and Silver says `unassigned`.
 
-Silver's key has microseconds: events of one type of one workflow in the same microsecond become one row.
-In the 50 histories of Temporal's own Go SDK (1349 events) that is 12 events, all in the two hand-made
-files whose events share one time.
+An event's id is `<run id>/<number>`, its number alone where the history states no run. Histories come oldest
+event first or newest first (as a UI shows them): a row stands where its event stands, but what only the
+whole history tells (durations, activities) is told by the events' numbers. Of events that stand alone, a
+history begins at its started event, and where the numbers fall it ends there.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from lakehouse.landing import LandedFile
@@ -40,7 +41,9 @@ _RUN_IDS = (
     "first_execution_run_id",
 )
 _EVENT_IDS = frozenset(("eventId", "event_id"))
-_TIME = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z$")
+_1970, _SECOND = datetime(1970, 1, 1), timedelta(seconds=1)
+_SECONDS, _NANOS = re.compile(r"-?[0-9]{1,12}"), re.compile(r"[0-9]{1,9}")  # Go's zero time is before 1970
+_TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?Z")
 
 
 def rows(record: Any, file: LandedFile) -> Sequence[Row] | None:
@@ -50,25 +53,21 @@ def rows(record: Any, file: LandedFile) -> Sequence[Row] | None:
         return None
     events = history["events"]
     pipeline, workspace = _workflow_id(history, events) or file.stem, _namespace(history)
-    done, start = 0, _time(events[0]) if events and isinstance(events[0], dict) else None
-    out: list[Row] = []
-    for event in events:
-        if not isinstance(event, dict):
-            out.append((None, None, None, None, dumps(event)))
-            continue
-        kind = _type(event)
-        done += bool(_ACTIVITY_DONE.search((kind or "").lower()))
-        facts = _closing(kind, start, _time(event), done)
-        out.append((pipeline, kind, workspace, _time(event), _payload(event, facts)))
-    return out
+    run, facts = _run_id(history, events), _facts(events)
+    return [
+        (pipeline, _type(event), workspace, _time(event), _payload(event, run, facts.get(place, {})))
+        if isinstance(event, dict)
+        else (None, None, None, None, dumps(event))
+        for place, event in enumerate(events)
+    ]
 
 
 def gathered(records: Iterator[Any]) -> Iterator[Any]:
-    """Put events that stand alone back into histories; one begins at each started event."""
+    """Put events that stand alone back into histories; each holds one started event, where it has one."""
     events: list[Any] = []
     for record in records:
         alone = type(record) is dict and not _EVENT_IDS.isdisjoint(record) and is_event(record)
-        if events and (not alone or any(key in record for key in _STARTED)):
+        if events and (not alone or _begins(record, events)):
             yield {"events": events}
             events = []
         if alone:
@@ -77,6 +76,30 @@ def gathered(records: Iterator[Any]) -> Iterator[Any]:
             yield record
     if events:
         yield {"events": events}
+
+
+def _begins(event: dict[str, Any], before: list[Any]) -> bool:
+    """Return whether an event is the first of a history, and none of the events before it."""
+    last = _number(before[-1])
+    falls = len(before) > 1 and _number(before[0]) > last
+    if falls or not _is_started(event):
+        return falls and _is_started(before[-1])
+    ends_here = len(before) == 1 and _number(event) == last - 1  # a history of two events, newest first
+    return not ends_here
+
+
+def _is_started(event: dict[str, Any]) -> bool:
+    return any(key in event for key in _STARTED)
+
+
+def _number(event: dict[str, Any]) -> int:
+    """Return the event's place in its history; 0 where it states none."""
+    stated = _event_id(event) or ""
+    return int(stated) if stated.isascii() and stated.isdigit() and len(stated) < 20 else 0
+
+
+def _event_id(event: dict[str, Any]) -> str | None:
+    return text_of(event.get("eventId", event.get("event_id")))
 
 
 def is_event(value: Any) -> bool:
@@ -98,13 +121,26 @@ def _history(record: Any) -> dict[str, Any] | None:
     return history if known else None
 
 
-def _payload(event: dict[str, Any], facts: dict[str, int]) -> str:
-    known = {
-        "source_format": "temporal",
-        "event_id": text_of(event.get("eventId", event.get("event_id"))),
-        **facts,
-    }
-    return dumps({**known, "payload": event})
+def _payload(event: dict[str, Any], run: str | None, facts: dict[str, int]) -> str:
+    number = _event_id(event)
+    own = f"{run}/{number}" if run and number else number
+    return dumps({"source_format": "temporal", "event_id": own, **facts, "payload": event})
+
+
+def _facts(events: list[Any]) -> dict[int, dict[str, int]]:
+    """Return what the closing events state, by their place in the list; told in the order of the numbers."""
+    placed = [(_number(event), place) for place, event in enumerate(events) if isinstance(event, dict)]
+    if not all(number for number, _ in placed):
+        placed = [(place, place) for _, place in placed]
+    ordered = [place for _, place in sorted(placed)]
+    first = next((place for place in ordered if _is_started(events[place])), ordered[0] if ordered else 0)
+    start, done, facts = _time(events[first]) if ordered else None, 0, {}
+    for place in ordered:
+        kind = _type(events[place])
+        done += bool(_ACTIVITY_DONE.search((kind or "").lower()))
+        if told := _closing(kind, start, _time(events[place]), done):
+            facts[place] = told
+    return facts
 
 
 def _closing(kind: str | None, start: str | None, end: str | None, done: int) -> dict[str, int]:
@@ -119,7 +155,8 @@ def _closing(kind: str | None, start: str | None, end: str | None, done: int) ->
         or "external" in kind.lower()
     ):
         return {}
-    took = _nanoseconds(end) - _nanoseconds(start) if _readable(start) and _readable(end) else None
+    began, ended = _nanoseconds(start), _nanoseconds(end)
+    took = None if began is None or ended is None else ended - began
     facts = {} if took is None else {"duration_ms": _half_up(took)}
     return {**facts, "activities_executed": done}
 
@@ -128,16 +165,16 @@ def _half_up(nanoseconds: int) -> int:
     return (nanoseconds + 500_000) // 1_000_000
 
 
-def _readable(text: str | None) -> bool:
-    return text is not None and _TIME.match(text) is not None
-
-
-def _nanoseconds(text: str | None) -> int:
-    match = _TIME.match(text or "")
+def _nanoseconds(text: str | None) -> int | None:
+    """Return a time of a history as nanoseconds since 1970; None where it is none, as in the year 0."""
+    match = _TIME.fullmatch(text or "")
     if match is None:
-        raise ValueError("not a time of a history")
-    whole = datetime.fromisoformat(match[1]).replace(tzinfo=UTC)
-    return int(whole.timestamp()) * 1_000_000_000 + int((match[2] or "").ljust(9, "0"))
+        return None
+    try:
+        whole = datetime.fromisoformat(match[1])
+    except ValueError:
+        return None
+    return (whole - _1970) // _SECOND * 1_000_000_000 + int((match[2] or "").ljust(9, "0"))
 
 
 def _type(event: dict[str, Any]) -> str | None:
@@ -156,19 +193,40 @@ def _time(event: dict[str, Any]) -> str | None:
     if not isinstance(time, dict):
         return text_of(time)
     seconds, nanos = text_of(time.get("seconds")) or "", text_of(time.get("nanos", 0)) or ""
-    if not (seconds.isdigit() and nanos.isdigit() and len(seconds) <= 11 and len(nanos) <= 9):
+    if not (_SECONDS.fullmatch(seconds) and _NANOS.fullmatch(nanos)):
         return dumps(time)
-    return f"{datetime.fromtimestamp(int(seconds), UTC):%Y-%m-%dT%H:%M:%S}.{int(nanos):09d}Z"
+    try:
+        whole = _1970 + int(seconds) * _SECOND
+    except OverflowError:
+        return dumps(time)
+    return f"{whole.isoformat(timespec='seconds')}.{int(nanos):09d}Z"
 
 
 def _workflow_id(history: dict[str, Any], events: list[Any]) -> str | None:
     stated = history.get("workflowExecution") or history.get("workflow_execution") or history
     if isinstance(stated, dict) and (workflow := _text(stated, ("workflowId", "workflow_id"))):
         return workflow
+    started = _started(events)
+    if started is None:
+        return None
+    return _text(started, ("workflowId", "workflow_id")) or _text(started, _RUN_IDS)
+
+
+def _run_id(history: dict[str, Any], events: list[Any]) -> str | None:
+    """Return the id of the run: as the export states it, else as its started event does."""
+    stated = history.get("workflowExecution") or history.get("workflow_execution") or history
+    if isinstance(stated, dict) and (run := _text(stated, ("runId", "run_id"))):
+        return run
+    started = _started(events)
+    return None if started is None else _text(started, _RUN_IDS)
+
+
+def _started(events: list[Any]) -> dict[str, Any] | None:
+    """Return the attributes of the started event."""
     for event in events:
         for key in _STARTED:
             if isinstance(event, dict) and isinstance(started := event.get(key), dict):
-                return _text(started, ("workflowId", "workflow_id")) or _text(started, _RUN_IDS)
+                return started
     return None
 
 

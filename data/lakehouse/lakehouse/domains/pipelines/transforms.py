@@ -9,21 +9,9 @@ from __future__ import annotations
 
 import narwhals.stable.v2 as nw
 
+from lakehouse.domains.pipelines import vocabulary
+from lakehouse.domains.pipelines.values import filled, given, truth, whole
 from lakehouse.engine import xp
-
-# Parts of a pipeline, whose end is not the pipeline's end (Temporal's sub-steps, and plain words for them).
-_PART = (
-    r"^(activity|local_activity|timer|child_workflow|start_child_workflow|workflow_task|decision_task"
-    r"|nexus_operation|marker|signal_external|external_workflow|request_cancel_external|upsert|step)_"
-    r"|^workflow_execution_update_"
-)
-_FAILED = r"(^|_)(failed|failure|fail|timed_out|timeout|terminated|cancelled|canceled|error|errored|aborted)$"
-_COMPLETED = r"(^|_)(completed|complete|succeeded|success|finished)$"
-# GitHub names the conclusion after the action. Success, neutral and skipped pass its own required checks.
-_CONCLUDED = r"^workflow_(run|job)_completed_"
-_PASSED = r"^workflow_(run|job)_completed_(success|neutral|skipped)$"
-_NUMBER = r"^[+-]?\d{1,18}(\.\d+)?([eE][+-]?\d{1,2})?$"
-_LARGEST = 1e18
 
 
 def pipeline_events(raw: xp.Frame) -> xp.Frame:
@@ -34,16 +22,22 @@ def pipeline_events(raw: xp.Frame) -> xp.Frame:
         "_steps": "$.steps",
     }
     frame = xp.json_fields(raw, "raw_data", fields, is_object="raw_data_is_object")
-    frame = xp.json_length(frame, "_steps", to="_steps_length")
+    frame = xp.rare_json_fields(
+        frame, "raw_data", {"_event_id": "$.event_id", "_extra_id": "$._extra.event_id"}
+    )
+    frame = _with_github_id(xp.json_length(frame, "_steps", to="_steps_length"))
     frame = xp.timestamp(frame, "timestamp", to="occurred_at")
     frame = xp.snake_case(frame, "event_type", to="_event_type")
     return _score_events(
         frame.with_columns(
-            _filled("pipeline_id").alias("pipeline_id"),
-            _filled("workspace_id").alias("_workspace_id"),
+            filled("pipeline_id").alias("pipeline_id"),
+            filled("workspace_id").alias("_workspace_id"),
             _event_name().alias("event_type"),
-            _filled("duration_ms_text").alias("duration_ms_text"),
-            _filled("activities_executed_text").alias("activities_executed_text"),
+            nw.coalesce(given("_event_id"), given("_extra_id"), filled("_github_id"), nw.lit("")).alias(
+                "event_id"
+            ),
+            given("duration_ms_text").alias("duration_ms_text"),
+            given("activities_executed_text").alias("activities_executed_text"),
             _count_or_length("_steps").alias("steps_text"),
             nw.col("raw_data").str.len_chars().alias("raw_data_length"),
         )
@@ -58,49 +52,73 @@ def crawler_results(raw: xp.Frame) -> xp.Frame:
     frame = xp.json_fields(raw, "raw_json", _PROFILE_FIELDS, is_object="raw_json_is_object")
     frame = xp.json_length(frame, "_recent_posts", to="_recent_posts_length")
     frame = frame.with_columns(
-        nw.coalesce(_filled("_username"), _filled("username")).alias("username"),
-        nw.coalesce(_filled("timestamp"), _filled("_scraped_at")).alias("timestamp"),
-        nw.coalesce(_filled("_recent_posts_count"), _count_or_length("_recent_posts")).alias(
+        nw.coalesce(filled("_username"), filled("username")).alias("username"),
+        nw.coalesce(given("timestamp"), given("_scraped_at")).alias("timestamp"),
+        nw.coalesce(given("_recent_posts_count"), _count_or_length("_recent_posts")).alias(
             "recent_posts_count_text"
         ),
         nw.col("raw_json").str.len_chars().alias("raw_json_length"),
-        *[_filled(c).alias(c) for c in (*_PROFILE_TEXTS, *_PROFILE_COUNT_TEXTS)],
+        *[filled(c).alias(c) for c in _PROFILE_TEXTS],
+        *[given(c).alias(c) for c in _PROFILE_TYPED_TEXTS],
     )
     frame = xp.timestamp(frame, "timestamp", to="scraped_at")
     return _score_results(xp.timestamp(frame, "account_created_at_text", to="account_created_at"))
 
 
 def pipeline_metrics(events: xp.Frame) -> xp.Frame:
-    """Only events that end a pipeline count; a pipeline counts once a day, by its last outcome (on a tie of
-    times, by the event type that sorts last, so a GitHub run wins over its jobs). A workspace and day
-    without such an event gives no row. Durations ignore nulls, and are null where all are.
+    """Only events that end a pipeline count, none of a part of it; a pipeline counts once a day, by its last
+    outcome: that of the highest attempt of a GitHub run, then the latest, then the event type and the
+    event_id that sort last. A workspace and day without such an event gives no row. Durations ignore nulls,
+    and are null where all are.
+
+    Each figure is one division of two whole numbers, so that it is the same to the last bit however its group
+    was computed: with others or alone, in any order, on any engine.
     """
-    ended = events.filter(nw.col("status") != "in_progress").with_columns(
-        nw.col("occurred_at").dt.date().alias("date")
-    )
+    ended = events.filter(
+        nw.col("parent_id").is_null() & nw.col("status").is_in(["completed", "failed", "skipped"])
+    ).with_columns(nw.col("occurred_at").dt.date().alias("date"), _attempt().alias("_attempt"))
     group = ["workspace_id", "date"]
-    last = ended.unique(subset=[*group, "pipeline_id"], keep="last", order_by=["occurred_at", "event_type"])
-    success = nw.when(nw.col("status") == "completed").then(nw.lit(1)).otherwise(nw.lit(0))
-    counted = (
-        last.with_columns(success.alias("_success"))
-        .group_by(*group)
-        .agg(
-            nw.len().cast(nw.Int64).alias("total_pipelines"),
-            nw.col("_success").sum().cast(nw.Int64).alias("success_count"),
-            nw.col("duration_ms").mean().alias("_avg"),
-            nw.col("duration_ms").quantile(0.5, interpolation="linear").alias("_p50"),
-            nw.col("duration_ms").quantile(0.95, interpolation="linear").alias("_p95"),
-        )
+    last = ended.unique(
+        subset=[*group, "pipeline_id"],
+        keep="last",
+        order_by=["_attempt", "occurred_at", "event_type", "event_id"],
     )
-    rate = nw.col("success_count") / nw.col("total_pipelines") * 100
+    outcomes = {"success_count": "completed", "failed_count": "failed", "skipped_count": "skipped"}
+    flagged = last.with_columns(
+        nw.when(nw.col("status") == status).then(nw.lit(1)).otherwise(nw.lit(0)).alias(f"_{count}")
+        for count, status in outcomes.items()
+    )
+    counted = xp.durations(
+        flagged,
+        by=group,
+        of="duration_ms",
+        counts={"total_pipelines": None, **{count: f"_{count}" for count in outcomes}},
+        per=1000,
+        mean="avg_duration_sec",
+        percentiles={"p50_duration_sec": 50, "p95_duration_sec": 95},
+    )
+    good, judged = nw.col("success_count"), nw.col("success_count") + nw.col("failed_count")
+    some = nw.when(judged > 0).then(judged)
+    hundredths = (good * 20_000 + some) // (some * 2)  # of a percent, rounded half up
     return counted.select(
         *group,
         "total_pipelines",
-        "success_count",
-        (nw.col("total_pipelines") - nw.col("success_count")).alias("failed_count"),
-        xp.round_half_up(rate, 2).alias("success_rate"),
-        *[(nw.col(f"_{n}") / 1000).alias(f"{n}_duration_sec") for n in ("avg", "p50", "p95")],
+        *outcomes,
+        xp.divided(hundredths, 100).alias("success_rate"),
+        "avg_duration_sec",
+        "p50_duration_sec",
+        "p95_duration_sec",
     )
+
+
+def _attempt() -> nw.Expr:
+    """Which attempt of a GitHub run an event is of, by its event_id `<run>/<attempt>`; 0 for all others."""
+    event = nw.col("event_id")
+    is_run = nw.col("event_type").str.starts_with("workflow_run_") & event.str.contains(
+        r"^[0-9]+/[0-9]{1,9}$"
+    )
+    stated = nw.when(is_run).then(event.str.replace_all(r"^[0-9]+/", "")).cast(nw.Int64)
+    return stated.fill_null(0)
 
 
 def user_profiles(results: xp.Frame) -> xp.Frame:
@@ -135,11 +153,11 @@ def user_profiles(results: xp.Frame) -> xp.Frame:
 
 
 _PROFILE_COUNTS = ("followers_count", "following_count", "posts_count", "recent_posts_count")
-_PROFILE_COUNT_TEXTS = ("followers_count_text", "following_count_text", "posts_count_text")
-_PROFILE_TEXTS = (
-    "display_name", "location", "bio", "profile_image_url", "is_verified_text", "account_created_at_text",
-    "method_id", "crawl_id",
+_PROFILE_TYPED_TEXTS = (
+    "followers_count_text", "following_count_text", "posts_count_text", "is_verified_text",
+    "account_created_at_text",
 )  # fmt: skip
+_PROFILE_TEXTS = ("display_name", "location", "bio", "profile_image_url", "method_id", "crawl_id")
 _PROFILE_FIELDS = {
     "_username": "$.username",
     "_scraped_at": "$.scraped_at",
@@ -155,8 +173,9 @@ _PROFILE_FIELDS = {
 def _score_events(frame: xp.Frame) -> xp.Frame:
     """Add the typed numbers, the status and the score. A missing workspace scores nothing."""
     frame = frame.with_columns(
-        *[_whole(c).alias(c) for c in ("duration_ms", "activities_executed", "steps")],
-        _status().alias("status"),
+        *[whole(c).alias(c) for c in ("duration_ms", "activities_executed", "steps")],
+        vocabulary.status().alias("status"),
+        nw.when(vocabulary.is_part()).then(nw.col("pipeline_id")).alias("parent_id"),
         nw.coalesce(nw.col("_workspace_id"), nw.lit("unassigned")).alias("workspace_id"),
     )
     score = (
@@ -170,8 +189,8 @@ def _score_events(frame: xp.Frame) -> xp.Frame:
 
 def _score_results(frame: xp.Frame) -> xp.Frame:
     frame = frame.with_columns(
-        *[_whole(c).alias(c) for c in _PROFILE_COUNTS],
-        (nw.col("is_verified_text") == "true").fill_null(False).alias("is_verified"),
+        *[whole(c).alias(c) for c in _PROFILE_COUNTS],
+        truth("is_verified").fill_null(False).alias("is_verified"),
     )
     recent = nw.when(nw.col("recent_posts_count") > 0).then(nw.lit(10)).otherwise(nw.lit(0))
     score = (
@@ -183,10 +202,22 @@ def _score_results(frame: xp.Frame) -> xp.Frame:
     )
 
 
-def _filled(column: str) -> nw.Expr:
-    """The trimmed text, null where it is blank."""
-    text = nw.col(column).str.strip_chars()
-    return nw.when(text != "").then(text)
+def _with_github_id(frame: xp.Frame) -> xp.Frame:
+    """Add `_github_id`, from the payload of a row whose reader did not state it (of an earlier release).
+
+    The run or job, and which attempt it is; GitHub counts those from 1.
+    """
+    is_github = (
+        nw.col("raw_data").str.starts_with('{"source_format":"github.') & nw.col("_event_id").is_null()
+    )
+    frame = frame.with_columns(nw.when(is_github).then(nw.col("raw_data")).alias("_github"))
+    holders = ("payload.workflow_job", "payload.workflow_run", "payload")
+    paths = {f"_github_{part}_{n}": f"$.{holder}.{part}" for n, holder in enumerate(holders)
+             for part in ("id", "run_attempt")}  # fmt: skip
+    frame = xp.json_fields(frame, "_github", paths)
+    own, attempt = ([nw.col(f"_github_{part}_{n}") for n in range(3)] for part in ("id", "run_attempt"))
+    whole_id = nw.concat_str(nw.coalesce(*own), nw.coalesce(*attempt, nw.lit("1")), separator="/")
+    return frame.with_columns(whole_id.alias("_github_id"))
 
 
 def _event_name() -> nw.Expr:
@@ -195,34 +226,9 @@ def _event_name() -> nw.Expr:
     return nw.when(name != "").then(name)
 
 
-def _status() -> nw.Expr:
-    event = nw.col("event_type")
-    passed = event.str.contains(_PASSED)
-    failed = event.str.contains(_FAILED) | (event.str.contains(_CONCLUDED) & ~passed)
-    outcome = (
-        nw.when(failed).then(nw.lit("failed"))
-        .otherwise(nw.when(passed | event.str.contains(_COMPLETED)).then(nw.lit("completed"))
-                   .otherwise(nw.lit("in_progress")))
-    )  # fmt: skip
-    return nw.when(event.str.contains(_PART)).then(nw.lit("in_progress")).otherwise(outcome)
-
-
 def _count_or_length(column: str) -> nw.Expr:
     """The text of a number, or the length of a JSON array (`<column>_length`), as text."""
-    return nw.coalesce(nw.col(f"{column}_length").cast(nw.String), _filled(column))
-
-
-def _whole(column: str) -> nw.Expr:
-    """`<column>_text` as a whole number, fractions rounded half up; null where it is no such number.
-
-    A negative fraction goes down, so that -0.4 stays negative and is refused as such.
-    """
-    text = nw.col(f"{column}_text")
-    whole = nw.when(text.str.contains(r"^[+-]?\d{1,18}$")).then(text).cast(nw.Int64)
-    number = nw.when(text.str.contains(_NUMBER)).then(text).cast(nw.Float64)
-    number = nw.when((number < _LARGEST) & (number > -_LARGEST)).then(number)
-    rounded = nw.when(number < 0).then(number.floor()).otherwise((number + 0.5).floor())
-    return nw.coalesce(whole, rounded.cast(nw.Int64))
+    return nw.coalesce(nw.col(f"{column}_length").cast(nw.String), given(column))
 
 
 def _points(column: str, points: int) -> nw.Expr:
@@ -235,7 +241,7 @@ def _at_least_one(count: nw.Expr) -> nw.Expr:
 
 def _thousands(count: nw.Expr, *, most: float) -> nw.Expr:
     """Thousands of a count, at most `most`; nothing for an unknown count."""
-    value = count.fill_null(0) / 1000
+    value = xp.divided(count.fill_null(0), 1000)
     return nw.when(value > most).then(nw.lit(most)).otherwise(value)
 
 

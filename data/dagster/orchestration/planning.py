@@ -1,0 +1,135 @@
+"""What a run of init has to cover, found out before Dagster is imported.
+
+Belongs here: the library's plan with what Dagster knows, and the assets of a job that follow chosen tables.
+Does not: the plan itself (lakehouse.pipeline.plan), or running anything. Importing this module imports
+nothing of either.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from lakehouse.pipeline.plan import Plan
+
+_FINISHED = ("SUCCESS", "FAILURE", "CANCELED")
+
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Told:
+    """What Dagster's storage says: the tables it has seen materialised, and whether a run is unfinished."""
+
+    known: frozenset[str]
+    unfinished: bool
+
+
+def plan_of_lake(known: Collection[str] | None) -> Plan:
+    """Return what there is to do in the lake of this environment. Raises LakeError."""
+    from lakehouse.pipeline import open_lake
+    from lakehouse.pipeline.plan import plan
+    from lakehouse.quarantine import describe, held_tables
+    from lakehouse.registry import contracts, sources, transform_or_none
+
+    lake, tables = open_lake(), contracts()
+    held = {table.path: describe(lake, table, hold) for table, hold in held_tables(lake, tables)}
+    return plan(lake, tables, sources(), known=known, held=held, transforms=transform_or_none)
+
+
+def reasons_from_a_process() -> list[str]:
+    """Return the tables that have something to do, found out by a process of its own.
+
+    For one that lives long and plans seldom: the formats' libraries would stay in its memory. Raises
+    LakeError.
+    """
+    from lakehouse.errors import LakeError
+
+    argv = [sys.executable, "-m", "orchestration.planning"]
+    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)  # noqa: S603
+    said = json.loads(done.stdout or b"{}")
+    if "tables" not in said:
+        raise LakeError(said.get("error") or "planning what to run: the process gave no plan")
+    return list(said["tables"])
+
+
+def main() -> int:
+    """Print the plan's tables, or why there is no plan, as JSON."""
+    from lakehouse.errors import LakeError
+
+    try:
+        print(json.dumps({"tables": list(plan_of_lake(None).reasons)}))
+    except LakeError as exc:
+        print(json.dumps({"error": str(exc)}))
+        return 1
+    return 0
+
+
+def import_library() -> None:
+    """Import what a plan needs, for a thread beside one that waits. What is wrong, the plan itself tells."""
+    from lakehouse.errors import LakeError
+    from lakehouse.pipeline import plan  # noqa: F401
+    from lakehouse.registry import contracts, sources
+    from lakehouse.settings import Settings
+    from lakehouse.store import backend
+
+    with suppress(LakeError):
+        backend(Settings.from_env().lake_format)
+        contracts()
+        sources()
+
+
+def told_by_sqlite(home: Path) -> Told:
+    """Read the SQLite files of an instance without Dagster, whose import costs more than a whole plan.
+
+    The names of columns are those of the pinned version; whatever is not there counts as not known, and then
+    a run tells Dagster of it.
+    """
+    keys = _rows(
+        home / "history" / "runs" / "index.db",
+        "SELECT asset_key FROM asset_keys WHERE last_materialization IS NOT NULL",
+    )
+    marks = ", ".join(f"'{status}'" for status in _FINISHED)
+    going = _rows(home / "history" / "runs.db", f"SELECT 1 FROM runs WHERE status NOT IN ({marks}) LIMIT 1")  # noqa: S608
+    return Told(frozenset("/".join(json.loads(key)) for (key,) in keys), bool(going))
+
+
+def _rows(path: Path, query: str) -> list[tuple[str, ...]]:
+    if not path.is_file():
+        return []
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=5)) as connection:
+            return connection.execute(query).fetchall()
+    except sqlite3.Error:
+        return []
+
+
+def selection(
+    paths: Iterable[str], tables: Collection[str], made_from: Mapping[Key, Collection[Key]]
+) -> list[Key]:
+    """Return the asset keys to run: the tables of a plan, and every asset of the job that is none of the
+    library's tables and hangs on one of them, directly or not (a manifest, the restore point).
+
+    `made_from` gives the assets of the job, each with those it depends on.
+    """
+    chosen = {tuple(path.split("/")) for path in paths}
+    others = {key for key in made_from if "/".join(key) not in tables}
+    fresh = True
+    while fresh:
+        found = {key for key in others - chosen if chosen & set(made_from[key])}
+        chosen |= found
+        fresh = bool(found)
+    return sorted(chosen & made_from.keys())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,141 @@
+"""FHIR R4's data types, as far as they are read.
+
+Belongs here: the shapes of https://hl7.org/fhir/R4/datatypes.html. Does not: resources (records.py), or what
+becomes of a value (fields.py). An element of another JSON type is refused by its path, never by its content.
+Lists may hold null: FHIR's JSON has it where an element has extensions alone.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+from msgspec import Meta as Bounds
+from msgspec import Raw, Struct
+
+Whole = Annotated[int, Bounds(ge=-(2**31), le=2**31 - 1)]  # https://hl7.org/fhir/R4/datatypes.html#integer
+NOTHING = Raw(b"")
+_LONG = 300  # digits, below which a number without an exponent is no infinity
+
+
+def written(number: Raw) -> str | None:
+    """Return a number as it is written; None for one that is not there.
+
+    Raises TypeError for what is no JSON number, ValueError for one that no 64-bit float holds.
+    """
+    text = bytes(number)
+    if not text or text == b"null":
+        return None
+    if text[0] not in b"-0123456789":
+        raise TypeError("Expected `number`")
+    if (len(text) > _LONG or b"e" in text or b"E" in text) and math.isinf(float(text)):
+        raise ValueError("Expected a number that a 64-bit float holds")
+    return text.decode()
+
+
+class Reference(Struct):
+    reference: str | None = None
+    type: str | None = None
+
+
+class Coding(Struct, omit_defaults=True):
+    system: str | None = None
+    code: str | None = None
+    display: str | None = None
+
+
+class Concept(Struct):
+    coding: list[Coding | None] | None = None
+    text: str | None = None
+
+
+class Period(Struct, omit_defaults=True):
+    start: str | None = None
+    end: str | None = None
+
+
+class Identifier(Struct):
+    use: str | None = None
+    system: str | None = None
+    value: str | None = None
+
+
+class Quantity(Struct, omit_defaults=True):
+    value: Raw = NOTHING  # the decimal as it is written; a float would round it
+    comparator: str | None = None
+    unit: str | None = None
+    code: str | None = None
+    system: str | None = None
+
+    def __post_init__(self) -> None:
+        written(self.value)
+
+
+class Range(Struct, omit_defaults=True):
+    low: Quantity | None = None
+    high: Quantity | None = None
+
+
+class Ratio(Struct, omit_defaults=True):
+    numerator: Quantity | None = None
+    denominator: Quantity | None = None
+
+
+class SampledData(Struct, omit_defaults=True):
+    origin: Quantity | None = None
+    period: Raw = NOTHING
+    factor: Raw = NOTHING
+    lowerLimit: Raw = NOTHING
+    upperLimit: Raw = NOTHING
+    dimensions: Whole | None = None
+    data: str | None = None
+
+    def __post_init__(self) -> None:
+        for number in (self.period, self.factor, self.lowerLimit, self.upperLimit):
+            written(number)
+
+
+Timing = dict[str, Any]
+
+
+class Meta(Struct):
+    lastUpdated: str | None = None
+    versionId: str | None = None
+
+
+class Extension(Struct):
+    url: str | None = None
+    valueString: str | None = None
+    valueCoding: Coding | None = None
+    extension: list[Extension | None] | None = None
+
+
+class Name(Struct):
+    use: str | None = None
+    family: str | None = None
+    given: list[str | None] | None = None
+    text: str | None = None
+    period: Period | None = None
+
+
+class Contact(Struct):
+    system: str | None = None
+    value: str | None = None
+    use: str | None = None
+    rank: Whole | None = None
+    period: Period | None = None
+
+
+class Address(Struct):
+    use: str | None = None
+    line: list[str | None] | None = None
+    city: str | None = None
+    state: str | None = None
+    postalCode: str | None = None
+    country: str | None = None
+    period: Period | None = None
+
+
+Concepts = list[Concept | None]
+References = list[Reference | None]
+Identifiers = list[Identifier | None]

@@ -1,0 +1,135 @@
+"""What keeps a resource out of Gold: elements that say it did not happen, or that may say anything.
+
+Belongs here: every element that FHIR R4 marks `isModifier` in a resource of ours, and what becomes of each.
+Does not: reading them (records.py), or Gold.
+
+| element (R4, isModifier) | what becomes of it |
+|---|---|
+| status (of all but patient), MedicationRequest.intent, doNotPerform | a column; counts by `CODES` below |
+| Condition and AllergyIntolerance: clinicalStatus, verificationStatus | a column; counts by `CODES` below |
+| Immunization.isSubpotent | a column; a subpotent dose counts as none |
+| Patient.link | a column; a record that another one replaces counts as none |
+| Patient.active, deceased[x] | columns; a birth date holds all the same |
+| Identifier.use, HumanName.use, Address.use, ContactPoint.use | what is old is not taken (choices.py) |
+| Quantity.comparator | a column, and no value beside it |
+| implicitRules, modifierExtension (at any depth) | the resource counts as none: they may say anything |
+| Medication.status | of one entered in error no code is taken |
+
+https://hl7.org/fhir/R4/conformance-rules.html#isModifier. A code that the standard has not is not understood,
+and so counts as none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from lakehouse.domains.clinical import records as r
+from lakehouse.domains.clinical.taking import codes, each
+
+DELETED = "deleted"
+GONE = "(deleted)"  # what a column that must be given says of a deleted resource
+
+
+@dataclass(frozen=True)
+class Codes:
+    """The codes that the standard has for an element: those with which a resource counts, and the others."""
+
+    counts: frozenset[str]
+    others: frozenset[str]
+
+    def hold(self, given: set[str]) -> bool:
+        """Return whether a resource with these codes counts: one of them does, and none says otherwise."""
+        return bool(given & self.counts) and not given & self.others
+
+    def know(self, given: set[str]) -> bool:
+        return bool(given & (self.counts | self.others))
+
+
+def _codes(counts: str, others: str) -> Codes:
+    return Codes(frozenset(counts.split()), frozenset(others.split()))
+
+
+CODES: dict[str, dict[str, Codes]] = {
+    "encounter": {
+        "status": _codes(
+            "arrived triaged in-progress onleave finished", "planned cancelled entered-in-error unknown"
+        )
+    },
+    "observation": {
+        "status": _codes(
+            "preliminary final amended corrected", "registered cancelled entered-in-error unknown"
+        )
+    },
+    "procedure": {
+        "status": _codes(
+            "in-progress on-hold stopped completed", "preparation not-done entered-in-error unknown"
+        )
+    },
+    "medication_request": {
+        "status": _codes("active on-hold completed stopped", "cancelled draft entered-in-error unknown"),
+        "intent": _codes(
+            "order original-order reflex-order filler-order instance-order", "proposal plan option"
+        ),
+    },
+    "immunization": {"status": _codes("completed", "not-done entered-in-error")},
+    "diagnostic_report": {
+        "status": _codes(
+            "partial preliminary final amended corrected appended",
+            "registered cancelled entered-in-error unknown",
+        )
+    },
+    "imaging_study": {"status": _codes("available", "registered cancelled entered-in-error unknown")},
+    "condition": {
+        "clinicalStatus": _codes("active recurrence relapse inactive remission resolved", ""),
+        "verificationStatus": _codes(
+            "unconfirmed provisional differential confirmed", "refuted entered-in-error"
+        ),
+    },
+    "allergy_intolerance": {
+        "clinicalStatus": _codes("active inactive resolved", ""),
+        "verificationStatus": _codes("unconfirmed confirmed", "refuted entered-in-error"),
+    },
+}
+"""Silver table -> element -> its codes. A resource without the element counts."""
+
+
+def kept_out(table: str) -> Callable[[Any, str], tuple[str | None, bool]]:
+    """Return what tells of a resource (and its text) which elements keep it out of Gold, or None.
+
+    And whether all of these are understood: an extension or a code that is not the standard's is not.
+    """
+    known = CODES.get(table, {})
+
+    def found(resource: Any, text: str) -> tuple[str | None, bool]:
+        names, understood = [], True
+        for name, element in known.items():
+            value = getattr(resource, name)
+            if value is None or (type(value) is str and value in element.counts):
+                continue
+            given = {value} if isinstance(value, str) else set(codes(value))
+            if not element.hold(given):
+                names.append(name)
+                understood = understood and element.know(given)
+        names += [name for name, holds in _OTHERS.get(table, ()) if holds(resource)]
+        if resource.implicitRules is not None:
+            names.append("implicitRules")
+            understood = False
+        if resource.modifierExtension is not None or '"modifierExtension"' in text:
+            names.append("modifierExtension")
+            understood = False
+        return (",".join(names), understood) if names else (None, True)
+
+    return found
+
+
+def _replaced(patient: r.Patient) -> bool:
+    return any(one.type == "replaced-by" for one in each(patient.link))
+
+
+_OTHERS: dict[str, tuple[tuple[str, Callable[[Any], bool]], ...]] = {
+    "patient": (("link", _replaced),),
+    "medication_request": (("doNotPerform", lambda one: one.doNotPerform is True),),
+    "immunization": (("isSubpotent", lambda one: one.isSubpotent is True),),
+}

@@ -1,0 +1,106 @@
+"""What tables take of a resource beyond a path: lists as JSON, current entries, what is contained.
+
+Belongs here: functions from a resource to a value. Does not: columns (resources.py), or values of several
+types (values.py).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from lakehouse.domains.clinical import choices
+from lakehouse.domains.clinical import records as r
+from lakehouse.domains.clinical.taking import Get, each
+
+RACE = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-race"
+ETHNICITY = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-ethnicity"
+
+
+def _text(values: list[Any] | None) -> str | None:
+    return orjson.dumps(values).decode() if values else None
+
+
+def identifiers(*, old: bool) -> Get:
+    def get(resource: Any) -> str | None:
+        given = [one for one in each(resource.identifier) if one.value and (one.use == "old") is old]
+        return _text([[one.system, one.value] for one in given])
+
+    return get
+
+
+def of_name(part: str) -> Get:
+    return _joined(choices.name, part, " ")
+
+
+def of_address(part: str) -> Get:
+    return _joined(choices.address, part, ", ")
+
+
+def _joined(chosen: Get, part: str, between: str) -> Get:
+    def get(patient: r.Patient) -> str | None:
+        found = chosen(patient)
+        value = getattr(found, part) if found else None
+        return between.join(one for one in value if one) or None if isinstance(value, list) else value
+
+    return get
+
+
+def linked(patient: r.Patient) -> str | None:
+    return _text([[one.type, one.other.reference if one.other else None] for one in each(patient.link)])
+
+
+def refs(name: str) -> Get:
+    return lambda resource: _text([one.reference for one in each(getattr(resource, name)) if one.reference])
+
+
+def count(name: str) -> Get:
+    return lambda resource: len(each(getattr(resource, name)))
+
+
+def until(name: str) -> Get:
+    """Return what takes end and begin of a period."""
+
+    def get(resource: Any) -> Any:
+        period = getattr(resource, name)
+        return (period.end, period.start) if period else None
+
+    return get
+
+
+def medication(request: r.MedicationRequest) -> Any:
+    """Return the concept of a request's medication; of a contained one its own."""
+    if request.medicationCodeableConcept is not None or request.medicationReference is None:
+        return request.medicationCodeableConcept
+    inside = (request.medicationReference.reference or "").removeprefix("#")
+    return next(
+        (
+            r.concept_of(one)
+            for one in each(request.contained)
+            if one.id == inside and one.resourceType == "Medication"
+        ),
+        None,
+    )
+
+
+def core(url: str) -> Any:
+    """US core says race and ethnicity in extensions: their text, else the first coding's words."""
+
+    def get(patient: r.Patient) -> str | None:
+        for one in each(patient.extension):
+            if one.url == url:
+                own = {part.url: part for part in each(one.extension)}
+                if "text" in own:
+                    said: str | None = own["text"].valueString
+                    return said
+                coded = own.get("ombCategory")
+                words: str | None = coded.valueCoding.display if coded and coded.valueCoding else None
+                return words
+        return None
+
+    return get
+
+
+def deceased(patient: r.Patient) -> bool | None:
+    return True if patient.deceasedDateTime else patient.deceasedBoolean

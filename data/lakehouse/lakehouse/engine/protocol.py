@@ -1,0 +1,39 @@
+"""What the flow asks of an engine: frames from the store, computed, and back to the store.
+
+Belongs here: the promise. Does not: an engine (one folder each), or an operation on values (xp.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+import narwhals.stable.v2 as nw
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Frame: TypeAlias = nw.LazyFrame
+
+
+class Engine(Protocol):
+    """Where frames are computed. Frames of one engine cannot be joined with those of another."""
+
+    def scan(self, rows: pl.LazyFrame) -> Frame:
+        """Return what a reader of the store gives, or rows at hand, as a frame of this engine."""
+        ...
+
+    def persist(self, frame: Frame) -> Frame:
+        """Return the same rows, computed now and once, to be read several times."""
+        ...
+
+    def map_batches(self, frame: Frame, build: Callable[[pl.DataFrame], pl.DataFrame]) -> Frame:
+        """Return what `build` makes of the rows, some or all at a time: for what no expression can say.
+
+        What it makes of a row must not depend on the others.
+        """
+        ...
+
+    def stage(self, frame: Frame) -> pl.DataFrame:
+        """Return rows as the store takes them at a commit."""
+        ...

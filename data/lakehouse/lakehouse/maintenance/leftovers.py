@@ -1,0 +1,61 @@
+"""Leftovers of killed runs: rejected rows that no commit names, and staging tables of full refreshes.
+
+Belongs here: finding and removing them. Does not: anything that a commit names.
+Nothing reads them; they only take space. One that is younger than a day may belong to a run in progress.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from lakehouse.contracts import Contract
+from lakehouse.errors import TableNotFound
+from lakehouse.pipeline import Lake, outbox
+from lakehouse.pipeline.rowwise import stages
+from lakehouse.pipeline.state import OUTBOX, REBUILDING
+
+_YOUNG = timedelta(days=1)
+_STAGE = re.compile(r"silver/(?P<name>[a-z0-9_]+)__rebuild(_(?P<attempt>[0-9a-f]+))?")
+
+
+def remove_leftovers(lake: Lake, tables: Sequence[Contract], *, young: timedelta = _YOUNG) -> list[str]:
+    """Remove leftovers that are older than `young`; return their names."""
+    before = datetime.now(UTC) - young
+    return [*_outboxes(lake, tables, before), *_stages(lake, tables, before)]
+
+
+def _outboxes(lake: Lake, tables: Sequence[Contract], before: datetime) -> list[str]:
+    removed = []
+    for table in tables:
+        if not table.row_wise:
+            continue
+        named = lake.store.read_state(table, [OUTBOX]).get(OUTBOX, 0)
+        for number, at in outbox.written(lake, table).items():
+            if number != named and at < before:
+                outbox.forget(lake, table, number)
+                removed.append(f"outbox {number:016x} of {table}")
+    return removed
+
+
+def _stages(lake: Lake, tables: Sequence[Contract], before: datetime) -> list[str]:
+    known = {table.name: table for table in tables if table.row_wise}
+    removed = []
+    for path in lake.store.found():
+        match = _STAGE.fullmatch(path)
+        table = known.get(match["name"]) if match else None
+        if match is None or table is None:
+            continue
+        attempt = int(match["attempt"] or "1", 16)
+        fresh, refused = stages(table, attempt)
+        try:
+            is_young = lake.store.history(fresh, limit=1)[0].at >= before
+        except TableNotFound:
+            continue
+        if is_young or lake.store.read_state(table, [REBUILDING]).get(REBUILDING) == attempt:
+            continue
+        for stage in (fresh, refused):
+            lake.store.drop(stage)
+            removed.append(stage.path)
+    return removed

@@ -1,0 +1,53 @@
+"""Maintenance of the whole lake: one table after the other, one job at a time.
+
+Belongs here: retention, pins, the lease. Does not: maintaining one table (store).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from lakehouse.contracts import RETENTION, SYSTEM, Contract, Layer, with_side_tables
+from lakehouse.errors import DamagedTable
+from lakehouse.maintenance.leftovers import remove_leftovers
+from lakehouse.maintenance.points import points
+from lakehouse.pipeline import Lake
+from lakehouse.pipeline.ledger import forget_segments
+from lakehouse.storage.lease import lease
+from lakehouse.store import MaintenanceOptions, MaintenanceResult
+
+LEASE = "maintenance"
+_LONGEST_COMMIT = timedelta(days=1)  # from writing a ledger segment to the commit that names it
+
+
+def maintain_all(
+    lake: Lake, tables: Sequence[Contract], *, layer: Layer | None = None, orphans: bool = False
+) -> list[MaintenanceResult]:
+    """Compact, checkpoint and clean up every table (of one layer); versions of pinned runs are kept.
+
+    A damaged table is left as it is and the others are maintained; then DamagedTable names it. Raises
+    Conflict when another maintenance is running (its holder is named) or writers keep winning.
+    """
+    chosen = [t for t in (*with_side_tables(tables), *SYSTEM) if layer in (None, t.layer)]
+    with lease(lake.store.files, LEASE):
+        pinned = [point for point in points(lake) if point.pinned]
+        done: list[MaintenanceResult] = []
+        damaged: list[DamagedTable] = []
+        for table in chosen:
+            try:
+                if not lake.store.exists(table):
+                    continue
+                keep = [point.versions[table.path] for point in pinned if table.path in point.versions]
+                options = MaintenanceOptions(retain=RETENTION[table.layer], keep=keep, orphans=orphans)
+                lake.store.ensure(table)  # adds a column that the contract gained since the last write
+                done.append(lake.store.maintain(table, options))
+                since = datetime.now(UTC) - RETENTION[table.layer] - _LONGEST_COMMIT
+                forget_segments(lake, table, keep, since)
+            except DamagedTable as exc:
+                damaged.append(exc)
+        remove_leftovers(lake, tables)
+    if damaged:
+        others = f" The other {len(done)} tables were maintained." if done else ""
+        raise DamagedTable(" ".join(str(exc) for exc in damaged) + others)
+    return done

@@ -1,0 +1,164 @@
+"""Aggregates: touched groups computed whole, or everything computed anew.
+
+Belongs here: what to read for an aggregate and how its result replaces the old one. Does not: rows that
+map one to one (rowwise.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+import narwhals.stable.v2 as nw
+import orjson
+import polars as pl
+
+from lakehouse.contracts import BUILT_FROM, Groups
+from lakehouse.engine import xp
+from lakehouse.engine.protocol import Frame
+from lakehouse.errors import DataViolation
+from lakehouse.pipeline import code
+from lakehouse.pipeline.contention import until_it_lands
+from lakehouse.pipeline.context import RefreshContext
+from lakehouse.pipeline.lineage import number
+from lakehouse.pipeline.rules import described, validate
+from lakehouse.pipeline.state import ROWS, identity_key, position_key
+from lakehouse.store import CommitOptions, Outcome, Snapshot
+from lakehouse.store.key_ranges import pruning_column, spans, widened, within
+
+_SPAN = "__span"
+_TICK = timedelta(microseconds=1)
+
+
+def groups(step: RefreshContext, spec: Groups) -> None:
+    """Compute the groups that changed source rows touch, each from all of its source rows.
+
+    Changes are taken by the source's versions: new, corrected, replayed and deleted rows all count.
+    """
+    until_it_lands(step.lake, step.table, lambda: _groups(step, spec))
+
+
+def _groups(step: RefreshContext, spec: Groups) -> None:
+    lake, table, source = step.lake, step.table, step.table.sources[0]
+    here, identity = position_key(source), identity_key(source)
+    onto = lake.store.base_version(table, [here, identity, ROWS])
+    lake.store.base_version(source)  # a look at the source that is no older than the one at the table
+    # The position before the version: rows that land in between are then computed twice rather than never.
+    end, seen = lake.store.data_version(source), lake.store.snapshot(source)
+    state, this = onto.state, {identity: number(seen.identity)}
+    known = here in state and state.get(identity) == this[identity]
+    if known and not step.full and state[here] >= end:
+        return
+    stored = lake.store.scan(source, version=seen.version)
+    touched = _touched(step, spec, state[here], seen) if known and not step.full else None
+    if touched is None or 2 * touched.height >= state.get(ROWS, 0):
+        made, write = _good(step, step.compute(lake.engine.scan(stored))), lake.store.overwrite
+    else:
+        made, write = _good(step, step.compute(_rows_of(step, spec, stored, touched))), lake.store.merge
+        if _vanished(step, touched, made):
+            made, write = _good(step, step.compute(lake.engine.scan(stored))), lake.store.overwrite
+
+    def counted(outcome: Outcome, before: Mapping[str, int]) -> dict[str, int]:
+        added = write == lake.store.merge
+        kept = before.get(ROWS, 0) if added else 0
+        versions = code.state_of(table, step.transform, before, whole=not added)
+        return {here: end, **this, ROWS: kept + outcome.inserted, **versions}
+
+    reads = (ROWS, *code.STATE)
+    result = write(table, made, CommitOptions(onto=onto, reads=reads, state=counted, info=step.info))
+    step.report.version = result.version
+    step.report.batches = 1
+    step.report.written = result.outcome.inserted
+    step.report.updated = result.outcome.updated
+
+
+def _touched(step: RefreshContext, spec: Groups, since: int, seen: Snapshot) -> pl.DataFrame | None:
+    """Return the keys of the groups whose source rows changed, with the start of the span they lie in.
+
+    None when the source no longer tells what changed, or telling costs more than computing everything.
+    """
+    changed = step.lake.store.changes(step.table.sources[0], since=since, until=seen.version)
+    if not changed.complete or 2 * changed.compared_rows > seen.rows:
+        return None
+    engine = step.lake.engine
+    rows = nw.concat([engine.scan(changed.added), engine.scan(changed.removed)])
+    keyed, columns = _keyed(spec, rows), [*step.table.key]
+    if spec.within is not None:
+        name, length = spec.within
+        keyed, columns = xp.span_start(keyed, name, length, to=_SPAN), [*columns, _SPAN]
+    return engine.stage(keyed.select(*columns).unique())
+
+
+def _rows_of(step: RefreshContext, spec: Groups, stored: pl.LazyFrame, touched: pl.DataFrame) -> Frame:
+    """Return all source rows of the touched groups, from the files of their spans where these are known."""
+    if spec.within is not None:
+        name, length = spec.within
+        stored = stored.filter(within(name, widened(spans(touched[_SPAN]), length - _TICK)))
+    key, engine = list(step.table.key), step.lake.engine
+    keys = engine.scan(touched.lazy().select(key).unique())
+    found = _keyed(spec, engine.scan(stored)).join(keys, on=key, how="semi")
+    return found.select(*step.table.sources[0].column_names)
+
+
+def _keyed(spec: Groups, rows: Frame) -> Frame:
+    return rows.with_columns(*spec.by())
+
+
+def _vanished(step: RefreshContext, touched: pl.DataFrame, made: pl.DataFrame) -> bool:
+    """Return whether a touched group has a row in the table but none in the result: a merge would keep it."""
+    key, engine = list(step.table.key), step.lake.engine
+    gone = touched.select(key).join(made.select(key), on=key, how="anti")
+    if gone.is_empty():
+        return False
+    here = step.lake.store.scan(step.table).select(key)
+    if (column := pruning_column(step.table)) is not None:
+        here = here.filter(within(column, spans(gone[column])))
+    stale = engine.scan(here).join(engine.scan(gone.lazy()), on=key, how="semi")
+    return not engine.stage(stale.head(1)).is_empty()
+
+
+def everything(step: RefreshContext) -> None:
+    """Compute the whole table, unless each source is at the version it was computed from."""
+    until_it_lands(step.lake, step.table, lambda: _everything(step))
+
+
+def _everything(step: RefreshContext) -> None:
+    lake, table = step.lake, step.table
+    wanted = [name for source in table.sources for name in (position_key(source), identity_key(source))]
+    onto = lake.store.base_version(table, wanted)
+    for source in table.sources:
+        lake.store.base_version(source)  # a look that is no older than the one at the table
+    ends = {source: lake.store.data_version(source) for source in table.sources}
+    seen = {source: lake.store.snapshot(source) for source in table.sources}
+    names = {position_key(source): version for source, version in ends.items()}
+    these = {identity_key(source): number(snapshot.identity) for source, snapshot in seen.items()}
+    if not step.full and onto.state == {**names, **these}:
+        return
+    made = step.compute(*(lake.engine.scan(lake.store.scan(s, version=at.version)) for s, at in seen.items()))
+    if BUILT_FROM in table.by_name:
+        versions = {source.path: at.version for source, at in seen.items()}
+        made = made.with_columns(nw.lit(orjson.dumps(versions).decode()).alias(BUILT_FROM))
+    rows = _good(step, made)
+
+    def state(outcome: Outcome, before: Mapping[str, int]) -> dict[str, int]:
+        versions = code.state_of(table, step.transform, before, whole=True)
+        return {**names, **these, ROWS: outcome.inserted, **versions}
+
+    result = lake.store.overwrite(table, rows, CommitOptions(onto=onto, state=state, info=step.info))
+    step.report.version = result.version
+    step.report.batches = 1
+    step.report.written = result.outcome.inserted
+
+
+def _good(step: RefreshContext, made: Frame) -> pl.DataFrame:
+    """Return the rows of an aggregate; there a broken rule is a fault of the transform, so it is fatal."""
+    parts = validate(step.table, made, engine=step.lake.engine)
+    step.report.warnings = parts.warnings
+    if parts.failures:
+        raise DataViolation(
+            f"refreshing {step.table}: rows that its transform made break rules, which no aggregate may: "
+            f"{described(step.table, parts.failures)}. Nothing was written; the table stays as it was. "
+            "Change the transform, or leave such rows out by a rule of the table it reads, then run `odp "
+            f"refresh {step.table}`."
+        )
+    return step.lake.engine.stage(parts.good)

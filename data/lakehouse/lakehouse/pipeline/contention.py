@@ -1,0 +1,77 @@
+"""Several flows over one table: each is computed again until it lands.
+
+Belongs here: doing a piece of work again when its table has moved, and a turn for who keeps losing.
+Does not: noticing it (the store does, at the commit).
+The lease is a courtesy. Whoever does not see it, or takes its holder for dead, loses or wins a race like any
+other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from typing import TypeVar
+
+from lakehouse.contracts import Contract
+from lakehouse.errors import Conflict, Moved
+from lakehouse.pipeline.lake import Lake
+from lakehouse.storage.lease import held_by_another, lease
+
+T = TypeVar("T")
+_RACES = 5  # lost, before others are asked to wait
+_TRIES = 40
+_LENGTH = timedelta(seconds=30)
+_WAIT_SECONDS = 20.0
+
+
+def until_it_lands(lake: Lake, table: Contract, work: Callable[[], T]) -> T:
+    """Return what `work` gives; it starts over when the table has moved since it looked.
+
+    Raises Conflict when that happens again and again.
+    """
+    name = f"write/{table.path}"
+    for lost in range(_TRIES):
+        try:
+            if lost < _RACES:
+                _give_way(lake, name)
+                return work()
+            with _turn(lake, name):
+                return work()
+        except Moved:
+            continue
+    raise Conflict(f"{table}: others changed it {_TRIES} times while this was computed. Run it again.")
+
+
+def _give_way(lake: Lake, name: str) -> None:
+    """Wait a while for a writer that has lost too often."""
+    _poll(lambda: not held_by_another(lake.store.files, name))
+
+
+@contextmanager
+def _turn(lake: Lake, name: str) -> Iterator[None]:
+    """Hold the lease; go on without it when another writer does not give it back."""
+    with ExitStack() as held:
+
+        def taken() -> bool:
+            try:
+                held.enter_context(lease(lake.store.files, name, length=_LENGTH))
+            except Conflict:
+                return False
+            return True
+
+        _poll(taken)
+        yield
+
+
+def _poll(done: Callable[[], bool]) -> None:
+    """Ask until `done`, for a while."""
+    from tenacity import Retrying, retry_if_result, stop_after_delay, wait_random  # only writers wait for it
+
+    polling = Retrying(
+        retry=retry_if_result(lambda answer: not answer),
+        wait=wait_random(0.02, 0.1),
+        stop=stop_after_delay(_WAIT_SECONDS),
+        retry_error_callback=lambda _: False,
+    )
+    polling(done)

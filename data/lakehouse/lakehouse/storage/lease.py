@@ -1,0 +1,111 @@
+"""One at a time across processes and machines: a lease in the lake itself.
+
+Belongs here: taking, renewing and giving back. Does not: what is done under it.
+The holder renews while it works. A lease that was not renewed for its whole length belongs to a dead holder
+and may be taken over: clocks may differ by less than the length minus the time between two renewals.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import orjson
+
+from lakehouse.errors import Conflict, StorageUnavailable
+from lakehouse.storage.files import Files
+
+_LENGTH = timedelta(minutes=5)
+_RENEWED_EVERY_SECONDS = 60.0
+
+
+@contextmanager
+def lease(files: Files, name: str, *, length: timedelta = _LENGTH) -> Iterator[None]:
+    """Hold lease `name` for the block. Raises Conflict, naming the holder, when another one has it."""
+    mine = uuid.uuid4().hex
+    tag = _take(files, name, mine, length)
+    done = threading.Event()
+    holder = threading.Thread(target=_renew, args=(files, name, mine, length, [tag], done), daemon=True)
+    holder.start()
+    try:
+        yield
+    finally:
+        done.set()
+        holder.join()
+        found = files.read_tagged(name)
+        held = _parsed(found[0]) if found is not None else None
+        if held is not None and held["id"] == mine:
+            files.forget(name)
+
+
+def held_by_another(files: Files, name: str) -> bool:
+    """Return whether somebody holds the lease, and has renewed it in time.
+
+    One that cannot be read has ended.
+    """
+    found = files.read_tagged(name)
+    held = _parsed(found[0]) if found is not None else None
+    return held is not None and _until(held) > datetime.now(UTC)
+
+
+def _until(held: dict[str, str]) -> datetime:
+    return datetime.fromisoformat(held["until"]).astimezone(UTC)
+
+
+def _take(files: Files, name: str, mine: str, length: timedelta) -> str:
+    tag = files.put_if(name, _body(mine, length), None)
+    if tag is not None:
+        return tag
+    found = files.read_tagged(name)
+    if found is None:
+        raise Conflict(f"taking the lease {name}: somebody else has just given it back. Run it again.")
+    held, seen = _parsed(found[0]), found[1]
+    if held is None:
+        raise Conflict(
+            f"taking the lease {name}: {files.own_uri(name)} cannot be read ({len(found[0])} bytes), so "
+            "nobody can tell who holds it. When nothing else is at work on this lake, remove that file "
+            "and run it again."
+        )
+    if _until(held) < datetime.now(UTC):
+        tag = files.put_if(name, _body(mine, length), seen)
+        if tag is not None:
+            return tag
+    raise Conflict(
+        f"taking the lease {name}: {held['holder']} holds it since {held['since']}. Wait for its end; a "
+        f"holder that died is passed over after {held['until']}."
+    )
+
+
+def _renew(
+    files: Files, name: str, mine: str, length: timedelta, tags: list[str], done: threading.Event
+) -> None:
+    while not done.wait(min(_RENEWED_EVERY_SECONDS, length.total_seconds() / 4)):
+        try:
+            tag = files.put_if(name, _body(mine, length), tags[-1])
+        except (StorageUnavailable, OSError):  # the lease lasts for some more tries
+            continue
+        if tag is None:  # lost: whoever has it now took us for dead
+            return
+        tags[:] = [tag]
+
+
+def _parsed(body: bytes) -> dict[str, str] | None:
+    """Return what a lease says; None for one that was cut short or is no lease of ours."""
+    try:
+        held = orjson.loads(body)
+        _until(held)
+        return {name: str(held[name]) for name in ("id", "holder", "since", "until")}
+    except (ValueError, KeyError, TypeError, OverflowError):
+        return None
+
+
+def _body(mine: str, length: timedelta) -> bytes:
+    now = datetime.now(UTC)
+    holder = f"{socket.gethostname()}:{os.getpid()}"
+    told = {"id": mine, "holder": holder, "since": now.isoformat(), "until": (now + length).isoformat()}
+    return orjson.dumps(told)

@@ -1,0 +1,29 @@
+"""Which folders a lake may lie in.
+
+Belongs here: refusing a path before anything is written. Does not: addresses of tables (files.py).
+"""
+
+from __future__ import annotations
+
+import re
+
+from lakehouse.errors import SettingsError
+
+# To delta-rs, brackets and bars are a panic, `%20` is a blank, a backslash a slash, and controls are nothing.
+# Below `#` and `?` it finds no history. To Polars, a folder with `=` in its name is a partition.
+_REFUSED = re.compile(r"[\[\]|\\^=#?\x00-\x1f\x7f]|%[0-9A-Fa-f]{2}")
+
+
+def refuse_path(path: str) -> None:
+    """Raise SettingsError for a folder that no table can lie in."""
+    if found := _REFUSED.search(path):
+        raise SettingsError(
+            f"the lake's folder {path!r} holds {found[0]!r}, below which no table can lie. Nothing was "
+            "written: choose a path without [ ] | \\ ^ = # ? and control characters, and without %-escapes."
+        )
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise SettingsError(
+            f"the lake's folder {path!r} is not UTF-8. Nothing was written: choose another."
+        ) from None

@@ -1,0 +1,75 @@
+"""Reading a Delta log's own actions: what each commit added and removed.
+
+Belongs here: commits as they lie in `_delta_log`. Does not: snapshots, which the library replays.
+The library hands out the state at a version, but not which files a commit brought.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote
+
+import orjson
+
+from lakehouse.storage.files import Files
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """One data file: its path below the table, and the values its partition columns have, as text."""
+
+    path: str
+    partition: tuple[tuple[str, str | None], ...]
+    size_bytes: int = field(default=0, compare=False)
+    rows: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggedCommit:
+    """One commit: its data files in and out, its transactions and what it says of itself.
+
+    `rearranged` tells that it moved rows between files without changing any (compaction, clean-up).
+    """
+
+    version: int
+    added: tuple[DataFile, ...]
+    removed: tuple[DataFile, ...]
+    transactions: dict[str, int]
+    info: dict[str, Any]
+    rearranged: bool
+
+
+def read_commit(files: Files, path: str, version: int) -> LoggedCommit:
+    """Read one commit of table `path`. Raises FileNotFoundError once the log has been cleaned up past it."""
+    lines = files.read(path, f"_delta_log/{version:020d}.json").splitlines()
+    actions = [orjson.loads(line) for line in lines if line.strip()]
+    adds = [a["add"] for a in actions if "add" in a]
+    removes = [a["remove"] for a in actions if "remove" in a]
+    return LoggedCommit(
+        version=version,
+        added=tuple(_file(a) for a in adds),
+        removed=tuple(_file(r) for r in removes),
+        transactions={a["txn"]["appId"]: int(a["txn"]["version"]) for a in actions if "txn" in a},
+        info=next((a["commitInfo"] for a in actions if "commitInfo" in a), {}),
+        rearranged=not any(a.get("dataChange", True) for a in (*adds, *removes)),
+    )
+
+
+def brought_files(files: Files, path: str, version: int) -> dict[str, int | None]:
+    """Return the files that a commit brought, each with its size where the log tells it. Raises as
+    `read_commit` does, and ValueError or KeyError where the entry is no log entry.
+    """
+    entry = f"_delta_log/{version:020d}"
+    added: dict[str, int | None] = {f.path: f.size_bytes for f in read_commit(files, path, version).added}
+    return added | {f"{entry}.json": None, f"{entry}.checkpoint.parquet": None}
+
+
+def _file(action: dict[str, Any]) -> DataFile:
+    told = orjson.loads(action.get("stats") or "{}")
+    return DataFile(
+        path=unquote(action["path"]),
+        partition=tuple(sorted((action.get("partitionValues") or {}).items())),
+        size_bytes=int(action.get("size") or 0),
+        rows=int(told.get("numRecords") or 0),
+    )

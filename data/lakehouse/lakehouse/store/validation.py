@@ -1,0 +1,176 @@
+"""Checks on a frame before it is written. What a library would silently cast is refused here, by name.
+
+Belongs here: comparing frames with contracts. Does not: writing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from urllib.parse import quote
+
+import polars as pl
+
+from lakehouse.contracts import Contract, Type
+from lakehouse.contracts.calendar import CALENDAR
+from lakehouse.errors import DataViolation, SchemaViolation
+from lakehouse.process import refuse_fork
+from lakehouse.store.schema import difference, shown
+from lakehouse.store.values import beyond
+
+# A log keeps partition values as text, where empty means null; and Polars reads Hive's name of null as null.
+_READ_AS_NULL = ("", "__HIVE_DEFAULT_PARTITION__")
+_LONGEST_NAME = 255  # bytes of a folder's name, which is `column=value`, escaped
+
+
+def conform(table: Contract, frame: pl.DataFrame) -> pl.DataFrame:
+    """Return `frame` with the contract's columns in order. Types must match exactly: nothing is cast.
+
+    A float of the key that equals another is written as that one (-0.0 as 0.0, NaN as one NaN): engines
+    differ on whether they are two.
+
+    Raises SchemaViolation (missing, unexpected or differently typed columns) and DataViolation (nulls
+    where the contract has none, dates and times outside the calendar, decimals with more digits than their
+    column, text that no partition keeps).
+    """
+    refuse_fork()
+    if not isinstance(frame, pl.DataFrame):
+        raise SchemaViolation(
+            f"writing {table}: rows come as a polars.DataFrame, not as {type(frame).__module__}."
+            f"{type(frame).__name__}. Nothing was written; `collect()` a lazy frame, and take any other by "
+            "`polars.DataFrame(rows)`, which drops the index of a pandas frame: make a column of it before."
+        )
+    refuse_other_columns(table, frame)
+    frame = frame.select(table.column_names)
+    _refuse_nulls(table, frame)
+    _refuse_beyond(table, frame)
+    _refuse_lost_partitions(table, frame)
+    floats = [name for name in table.key if table.by_name[name].type is Type.FLOAT64]
+    return frame.with_columns(_one_of_equals(name) for name in floats) if floats else frame
+
+
+def refuse_other_columns(table: Contract, frame: pl.DataFrame, *, helpers: bool = False) -> None:
+    """Raise SchemaViolation unless the frame has the contract's columns in its types; `helpers` may be
+    more.
+    """
+    wanted = table.polars_schema()
+    missing = [n for n in wanted if n not in frame.columns]
+    extra = [shown(n) for n in frame.columns if n not in wanted] if not helpers else []
+    typed = [
+        difference(n, frame.schema[n], t)
+        for n, t in wanted.items()
+        if n in frame.columns and frame.schema[n] != t
+    ]
+    problems = [
+        *([f"missing: {', '.join(missing)}"] if missing else []),
+        *([f"unexpected: {', '.join(extra)}"] if extra else []),
+        *typed,
+    ]
+    if problems:
+        raise SchemaViolation(
+            f"writing {table}: the frame is not what the contract says ({'; '.join(problems)}). "
+            "Nothing was written; change the transform or the contract."
+        )
+
+
+def unkept(name: str) -> pl.Expr:
+    """Return the condition that a text would not come back from partition column `name` as it was."""
+    longest = _LONGEST_NAME - len(name) - len("=")
+    text = pl.col(name)
+    escaped = text.map_elements(lambda one: len(quote(one, safe="")), return_dtype=pl.Int64)
+    # A byte is three at most once it is escaped: only long texts are escaped to see.
+    long = pl.when(text.str.len_bytes() * 3 > longest).then(escaped) > longest
+    return text.is_in(_READ_AS_NULL) | long.fill_null(False)
+
+
+def lost_partitions(table: Contract, frame: pl.DataFrame) -> list[str]:
+    """Return the partition columns of which some text would not come back as it was."""
+    texts = [
+        name
+        for name in table.partition_by
+        if table.by_name[name].type is Type.STRING and frame.schema.get(name) == pl.String
+    ]
+    return [name for name in texts if frame.select(unkept(name).any()).item()]
+
+
+def _one_of_equals(name: str) -> pl.Expr:
+    value = pl.col(name)
+    return pl.when(value.is_nan()).then(float("nan")).otherwise(value + 0.0).alias(name)
+
+
+def _refuse_beyond(table: Contract, frame: pl.DataFrame) -> None:
+    if found := beyond(table, frame):
+        bad = ", ".join(f"{name} ({count} rows)" for name, count in found.items())
+        raise DataViolation(
+            f"writing {table}: {beyond_what(table, found)}: {bad}. Nothing was written; readers of the "
+            "table could not read it. Write null there, or add a row rule so that such rows go to quarantine."
+        )
+
+
+def beyond_what(table: Contract, names: Iterable[str]) -> str:
+    """Return what these columns hold that they cannot keep."""
+    if all(isinstance(table.by_name[name].type, Type) for name in names):
+        return f"a date or time outside {CALENDAR}"
+    return f"a decimal of more digits than its type, or a date or time outside {CALENDAR}"
+
+
+def unkept_values(table: Contract, frame: pl.DataFrame) -> list[str]:
+    """Return what of these columns a table cannot keep: never a value."""
+    nulls = [f"a null in {name} ({count} rows)" for name, count in _nulls(table, frame).items()]
+    beyonds = [f"{beyond_what(table, [n])} in {n} ({c} rows)" for n, c in beyond(table, frame).items()]
+    lost = [f"text in {name} that can name no partition" for name in lost_partitions(table, frame)]
+    return [*nulls, *beyonds, *lost]
+
+
+def _nulls(table: Contract, frame: pl.DataFrame) -> dict[str, int]:
+    required = [c.name for c in table.columns if not c.nullable and c.name in frame.columns]
+    if not required:
+        return {}
+    counts = frame.select(pl.col(required).null_count()).row(0, named=True)
+    return {name: int(count) for name, count in counts.items() if count}
+
+
+def _refuse_nulls(table: Contract, frame: pl.DataFrame) -> None:
+    if found := _nulls(table, frame):
+        bad = ", ".join(f"{name} ({count} rows)" for name, count in found.items())
+        raise DataViolation(
+            f"writing {table}: null where the contract allows none: {bad}. "
+            "Nothing was written; add a row rule so that such rows go to quarantine."
+        )
+
+
+def _refuse_lost_partitions(table: Contract, frame: pl.DataFrame) -> None:
+    """Refuse text that would not come back as the partition it was: the format loses it silently."""
+    for name in lost_partitions(table, frame):
+        longest = _LONGEST_NAME - len(name) - len("=")
+        raise DataViolation(
+            f"writing {table}: it is partitioned by {name}, where some text is empty, or Hive's name of "
+            f"null, or longer than {longest} bytes once escaped: it would not come back so. Nothing "
+            "was written; write null or another text there, or partition by something else."
+        )
+
+
+def refuse_repeated_keys(table: Contract, frame: pl.DataFrame) -> None:
+    """Raise DataViolation when two rows of `frame` share the contract's key."""
+    keys = frame.select(table.key).filter(duplicated(frame, table.key))
+    repeated = keys.height - keys.n_unique() if keys.height else 0
+    if repeated:
+        raise DataViolation(
+            f"writing {table}: {repeated} rows repeat the key ({', '.join(table.key)}) within one commit. "
+            "Nothing was written; keep one row per key before handing them over."
+        )
+
+
+def duplicated(frame: pl.DataFrame, columns: Sequence[str]) -> pl.Series:
+    """Return of each row whether another one has the same values in `columns`.
+
+    Rows are told apart by a hash first, which is several times quicker than comparing texts; only rows whose
+    hash occurs twice are compared.
+    """
+    keys = frame.select(columns)
+    if keys.is_empty():
+        return pl.Series([], dtype=pl.Boolean)
+    suspects = keys.hash_rows().is_duplicated()
+    if not suspects.any():
+        return suspects
+    exact = keys.filter(suspects).is_duplicated()
+    return suspects.scatter(suspects.arg_true(), exact)

@@ -1,0 +1,60 @@
+"""A lake in any folder: its tables are written and read whatever the path holds, or nothing is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+from deltalake import DeltaTable
+
+from lakehouse.contracts import Column, Contract, Materialization, Type
+from lakehouse.errors import SettingsError
+from lakehouse.pipeline import open_lake
+from lakehouse.settings import Settings
+from lakehouse.store import CommitOptions, open_store
+
+ROWS = Contract(
+    layer="silver", name="rows", domain="test", description="One row.",
+    materialization=Materialization.INCREMENTAL_BY_KEY, key=("id",),
+    partition_by=("day",),
+    columns=(Column(name="id", type=Type.INT64, nullable=False, description="id"),
+             Column(name="day", type=Type.STRING, nullable=False, description="day"),
+             Column(name="value", type=Type.STRING, description="value")))  # fmt: skip
+
+
+def settings(place: Path) -> Settings:
+    return Settings(lake_url=str(place / "lake"), landing_url=str(place / "landing"))
+
+
+def frame(*rows: tuple[int, str, str]) -> pl.DataFrame:
+    return pl.DataFrame(list(rows), schema=ROWS.polars_schema(), orient="row")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["with blank", "ümläut 日本", "a&b", "50% off", "{a}(b)*", "~$HOME", "a'b\"c<d>", " a ", "a:b;c,d+e"],
+)
+def test_tables_are_written_and_read_below_any_path(name: str, tmp_path: Path) -> None:
+    store = open_store(settings(tmp_path / name))
+    store.ensure(ROWS)
+    store.merge(ROWS, frame((1, "a b", "x"), (2, "50%", "y"), (3, "ü", "z")), CommitOptions())
+    again = open_store(settings(tmp_path / name))
+    again.merge(ROWS, frame((1, "a b", "new"), (4, "a b", "w")), CommitOptions())
+    assert again.scan(ROWS).collect().sort("id").rows() == [
+        (1, "a b", "new"), (2, "50%", "y"), (3, "ü", "z"), (4, "a b", "w")
+    ]  # fmt: skip
+    assert len(again.history(ROWS)) == 3
+    assert again.scan(ROWS, version=1).collect().height == 3
+    table = DeltaTable(again.files.uri(ROWS.path))  # type: ignore[attr-defined]
+    assert sum(f["num_records"] for f in pl.DataFrame(table.get_add_actions(flatten=True)).to_dicts()) == 4
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", ["[a]", "a|b", "a\\b", "a%20b", "a%2Fb", "a\nb", "a^b", "a=b", "a#b", "a?b"])
+def test_a_path_that_no_table_can_lie_below_is_refused_before_anything_is_written(
+    name: str, tmp_path: Path
+) -> None:
+    with pytest.raises(SettingsError, match="Nothing was written"):
+        open_lake(settings(tmp_path / name))
+    assert list(tmp_path.iterdir()) == []
