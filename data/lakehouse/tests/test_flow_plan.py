@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -152,7 +153,8 @@ def test_a_refused_file_is_news_once_and_a_warning_from_then_on(lake: Lake) -> N
     again = look(lake)
     assert again.nothing
     assert again.warnings == (
-        "1 file of landing was refused and stays there: quarantine/landing_files tells why "
+        "1 file of landing was refused and stays there (pipeline_events/broken.parquet): "
+        "quarantine/landing_files tells why "
         "(`odp head quarantine/landing_files`)",
     )
     lake.landing.put("pipeline_events/broken.parquet", MORE)
@@ -182,7 +184,21 @@ def test_refused_bytes_under_a_second_name_are_looked_at_once(lake: Lake) -> Non
         assert not look(lake).nothing
         carry_out(lake, look(lake))
         assert look(lake).nothing
-    assert look(lake).warnings[0].startswith("3 files of landing were refused and stay there")
+    assert (
+        look(lake)
+        .warnings[0]
+        .startswith(
+            "3 files of landing were refused and stay there (github/a.parquet, pipeline_events/a.parquet, "
+        )
+    )
+
+
+def test_a_refused_file_of_a_person_is_told_by_its_fingerprint(lake: Lake) -> None:
+    for name in ("Ada_Lovelace", "Bea", "Carl", "Dora"):
+        lake.landing.put(f"clinical/other/{name}.bin", b"\x00\x01" + name.encode())
+    carry_out(lake, look(lake))
+    [warning] = look(lake).warnings
+    assert re.search(r"^4 files of .* \((clinical/other/[0-9a-f]{12}, ){3}…\): ", warning), warning
 
 
 def test_a_table_behind_its_source_is_chosen_with_what_decides_over_it(lake: Lake) -> None:

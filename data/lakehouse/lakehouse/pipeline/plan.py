@@ -32,6 +32,7 @@ from lakehouse.pipeline.state import BATCH, REBUILDING, identity_key, position_k
 from lakehouse.store import BaseVersion
 
 OLDER = "it holds rows made by an older version; --full-refresh computes them anew"
+_NAMED = 3  # refused files that a warning names
 _GATE = "its checks decide over {}"
 
 
@@ -93,12 +94,14 @@ def plan(
             if reason is not None:
                 own.setdefault(table.path, reason)
         alone = _undeclared(still, sources, refused)
+        stay = [file for file in still.landing.list() if file.name in refused]
+        told = _files_stay(stay, sources) if stay else None
         if transforms is not None:
             old = (table for table in tables if table.path not in held)
             alone |= {table.path: OLDER for table in old if _is_older(still, table, transforms)}
     chosen = _with_gates(tables, {**alone, **_downstream(tables, own, held)})
     warnings = [warning for path, warning in held.items() if path not in chosen]
-    warnings += [_files_stay(len(refused))] if refused else []
+    warnings += [told] if told else []
     return Plan(reasons=chosen, warnings=tuple(warnings), tables=len(tables))
 
 
@@ -239,10 +242,16 @@ def _in_order(tables: Sequence[Contract]) -> list[Contract]:
     return [table for table in ordered.values() if table.path in declared]
 
 
-def _files_stay(count: int) -> str:
-    one = "1 file of landing was refused and stays"
-    what = one if count == 1 else f"{count} files of landing were refused and stay"
-    return f"{what} there: {LANDING_REJECTS} tells why (`odp head {LANDING_REJECTS}`)"
+def _files_stay(files: Sequence[LandedFile], sources: Sequence[Source]) -> str:
+    one = len(files) == 1
+    what = (
+        "1 file of landing was refused and stays"
+        if one
+        else f"{len(files)} files of landing were refused and stay"
+    )
+    names = ", ".join(_name(file, sources) for file in files[:_NAMED])
+    more = ", …" if len(files) > _NAMED else ""
+    return f"{what} there ({names}{more}): {LANDING_REJECTS} tells why (`odp head {LANDING_REJECTS}`)"
 
 
 class _ListedOnce:
