@@ -104,6 +104,7 @@ def _ingest_counts(report: IngestReport) -> dict[str, Any]:
         "refused_files": len(report.refused),
         "unexpected_columns": dict(report.unexpected),
         "blank_lines": report.unexpected.blank_lines,
+        "other_lines": report.unexpected.other_lines,
     }
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Frame", "by_rows", "computed", "date_after", "decimal", "divided", "durations", "extracted", "in_polars",
     "json_fields", "json_length", "json_texts", "percent_decoded", "rare_json_fields", "round_half_up",
-    "snake_case", "span_start", "timestamp",
+    "rounded_decimals", "snake_case", "span_start", "timestamp",
 ]  # fmt: skip
 
 P = ParamSpec("P")
@@ -96,6 +96,7 @@ percent_decoded = _per_engine(reference.percent_decoded)
 json_texts = _per_engine(reference.json_texts)
 computed = _per_engine(reference.computed)
 decimal = _per_engine(reference.decimal)
+rounded_decimals = _per_engine(reference.rounded_decimals)
 
 
 def round_half_up(expr: nw.Expr, digits: int) -> nw.Expr:

@@ -7,13 +7,14 @@ Python's reader in strict mode parses it: Polars drops quotes within a quoted fi
 finds no row in a file whose lines end in CR.
 
 A line has as many fields as the header. A blank field and `""` both are null, in every column. Blank lines
-are skipped and counted.
+are skipped and counted, and so are lines above, between and below the rows that the source declares (Form).
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -51,14 +52,14 @@ def csv_frames(
     """
     form = form or Form()
     options = _options(raw, form)
-    header, blank = _checked(raw, options, name)
+    header, met = _checked(raw, options, form, name)
     headings = form.renamed(header)
     _refuse_unknown_separator(header, form, known, name)
     _refuse_twice(headings, form, known, name)
     if unexpected is not None:
-        unexpected.blank_lines += blank
+        unexpected.join(met)
     done = 0
-    for frame in _frames(raw, options, headings, rows):
+    for frame in _frames(raw, options, form, headings, rows):
         try:
             yield form.applied(frame, first=done + 1)
         except SourceError as exc:
@@ -66,11 +67,18 @@ def csv_frames(
         done += frame.height
 
 
-def _frames(raw: BinaryIO, options: Any, headings: list[str], rows: int) -> Iterator[pl.DataFrame]:
-    schema = dict.fromkeys(headings, pl.String)
+def _frames(
+    raw: BinaryIO, options: Any, form: Form, headings: list[str], rows: int
+) -> Iterator[pl.DataFrame]:
+    schema, beside = dict.fromkeys(headings, pl.String), _Beside(form, options)
     with _text(raw) as text:
-        records = (fields for fields in csv.reader(text, **options) if len(fields) == len(headings))
-        next(records)
+        lines = csv.reader(text, **options)
+        next(fields for fields in lines if not _blank(fields, ()) and not beside.above(fields))
+        records = (
+            fields
+            for fields in lines
+            if len(fields) == len(headings) and beside.among(fields, headings) is None
+        )
         has_rows = False
         while frames := list(_pieces(records, schema, rows)):
             has_rows = True
@@ -87,26 +95,66 @@ def _pieces(records: Iterator[list[str]], schema: dict[str, Any], rows: int) -> 
         yield pl.DataFrame({heading: pl.Series(values, dtype=pl.String) for heading, values in columns})
 
 
-def _checked(raw: BinaryIO, options: Any, name: str) -> tuple[list[str], int]:
-    """Return the header and the number of blank lines. Raises SourceError for a line that is not a row."""
+def _checked(raw: BinaryIO, options: Any, form: Form, name: str) -> tuple[list[str], Unexpected]:
+    """Return the header, and which lines are no rows. Raises SourceError for one that should not be there."""
     header: list[str] = []
-    blank = 0
+    met, beside, ended = Unexpected(), _Beside(form, options), 0
     large = raw.seek(0, io.SEEK_END) > readers.MAX_LINE
     with _text(raw) as text:
         reader = csv.reader(_bounded(text, name) if large else text, **options)
         try:
             for fields in reader:
-                if len(fields) == len(header) > 1:
+                if len(fields) == len(header) > 1 and not ended:
                     continue
                 if _blank(fields, header):
-                    blank += 1
+                    met.blank_lines += 1
+                elif not header and beside.above(fields):
+                    met.other_lines += 1
                 elif not header:
                     header = fields
+                elif kind := beside.among(fields, header):
+                    met.other_lines += 1
+                    ended = ended or reader.line_num * (kind == "footer")
+                    if ended and kind != "footer":
+                        raise SourceError(f"{name}: {_below(reader.line_num, ended)}")
+                elif ended:
+                    raise SourceError(f"{name}: {_below(reader.line_num, ended)}")
                 elif len(fields) != len(header):
                     raise SourceError(f"{name}: {_other_width(reader.line_num, len(fields), len(header))}")
         except csv.Error as exc:
             raise SourceError(f"{name}: line {reader.line_num}: {_fault(exc)}") from None
-    return header, blank
+    if not header:
+        raise SourceError(f"{name}: there is no header below line {reader.line_num}, which is its last")
+    return header, met
+
+
+class _Beside:
+    """The lines above, between and below rows that a source declares."""
+
+    def __init__(self, form: Form, options: Any) -> None:
+        self._patterns = {what: re.compile(pattern) for what, pattern in form.beside.items()}
+        self._mark: str = options["delimiter"]
+
+    def above(self, fields: Sequence[str]) -> bool:
+        """Return whether the line may stand above the header."""
+        return self._is("preamble", fields)
+
+    def among(self, fields: Sequence[str], header: Sequence[str]) -> str | None:
+        """Return whether a line below the header is a divider or a footer; None for a row.
+
+        A line as wide as a header of several fields is a row, whatever it says.
+        """
+        if not self._patterns or len(fields) == len(header) > 1:
+            return None
+        return next((what for what in ("divider", "footer") if self._is(what, fields)), None)
+
+    def _is(self, what: str, fields: Sequence[str]) -> bool:
+        pattern = self._patterns.get(what)
+        return pattern is not None and pattern.fullmatch(self._mark.join(fields).strip()) is not None
+
+
+def _below(line: int, footer: int) -> str:
+    return f"line {line} follows the footer of line {footer}; remove what stands below the table"
 
 
 def _blank(fields: Sequence[str], header: Sequence[str]) -> bool:
@@ -136,19 +184,21 @@ def _options(raw: BinaryIO, form: Form) -> dict[str, Any]:
     options: dict[str, Any] = {"strict": True, "escapechar": form.escape}
     if form.delimiter is not None:
         return {**options, "delimiter": form.delimiter}
-    return {**options, "delimiter": max(SEPARATORS, key=partial(_width, raw, options))}
+    return {**options, "delimiter": max(SEPARATORS, key=partial(_width, raw, form, options))}
 
 
-def _width(raw: BinaryIO, options: Any, delimiter: str) -> int:
+def _width(raw: BinaryIO, form: Form, options: Any, delimiter: str) -> int:
     """Return the number of fields of the header by this delimiter; 0 where it cannot be read."""
-    return len(_first(raw, {**options, "delimiter": delimiter}))
+    return len(_first(raw, form, {**options, "delimiter": delimiter}))
 
 
-def _first(raw: BinaryIO, options: Any) -> list[str]:
+def _first(raw: BinaryIO, form: Form, options: Any) -> list[str]:
+    beside = _Beside(form, options)
     with _text(raw) as text:
         try:
             lines = iter(partial(text.readline, readers.MAX_LINE), "")
-            return next((f for f in csv.reader(lines, **options) if not _blank(f, ())), [])
+            found = csv.reader(lines, **options)
+            return next((f for f in found if not _blank(f, ()) and not beside.above(f)), [])
         except csv.Error:
             return []
 

@@ -37,6 +37,9 @@ class Form:
     decimal_comma  columns with numbers such as `1.234,50`, which become `1234.50`
     dates          column to its format (`%d.%m.%Y %H:%M`), which becomes ISO 8601, in UTC where it has `%z`
     aliases        heading to column, for headings from which no column name follows
+    preamble       what a line above the header says, as a regular expression for the whole line
+    divider        the same of a line between rows
+    footer         the same of a line below the table; no row may follow one
 
     Raises ContractError for an invalid declaration.
     """
@@ -47,6 +50,9 @@ class Form:
     decimal_comma: Sequence[str] = field(default=(), hash=False)
     dates: Mapping[str, str] = field(default_factory=dict, hash=False)
     aliases: Mapping[str, str] = field(default_factory=dict, hash=False)
+    preamble: str | None = None
+    divider: str | None = None
+    footer: str | None = None
 
     def __post_init__(self) -> None:
         for what, mark in (("delimiter", self.delimiter), ("escape", self.escape)):
@@ -61,6 +67,14 @@ class Form:
         for column, fmt in self.dates.items():
             if "%y" in fmt or "%D" in fmt:
                 raise ContractError(f"dates of {column}: {fmt!r} has a year without its century")
+        for what, pattern in self.beside.items():
+            _refuse_pattern(what, pattern)
+
+    @property
+    def beside(self) -> dict[str, str]:
+        """Return the declared lines beside the rows: `preamble`, `divider`, `footer` -> pattern."""
+        stated = {"preamble": self.preamble, "divider": self.divider, "footer": self.footer}
+        return {what: pattern for what, pattern in stated.items() if pattern is not None}
 
     @property
     def is_utf8(self) -> bool:
@@ -97,6 +111,15 @@ class Form:
                 raise SourceError(f"row {first + rows[0]}: {column} is no {what}, as its source declares")
             frame = frame.with_columns(found["value"].alias(heading))
         return frame
+
+
+def _refuse_pattern(what: str, pattern: str) -> None:
+    try:
+        takes_all = re.compile(pattern).fullmatch("") is not None
+    except re.error as exc:
+        raise ContractError(f"{what} {pattern!r} is no regular expression: {exc}") from None
+    if takes_all:
+        raise ContractError(f"{what} {pattern!r} matches a blank line; say what the line says")
 
 
 def column_name(text: str) -> str:

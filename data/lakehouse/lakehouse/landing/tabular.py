@@ -32,16 +32,18 @@ def tabular(
     description: str,
     without: Sequence[str] = (),
     rest: str | None = None,
+    expected: Sequence[str] = (),
     form: Form | None = None,
 ) -> Source:
     """Return a source for CSV and Parquet files, optionally gzipped, with the columns of `table` by name.
 
     Names are compared in the form of `column_name`, in any order. `rest` is a column of the table for the
-    files' other columns, as one JSON object by heading; without it they are counted and not kept. `without`
-    lists columns to ignore without counting. `form` declares what cannot be detected from the files:
+    files' other columns, as one JSON object by heading; without it they are counted and not kept. `expected`
+    lists columns that files may have besides: kept in `rest`, and not counted as unexpected. `without` lists
+    columns to ignore without counting. `form` declares what cannot be detected from the files:
     separator, encoding, decimal comma, dates, headings.
-    Raises ContractError when a column of the table that comes from the file is not text, or `rest` is not one
-    of its columns.
+    Raises ContractError when a column of the table that comes from the file is not text, `rest` is not one of
+    its columns, or columns are expected and nothing keeps them.
     """
     typed = [name for name, dtype in payload_schema(table).items() if dtype != pl.String]
     if typed:
@@ -52,9 +54,12 @@ def tabular(
     if rest is not None and rest not in payload_schema(table):
         raise ContractError(f"source {folder!r}: {table.path} has no column {rest!r} to keep the rest in")
 
+    if expected and rest is None:
+        raise ContractError(f"source {folder!r}: name the column that keeps what is expected: rest=…")
+
     def read(file: LandedFile) -> Iterator[pl.DataFrame]:
         for frame in _frames(file, payload_schema(table)):
-            yield _matched(file, frame, table, set(without), rest)
+            yield _matched(file, frame, table, set(without), rest, set(expected))
 
     return Source(folder=folder, table=table, read=read, description=description, form=form or Form())
 
@@ -73,7 +78,12 @@ def _frames(file: LandedFile, known: Collection[str]) -> Iterator[pl.DataFrame]:
 
 
 def _matched(
-    file: LandedFile, frame: pl.DataFrame, table: Contract, without: set[str], rest: str | None
+    file: LandedFile,
+    frame: pl.DataFrame,
+    table: Contract,
+    without: set[str],
+    rest: str | None,
+    expected: set[str],
 ) -> pl.DataFrame:
     """Return the table's columns of the frame, as text. Raises UnknownShape, SourceError.
 
@@ -93,7 +103,9 @@ def _matched(
         raise UnknownShape(f"{file.name}: it has {', '.join(twice)} more than once")
     headings = dict(zip(frame.columns, named, strict=True))
     left = [h for h, name in headings.items() if name not in wanted and not {h, name} & without]
-    file.unexpected.met((headings[heading] for heading in left), frame.height)
+    file.unexpected.met(
+        (headings[heading] for heading in left if headings[heading] not in expected), frame.height
+    )
     matched = pl.DataFrame([frame.to_series(named.index(name)).alias(name) for name in wanted])
     if rest is None:
         return as_text(matched)

@@ -19,10 +19,12 @@ _A_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_ .-]{0,63}")
 class Unexpected(Counter[str]):
     """Rows by unexpected column. Beyond MAX_NAMES, and for implausible names, they count as OTHERS.
 
-    `blank_lines` counts the skipped blank lines of CSV files.
+    `blank_lines` counts the skipped blank lines of CSV files, `other_lines` those beside the rows that their
+    source declares: above, between and below them.
     """
 
     blank_lines: int = 0
+    other_lines: int = 0
 
     def met(self, names: Iterable[str], rows: int = 1) -> None:
         """Count `rows` rows that had these columns."""
@@ -33,5 +35,6 @@ class Unexpected(Counter[str]):
     def join(self, other: Unexpected) -> None:
         """Add the counts of another file."""
         self.blank_lines += other.blank_lines
+        self.other_lines += other.other_lines
         for name, rows in other.items():
             self.met([name], rows) if name != OTHERS else self.update({OTHERS: rows})

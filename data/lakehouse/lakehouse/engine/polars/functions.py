@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from decimal import Decimal
 from typing import Literal
 from urllib.parse import unquote
 
@@ -172,6 +173,43 @@ def decimal(frame: Frame, column: str, *, to: str, type_: DecimalType) -> Frame:
     )
     exact = pl.when(is_number & fits).then(digits).cast(polars_type(type_), strict=False)
     return nw.from_native(_polars(frame).with_columns(exact.alias(to)))
+
+
+def rounded_decimals(frame: Frame, columns: Mapping[str, str], *, type_: DecimalType) -> Frame:
+    """Add for each new column the text of another one as a decimal, rounded half up (away from zero).
+
+    Exact, whatever the number of digits: of `decimal(5, 2)`, 1.235 is 1.24, -0.005 is -0.01, 1000.5 is null. A
+    sign, an exponent of at most three digits, and white space around it may be there. Null where the text is no
+    number, NaN and infinity included, or has too many digits before the point.
+    """
+    added = [_rounded(pl.col(text), type_).alias(name) for name, text in columns.items()]
+    return nw.from_native(_polars(frame).with_columns(added))
+
+
+def _rounded(column: pl.Expr, type_: DecimalType) -> pl.Expr:
+    whole, part = type_.precision - type_.scale, type_.scale
+    text = column.str.strip_chars().map_batches(
+        _without_exponents, return_dtype=pl.String(), is_elementwise=True
+    )
+    is_number = text.str.contains(r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)$")
+    size = text.str.replace(r"^[+-]", "").str.replace(r"^0*([0-9])", "${1}").str.replace(r"^\.", "0.")
+    fits = size.str.contains(rf"^[0-9]{{1,{max(whole, 1)}}}(\.|$)")
+    cut = size.str.extract(rf"^([0-9]+(?:\.[0-9]{{0,{part}}})?)", 1).str.strip_suffix(".")
+    is_up = size.str.contains(rf"\.[0-9]{{{part}}}[5-9]")
+    unit = pl.lit(Decimal(1).scaleb(-part), polars_type(type_))
+    low = pl.when(is_number & fits).then(cut).cast(polars_type(type_), strict=False)
+    high = pl.when(is_up).then(low + unit).otherwise(low)
+    signed = pl.when(text.str.starts_with("-")).then(-high).otherwise(high)
+    return signed.cast(polars_type(type_), strict=False)
+
+
+def _without_exponents(texts: pl.Series) -> pl.Series:
+    """Write out the numbers that have an exponent; they are the exception."""
+    hit = texts.str.contains(r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][+-]?[0-9]{1,3}$").fill_null(False)
+    if not hit.any():
+        return texts
+    written = [format(Decimal(text), "f") for text in texts.filter(hit)]
+    return texts.scatter(hit.arg_true(), pl.Series(written, dtype=pl.String))
 
 
 def json_length(frame: Frame, column: str, *, to: str) -> Frame:
