@@ -38,8 +38,8 @@ IDENTIFYING: tuple[str, ...] = (
 
 ORIGINAL: tuple[str, ...] = (
     "loan_amnt", "funded_amnt", "funded_amnt_inv", "int_rate", "installment", "annual_inc", "dti",
-    "revol_bal", "revol_util", "out_prncp", "total_pymnt", "total_pymnt_inv", "total_rec_prncp", "total_rec_int",
-    "total_rec_late_fee", "recoveries", "collection_recovery_fee", "last_pymnt_amnt",
+    "revol_bal", "revol_util", "out_prncp", "total_pymnt", "total_pymnt_inv", "total_rec_prncp",
+    "total_rec_int", "total_rec_late_fee", "recoveries", "collection_recovery_fee", "last_pymnt_amnt",
 )  # fmt: skip
 """What Silver rounds: LendingClub's amounts and rates, whose text stays beside them."""
 

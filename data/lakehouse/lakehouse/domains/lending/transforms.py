@@ -6,10 +6,10 @@ columns its rules look at (`<column>_text` is a value as it came, null where non
 
 The key. LendingClub removed ids from its public files, so a loan that came without one is known by what was
 fixed when it was issued (`IDENTIFYING`): typed, so that both forms of a file give one key, and text without
-regard to case and white space. Of 29 998 loans of 2007 to 2011 no two agree in all of these, nor in all but any
-one of them; in amounts, rate, month, place, income and credit history alone two do, both of one borrower. What
-changes while a loan is paid back is no part of it. A loan with an id is known by that alone: one that comes
-with its id in one file and without it in another is two loans, so land one kind of files.
+regard to case and white space. Of 29 998 loans of 2007 to 2011 no two agree in all of these, nor in all but
+any one of them; in amounts, rate, month, place, income and credit history alone two do, both of one borrower.
+What changes while a loan is paid back is no part of it. A loan with an id is known by that alone: one that
+comes with its id in one file and without it in another is two loans, so land one kind of files.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Belongs here: which text means what. Does not: which column is read how (transforms.py), what becomes of text
 that means nothing (rules.py), or reading a decimal (engine/xp.py).
 
-A text is read as a whole or not at all: `365 months` is 365, `1,000` and `NaN` are no numbers. Null stands for
-both "not given" and "cannot be read"; the text beside it tells which.
+A text is read as a whole or not at all: `365 months` is 365, `1,000` and `NaN` are no numbers. Null stands
+for both "not given" and "cannot be read"; the text beside it tells which.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ def zip3(text: pl.Expr) -> pl.Expr:
 def month(text: pl.Expr, *, not_after: pl.Expr | None = None) -> pl.Expr:
     """Return the first day of a month: `2011-12-01`, `Dec-2011`, `Dec-11`.
 
-    Two digits are a year of this century, for LendingClub issued its first loan in 2007. Where that lies after
-    `not_after`, they are one of the last century: `Jan-62` of a loan of 2011 is 1962, `Jan-08` is 2008.
+    Two digits are a year of this century, for LendingClub issued its first loan in 2007. Where that lies
+    after `not_after`, they are one of the last century: `Jan-62` of a loan of 2011 is 1962, `Jan-08` is 2008.
     """
     day = text.str.extract(
         r"^([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[T ]00:00(?::00(?:\.0+)?)?(?:Z|[+-]00:?00)?)?$", 1

@@ -178,9 +178,9 @@ def decimal(frame: Frame, column: str, *, to: str, type_: DecimalType) -> Frame:
 def rounded_decimals(frame: Frame, columns: Mapping[str, str], *, type_: DecimalType) -> Frame:
     """Add for each new column the text of another one as a decimal, rounded half up (away from zero).
 
-    Exact, whatever the number of digits: of `decimal(5, 2)`, 1.235 is 1.24, -0.005 is -0.01, 1000.5 is null. A
-    sign, an exponent of at most three digits, and white space around it may be there. Null where the text is no
-    number, NaN and infinity included, or has too many digits before the point.
+    Exact, whatever the number of digits: of `decimal(5, 2)`, 1.235 is 1.24, -0.005 is -0.01, 1000.5 is null.
+    A sign, an exponent of at most three digits, and white space around it may be there. Null where the text
+    is no number, NaN and infinity included, or has too many digits before the point.
     """
     added = [_rounded(pl.col(text), type_).alias(name) for name, text in columns.items()]
     return nw.from_native(_polars(frame).with_columns(added))
