@@ -200,6 +200,59 @@ def test_a_declaration_that_nothing_can_be_read_by_is_refused(declared: dict[str
         Form(**declared)
 
 
+# -- lines beside the rows -------------------------------------------------------------------------------
+
+BESIDE = Form(preamble=r"Report of \w+", divider="Second part", footer=r"Total: \d+")
+
+
+def test_declared_lines_beside_the_rows_are_dropped_and_counted() -> None:
+    met = Unexpected()
+    text = 'Report of May\n\na,b\n1,2\n\n Second part\n3,4\n\n\nTotal: 2\n"Total: 0"\n\n'
+    assert read(text, form=BESIDE, unexpected=met).rows() == [("1", "2"), ("3", "4")]
+    assert (met.other_lines, met.blank_lines, dict(met)) == (4, 5, {})
+    both = Unexpected()
+    both.join(met)
+    both.join(met)
+    assert (both.other_lines, both.blank_lines) == (8, 10)
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t", "|"])
+def test_the_separator_is_the_one_of_the_header_below_a_preamble(mark: str) -> None:
+    form = Form(preamble=r"Report; a\|b\|c\|d, x,y,\t,z")
+    text = f"Report; a|b|c|d, x,y,\t,z\na{mark}b\n1{mark}2\n"
+    assert read(text, form=form).rows() == [("1", "2")]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("Report of the year\na,b\n1,2\n", "line 2 has 2 fields, the header 1"),
+        ("a,b\n1,2\nTotal: 2 EUR\n", "line 3 has 1 field, the header 2"),
+        ("a,b\n1,2\nReport of May\n", "line 3 has 1 field, the header 2"),
+        ("a,b\nTotal: 2\n\n1,2\n", "line 4 follows the footer of line 2"),
+        ("a,b\nTotal: 2\nTotal: 3\nSecond part\n", "line 4 follows the footer of line 2"),
+        ("a,b\nTotal: 2\nend\n", "line 3 follows the footer of line 2"),
+        ("Total: 2\na,b\n1,2\n", "line 2 has 2 fields, the header 1"),
+        ("Report of May\n\n", "there is no header below line 2"),
+    ],
+)
+def test_a_line_in_another_place_or_other_words_refuses_the_file(text: str, says: str) -> None:
+    assert says in told(text, form=BESIDE)
+
+
+def test_what_is_as_wide_as_the_header_is_a_row() -> None:
+    assert read("a,b\nTotal: 2,\n", form=BESIDE).rows() == [("Total: 2", None)]
+    assert read("a\n1\nTotal: 2\n", form=BESIDE).rows() == [("1",)]
+    assert read("Report of May\na,b\nTotal: 2\n", form=BESIDE).rows() == []
+
+
+@pytest.mark.parametrize("pattern", ["(", ".*", ""])
+def test_a_pattern_that_says_nothing_is_refused(pattern: str) -> None:
+    for what in ("preamble", "divider", "footer"):
+        with pytest.raises(ContractError, match=what):
+            Form(**{what: pattern})
+
+
 # -- score -----------------------------------------------------------------------------------------------
 
 TABLE = [("1", 'Ada "the first"', "3.50"), ("2", "Grace, H.", "4"), ("3", "née; Łódź", "5"),

@@ -111,6 +111,20 @@ def test_the_rest_is_kept_where_a_column_is_given_for_it(tmp_path: Path) -> None
         tabular(folder="shop", table=wide, description="Orders", rest="more")
 
 
+def test_what_is_expected_besides_is_kept_and_not_reported(tmp_path: Path) -> None:
+    wide = table(text("order_id"), text("price_eur"), text("more"))
+    made = tabular(folder="shop", table=wide, description="Orders", rest="more", expected=("inner_note",))
+    file = open_landing(str(tmp_path)).put("shop/a.csv", MORE.encode())
+    rows = pl.concat(list(made.read(file)))
+    assert [json.loads(kept) for kept in rows["more"]] == [
+        {"Inner Note": "x", "": None},
+        {"Inner Note": "y", "": None},
+    ]
+    assert dict(file.unexpected) == {"(others)": 2}
+    with pytest.raises(ContractError, match="name the column that keeps what is expected"):
+        tabular(folder="shop", table=wide, description="Orders", expected=("inner_note",))
+
+
 def test_names_are_bounded_and_values_are_no_names() -> None:
     met = Unexpected()
     met.met((f"c{i}" for i in range(60)), 2)

@@ -257,3 +257,45 @@ def test_a_decimal_that_fits_is_read_as_python_reads_it(number: Decimal, scale: 
     fits = number == round(number, scale) and abs(number) < 10**whole
     [found] = decimals(DecimalType(scale + whole, scale), f"{number:f}")
     assert found == (number if fits else None)
+
+
+def rounded(type_: DecimalType, *values: str | None) -> list[Decimal | None]:
+    frame = nw.from_native(pl.LazyFrame({"x": values}, schema={"x": pl.String}))
+    made = nw.to_native(xp.rounded_decimals(frame, {"d": "x"}, type_=type_)).collect()
+    assert made.schema == {"x": pl.String, "d": pl.Decimal(type_.precision, type_.scale)}
+    return made["d"].to_list()
+
+
+def test_text_is_rounded_half_up_to_a_decimal() -> None:
+    given_ = {
+        "1000.399999999996": "1000.40", "12029.449999999699": "12029.45", "0.005": "0.01", "0.0049999": "0",
+        "1.235": "1.24", "-0.005": "-0.01", "-1.234": "-1.23", "2.675": "2.68", "1e+05": "100000",
+        "1.5E-2": "0.02", "1e-999": "0", " +7. ": "7", ".5": "0.5", "007.10": "7.1", "-0": "0", "-0.001": "0",
+        "999999.994": "999999.99", "0" * 50 + "1": "1", "1." + "9" * 50: "2", "0.004" + "9" * 40: "0",
+    }  # fmt: skip
+    assert rounded(DecimalType(8, 2), *given_) == [Decimal(text) for text in given_.values()]
+    assert not any(str(found).startswith("-0.00") for found in rounded(DecimalType(8, 2), "-0", "-0.001"))
+    bad = ("", ".", "-", "1,000", "$5", "NaN", "nan", "inf", "-Infinity", "1_0", "0x1", "1.2.3", "--1", "- 1",
+           "\u0661", "1e", "e5", "1e5.0", "1e1000", "999999.995", "1000000", "1e6", "12%", "(5)")  # fmt: skip
+    assert rounded(DecimalType(8, 2), *bad, None) == [None] * (len(bad) + 1)
+    assert rounded(DecimalType(3, 0), "1.5", "999.4", "999.5", "-2.5") == [
+        Decimal(2), Decimal(999), None, Decimal(-3),
+    ]  # fmt: skip
+    assert rounded(DecimalType(2, 2), "0.994", "0.995", "1") == [Decimal("0.99"), None, None]
+    most = "9" * 36
+    assert rounded(DecimalType(38, 2), f"{most}.99", f"{most}.995") == [Decimal(f"{most}.99"), None]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    number=st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**8), max_value=10**8, places=7),
+    scale=st.integers(0, 6),
+    whole=st.integers(1, 9),
+    as_text=st.sampled_from([str, "{:f}".format, "{:e}".format]),
+)
+def test_rounding_is_that_of_python(
+    number: Decimal, scale: int, whole: int, as_text: Callable[[Decimal], str]
+) -> None:
+    exact = number.quantize(Decimal(1).scaleb(-scale), ROUND_HALF_UP)
+    [found] = rounded(DecimalType(scale + whole, scale), as_text(number))
+    assert found == (exact if abs(exact) < 10**whole else None)

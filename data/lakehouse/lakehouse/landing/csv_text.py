@@ -114,9 +114,10 @@ def _checked(raw: BinaryIO, options: Any, form: Form, name: str) -> tuple[list[s
                     header = fields
                 elif kind := beside.among(fields, header):
                     met.other_lines += 1
-                    ended = ended or reader.line_num * (kind == "footer")
-                    if ended and kind != "footer":
+                    if kind == "divider" and ended:
                         raise SourceError(f"{name}: {_below(reader.line_num, ended)}")
+                    if kind == "footer" and not ended:
+                        ended = reader.line_num
                 elif ended:
                     raise SourceError(f"{name}: {_below(reader.line_num, ended)}")
                 elif len(fields) != len(header):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Literal
 from urllib.parse import unquote
 
@@ -182,25 +183,44 @@ def rounded_decimals(frame: Frame, columns: Mapping[str, str], *, type_: Decimal
     A sign, an exponent of at most three digits, and white space around it may be there. Null where the text
     is no number, NaN and infinity included, or has too many digits before the point.
     """
-    added = [_rounded(pl.col(text), type_).alias(name) for name, text in columns.items()]
+    dtype = polars_type(type_)
+    added = [
+        pl.col(text)
+        .map_batches(partial(_rounded, type_), return_dtype=dtype, is_elementwise=True)
+        .alias(name)
+        for name, text in columns.items()
+    ]
     return nw.from_native(_polars(frame).with_columns(added))
 
 
-def _rounded(column: pl.Expr, type_: DecimalType) -> pl.Expr:
-    whole, part = type_.precision - type_.scale, type_.scale
-    text = column.str.strip_chars().map_batches(
-        _without_exponents, return_dtype=pl.String(), is_elementwise=True
+def _rounded(type_: DecimalType, texts: pl.Series) -> pl.Series:
+    """Cut the digits that the type does not keep; a first one of 5 or more adds one to the last that is."""
+    dtype, whole, part = polars_type(type_), type_.precision - type_.scale, type_.scale
+    text, size, is_up = pl.col("text"), pl.col("size"), pl.col("is_up")
+    fits = text.str.contains(r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)$")
+    fits &= size.str.contains(rf"^[0-9]{{1,{max(whole, 1)}}}(\.|$)")
+    carries_over = size.str.contains(rf"^{'9' * whole or '0'}\.9{{{part}}}[5-9]")
+    kept = size.str.extract(rf"^([0-9]+(?:\.[0-9]{{0,{part}}})?)", 1).str.strip_suffix(".")
+    unit, none = (pl.lit(Decimal(n).scaleb(-part), dtype) for n in (1, 0))
+    return (
+        pl.DataFrame({"text": _without_exponents(texts.str.strip_chars())})
+        .with_columns(
+            size=text.str.replace(r"^[+-]", "").str.replace(r"^0*([0-9])", "${1}").str.replace(r"^\.", "0.")
+        )
+        .with_columns(
+            kept=pl.when(fits & ~carries_over).then(kept).cast(dtype, strict=False),
+            is_up=size.str.contains(rf"\.[0-9]{{{part}}}[5-9]"),
+        )
+        .with_columns(made=pl.col("kept") + pl.when(is_up).then(unit).otherwise(none))
+        .select(
+            pl.when(text.str.starts_with("-"))
+            .then(-pl.col("made"))
+            .otherwise(pl.col("made"))
+            .cast(dtype, strict=False)
+        )
+        .to_series()
+        .alias(texts.name)
     )
-    is_number = text.str.contains(r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)$")
-    size = text.str.replace(r"^[+-]", "").str.replace(r"^0*([0-9])", "${1}").str.replace(r"^\.", "0.")
-    fits = size.str.contains(rf"^[0-9]{{1,{max(whole, 1)}}}(\.|$)")
-    cut = size.str.extract(rf"^([0-9]+(?:\.[0-9]{{0,{part}}})?)", 1).str.strip_suffix(".")
-    is_up = size.str.contains(rf"\.[0-9]{{{part}}}[5-9]")
-    unit = pl.lit(Decimal(1).scaleb(-part), polars_type(type_))
-    low = pl.when(is_number & fits).then(cut).cast(polars_type(type_), strict=False)
-    high = pl.when(is_up).then(low + unit).otherwise(low)
-    signed = pl.when(text.str.starts_with("-")).then(-high).otherwise(high)
-    return signed.cast(polars_type(type_), strict=False)
 
 
 def _without_exponents(texts: pl.Series) -> pl.Series:
