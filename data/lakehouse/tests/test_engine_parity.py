@@ -34,6 +34,8 @@ from lakehouse.contracts import (
 from lakehouse.contracts.model import pointer_columns
 from lakehouse.domains.clinical import contracts as clinical
 from lakehouse.domains.clinical.transforms import condition_era, fhir_references
+from lakehouse.domains.lending import contracts as lending
+from lakehouse.domains.lending.transforms import loans
 from lakehouse.domains.pipelines import contracts as c
 from lakehouse.domains.pipelines.transforms import pipeline_metrics, user_profiles
 from lakehouse.engine import xp
@@ -109,7 +111,7 @@ def in_two_halves(files: dict[str, bytes]) -> list[dict[str, bytes]]:
     return halves
 
 
-@pytest.mark.parametrize("domain", ["pipelines", pytest.param("clinical", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("domain", ["pipelines", "lending", pytest.param("clinical", marks=pytest.mark.slow)])
 def test_a_lake_of_the_samples_is_the_same_to_the_byte(tmp_path: Path, domain: str) -> None:
     tables = [table for table in contracts() if table.domain == domain]
     folders = {source.folder for source in sources() if source.table in tables}
@@ -312,6 +314,22 @@ def test_user_profiles(rows: list[dict[str, Any]]) -> None:
     by_polars, by_duckdb = on_both(user_profiles, of(c.CRAWLER_RESULTS, rows))
     assert by_duckdb == by_polars
     assert by_polars[0] == c.USER_PROFILES.polars_schema()
+
+
+odd_texts = st.sampled_from(
+    [None, "", " ", "n/a", "NA", "NaN", "inf", "-0", "0.005", "1e5", "1,000", "13.56%", " 36 months", "365 months",
+     "1000.399999999996", "9" * 40, "10+ years", "< 1 year", "Dec-11", "Jan-62", "2011-12-01", "2011-02-30",
+     "C", "C1", "Does not meet the credit policy. Status:Fully Paid", "Current", "945xx", "CA", "\u0661", "ä\x1f'"]
+)  # fmt: skip
+
+
+@pytest.mark.slow  # DuckDB binds each step of a long plan anew
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.fixed_dictionaries(dict.fromkeys(lending.LENDINGCLUB.values(), odd_texts)), max_size=12))
+def test_loans(rows: list[dict[str, Any]]) -> None:
+    more = [{**row, "more": '{"b":"x","a":null,"c":" "}'} for row in rows]
+    by_polars, by_duckdb = on_both(loans, of(lending.RAW_LOANS, more))
+    assert by_duckdb == by_polars
 
 
 CLINICAL = {table.name: table for table in clinical.CONTRACTS}

@@ -31,14 +31,14 @@ LOAN = {
     "int_rate": "0.1356", "installment": "339.66", "grade": "C", "sub_grade": "C1",
     "emp_title": "Acme", "emp_length": "3 years", "home_ownership": "RENT", "annual_inc": "60000.0",
     "verification_status": "Verified", "issue_d": "2011-12-01", "loan_status": "Current",
-    "purpose": "car", "title": "A car", "zip_code": "945xx", "addr_state": "CA", "dti": "12.5", "delinq_2yrs": "0",
-    "earliest_cr_line": "1998-11-01", "inq_last_6mths": "1", "open_acc": "7", "pub_rec": "0",
-    "revol_bal": "298", "revol_util": "0.787",
-    "total_acc": "15", "out_prncp": "9000", "total_pymnt": "1300.00", "total_pymnt_inv": "1296.75",
-    "total_rec_prncp": "1000", "total_rec_int": "270", "total_rec_late_fee": "15", "recoveries": "15",
-    "collection_recovery_fee": "2.7", "last_pymnt_d": "2012-03-01", "last_pymnt_amnt": "339.66",
-    "next_pymnt_d": "2012-04-01", "last_credit_pull_d": "2012-03-01", "application_type": "Individual",
-    "more": '{"desc":"Hello","url":null,"policy_code":"1"}',
+    "purpose": "car", "title": "A car", "zip_code": "945xx", "addr_state": "CA", "dti": "12.5",
+    "delinq_2yrs": "0", "earliest_cr_line": "1998-11-01", "inq_last_6mths": "1", "open_acc": "7",
+    "pub_rec": "0", "revol_bal": "298", "revol_util": "0.787", "total_acc": "15",
+    "out_prncp": "9000", "total_pymnt": "1300.00", "total_pymnt_inv": "1296.75",
+    "total_rec_prncp": "1000", "total_rec_int": "270", "total_rec_late_fee": "15",
+    "recoveries": "15", "collection_recovery_fee": "2.7", "last_pymnt_d": "2012-03-01",
+    "last_pymnt_amnt": "339.66", "next_pymnt_d": "2012-04-01", "last_credit_pull_d": "2012-03-01",
+    "application_type": "Individual", "more": '{"desc":"Hello","url":null,"policy_code":"1"}',
 }  # fmt: skip
 
 

@@ -98,9 +98,7 @@ def test_rows_sums_and_counts_of_each_file_are_those_of_python(lake: Lake) -> No
             elif ours in c.RATE_COLUMNS:
                 places = [t and Decimal(t).quantize(Decimal("0.000001"), ROUND_HALF_UP) for t in texts]
                 assert here[ours].to_list() == places
-            elif ours in c.MONTH_COLUMNS:
-                assert here[ours].cast(pl.String).to_list() == texts
-            elif ours in c.COUNT_COLUMNS or ours == "term_months":
+            elif ours in (*c.MONTH_COLUMNS, *c.COUNT_COLUMNS, "term_months"):
                 assert here[ours].cast(pl.String).to_list() == texts
             elif ours == "zip3":
                 assert here[ours].to_list() == [t and t.removesuffix("xx") for t in texts]
@@ -112,8 +110,10 @@ def test_no_two_loans_agree_in_what_identifies_them_nor_in_all_but_one_of_it(lak
     found = loans(lake).with_columns(pl.col("employer_title", "title").str.to_lowercase())
     for left_out in c.IDENTIFYING:
         assert found.select(name for name in c.IDENTIFYING if name != left_out).n_unique() == 29998, left_out
-    facts = ("loan_amount", "funded_amount", "term_months", "interest_rate", "installment", "issue_month", "zip3",
-             "state", "annual_income", "dti", "earliest_credit_line")  # fmt: skip
+    facts = (
+        "loan_amount", "funded_amount", "term_months", "interest_rate", "installment", "issue_month", "zip3",
+        "state", "annual_income", "dti", "earliest_credit_line",
+    )  # fmt: skip
     assert found.select(facts).n_unique() == 29997
 
 

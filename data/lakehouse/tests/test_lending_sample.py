@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import subprocess
 import sys
 from collections import Counter
@@ -24,8 +22,8 @@ from lakehouse.domains.lending.vocabulary import GRADES, STATUSES
 
 # Pinned, so that a change of the sample is seen: two machines must give equal bytes.
 PINNED = {
-    "loans/sample.csv": "PIN",
-    "loans/sample_as_published.csv": "PIN",
+    "loans/sample.csv": "69f52b8f7a9c959acccb8aaeadecdcd96cc0e69de354d365b77051773c50c899",
+    "loans/sample_as_published.csv": "2aa58f9051b3d5b1e19fd7ecaa0f8d6ace9df3270ad2071ab69e4da92b1bb595",
 }
 
 
@@ -72,7 +70,6 @@ def test_both_forms_are_the_same_loans() -> None:
     one = loaded({"loans/a.csv": sample.converted(made)}).good
     other = loaded({"loans/a.csv": sample.as_published(made)}).good
     assert one.drop("original", "more").equals(other.drop("original", "more"))
-    assert list(csv.reader(io.StringIO(sample.converted(made).decode())))[0][-1] == "issue_year"
 
 
 @pytest.mark.parametrize("more", [[], ["--as-published"]])
