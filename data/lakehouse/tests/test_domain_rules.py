@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from test_flow import lake_at
+from test_lending import LOAN, REFUSED
+from test_lending import table as loan_file
 
 from lakehouse.contracts import Contract, quarantine_of
 from lakehouse.pipeline import ingest, refresh
@@ -77,6 +79,8 @@ def verdicts(root: Path) -> dict[str, list[Any]]:
         lake.landing.put(name, "".join(json.dumps(one) + "\n" for one in records).encode())
     lines = "".join(json.dumps(one) + "\n" for one in RESOURCES)
     lake.landing.put("clinical/cohort/a.ndjson", lines.encode())
+    loans = [{**LOAN, column: text or ""} for column, texts, _ in REFUSED for text in texts]
+    lake.landing.put("loans/a.csv", loan_file(*loans).encode())
     found: dict[str, list[Any]] = {}
     for table in contracts():
         if table.layer == "bronze":
@@ -110,6 +114,7 @@ RULES = {
     "silver/fhir_index": "3bac20c841bfadec",
     "gold/encounter_summary": "e5375fc7e2af98fe",
     "gold/fhir_references": "6f290c4e372591da",
+    "silver/loans": "8f866b549dc03666",
     "silver/pipeline_events": "b04616cd24a8df48",
     "silver/crawler_results": "6da8411af2997ec2",
 }
@@ -194,6 +199,34 @@ VERDICTS: dict[str, list[Any]] = {
         {"type_valid": 3, "resource_readable": 6, "id_valid": 11, "last_updated_readable": 20},
         {},
         "3cee3847b25afd81",
+    ],
+    "silver/loans": [
+        {
+            "term_months_readable": 7,
+            "term_months_one_of": 2,
+            "interest_rate_readable": 10,
+            "interest_rate_between": 4,
+            "issue_month_readable": 10,
+            "grade_one_of": 4,
+            "sub_grade_matches": 3,
+            "sub_grade_of_grade": 3,
+            "loan_status_one_of": 4,
+            "state_matches": 5,
+            "employment_years_readable": 4,
+            "employment_years_between": 2,
+            "zip3_readable": 5,
+            "revolving_utilization_readable": 3,
+            "revolving_utilization_between": 2,
+            "annual_income_readable": 14,
+            "annual_income_not_negative": 2,
+            "dti_readable": 2,
+            "open_accounts_readable": 5,
+            "open_accounts_not_negative": 1,
+            "last_payment_month_readable": 2,
+            "home_ownership_not_null": 3,
+        },
+        {},
+        "318ee7df6cf34565",
     ],
     "silver/pipeline_events": [
         {

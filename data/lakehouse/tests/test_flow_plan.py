@@ -123,7 +123,7 @@ def test_a_new_file_runs_its_own_branch_alone(lake: Lake) -> None:
         EVENTS[1]: "made of bronze/raw_pipeline_events",
         EVENTS[2]: "made of silver/pipeline_events",
     }
-    assert found.lines()[0] == "3 of 21 tables have something to do"
+    assert found.lines()[0] == "3 of 23 tables have something to do"
     carry_out(lake, found)
     assert look(lake).nothing
 
@@ -160,7 +160,7 @@ def test_a_refused_file_is_news_once_and_a_warning_from_then_on(lake: Lake) -> N
     lake.landing.put("pipeline_events/broken.parquet", MORE)
     assert list(look(lake).reasons) == list(EVENTS)
     carry_out(lake, look(lake))
-    assert look(lake) == Plan(tables=21)
+    assert look(lake) == Plan(tables=23)
 
 
 def test_refused_bytes_that_move_to_where_they_can_be_read_are_news(lake: Lake) -> None:
@@ -281,8 +281,8 @@ def test_a_held_table_keeps_back_what_is_made_of_it_until_something_new_comes(la
     held = {EVENTS[1]: "silver/pipeline_events is held"}
     lake.store.drop(BY_PATH[EVENTS[2]])
     waiting = look(lake, held=held)
-    assert waiting == Plan(warnings=("silver/pipeline_events is held",), tables=21)
-    assert waiting.lines() == ["! silver/pipeline_events is held", "✓ nothing new: 21 tables are up to date"]
+    assert waiting == Plan(warnings=("silver/pipeline_events is held",), tables=23)
+    assert waiting.lines() == ["! silver/pipeline_events is held", "✓ nothing new: 23 tables are up to date"]
     lake.landing.put("crawler_results/none.ndjson", b"")
     assert EVENTS[2] not in look(lake, held=held).reasons
     lake.landing.put("pipeline_events/more.ndjson", MORE)

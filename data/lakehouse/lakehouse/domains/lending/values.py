@@ -1,6 +1,6 @@
 """LendingClub's texts as values: months, rates, terms, years of employment, in either form of its files.
 
-Belongs here: which text means what. Does not: which column is read how (transforms.py), what becomes of text
+Belongs here: which text means what. Does not: which column is read how (decoding.py), what becomes of text
 that means nothing (rules.py), or reading a decimal (engine/xp.py).
 
 A text is read as a whole or not at all: `365 months` is 365, `1,000` and `NaN` are no numbers. Null stands
@@ -8,8 +8,6 @@ for both "not given" and "cannot be read"; the text beside it tells which.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import polars as pl
 
@@ -100,16 +98,3 @@ def status(text: pl.Expr) -> pl.Expr:
 def meets_credit_policy(text: pl.Expr) -> pl.Expr:
     """Return whether the status does not say that the credit policy is not met."""
     return ~text.str.contains(_POLICY).fill_null(False)
-
-
-def canonical(columns: Sequence[str], dtypes: dict[str, pl.DataType]) -> pl.Expr:
-    """Return typed values as one text, the same however they were written: what a key is made of."""
-    return pl.concat_str(
-        [_canonical(pl.col(name), dtypes[name]).fill_null("") for name in columns], separator="\x1f"
-    )
-
-
-def _canonical(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    if dtype == pl.String:
-        return value.str.replace_all(r"[\s\x00-\x1f]+", " ").str.strip_chars().str.to_lowercase()
-    return value.cast(pl.String)
