@@ -23,6 +23,9 @@ MADE_UP = (
     ".venv/bin/python -m lakehouse.domains.clinical.sample"
     " --patients 1000 --seed 5 --out landing/clinical/synthetic"
 )
+MADE_UP_LOANS = (
+    ".venv/bin/python -m lakehouse.domains.lending.sample --loans 100000 --out landing/loans/synthetic.csv"
+)
 # What is not typed in the embedded profile, and why. tests/browser types the first two in containers.
 EXCUSED = {
     "make credentials": "the embedded profile has no secrets",
@@ -30,6 +33,7 @@ EXCUSED = {
     "make test": "it is this very run",
     "make test-guarantees": "it takes half an hour; tests/guarantees runs each of its trials in small",
     MADE_UP: "data/lakehouse/tests/test_clinical.py writes one",
+    MADE_UP_LOANS: "data/lakehouse/tests/test_lending_sample.py writes one",
     'make odp ARGS="head gold/encounter_summary"': "test_cli.py types it for another table",
     "DAGSTER_PORT=28084 make start": "the tests start on free ports in the same way; this one may be taken",
 }

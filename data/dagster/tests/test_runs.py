@@ -14,6 +14,7 @@ import dagster as dg
 import pytest
 
 from lakehouse.domains.clinical import sample as cohort
+from lakehouse.domains.lending import sample as loans
 from lakehouse.domains.pipelines import sample as events
 from lakehouse.domains.pipelines.contracts import PIPELINE_EVENTS, PIPELINE_METRICS
 from lakehouse.errors import SchemaViolation
@@ -29,7 +30,7 @@ from orchestration.definitions import defs
 from orchestration.jobs import BOOT_ID, NO_BOOT
 from orchestration.resources import LakeResource
 
-EXPECTED = [*events.EXPECTED.items(), *cohort.EXPECTED.items()]
+EXPECTED = [*events.EXPECTED.items(), *cohort.EXPECTED.items(), *loans.EXPECTED.items()]
 
 
 @pytest.fixture(autouse=True)

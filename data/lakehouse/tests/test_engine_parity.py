@@ -317,9 +317,9 @@ def test_user_profiles(rows: list[dict[str, Any]]) -> None:
 
 
 odd_texts = st.none() | st.sampled_from(
-    ("", " ", "n/a", "NA", "NaN", "inf", "-0", "0.005", "1e5", "1,000", "1000.399999999996", "9" * 40, "13.56%",
-     " 36 months", "365 months", "10+ years", "< 1 year", "945xx", "CA", "C", "C1", "Current", "Dec-11",
-     "Jan-62", "2011-12-01", "2011-02-30", "\u0661", "ä\x1f'",
+    ("", " ", "n/a", "NA", "NaN", "inf", "-0", "0.005", "1e5", "1,000", "1000.399999999996", "9" * 40,
+     "13.56%", " 36 months", "365 months", "10+ years", "< 1 year", "945xx", "CA", "C", "C1", "Current",
+     "Dec-11", "Jan-62", "2011-12-01", "2011-02-30", "\u0661", "ä\x1f'",
      "Does not meet the credit policy. Status:Fully Paid")
 )  # fmt: skip
 

@@ -1,8 +1,8 @@
 """The columns of a loan, in Polars: hashes and rewritten JSON, which narwhals has no words for.
 
 Belongs here: what each column means. Does not: which text means what (values.py), the key (keys.py), or
-decimals (engine/xp.py). Beside the contract's columns stand those its rules look at: `<column>_text` is a value
-as it came, null where none was given, `<column>_number` the text of a decimal to be read.
+decimals (engine/xp.py). Beside the contract's columns stand those its rules look at: `<column>_text` is a
+value as it came, null where none was given, `<column>_number` the text of a decimal to be read.
 """
 
 from __future__ import annotations
