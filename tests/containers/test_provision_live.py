@@ -13,7 +13,7 @@ from stacks import Done, Stack
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(900)]
 
-BUCKETS = {"landing", "bronze", "silver", "gold", "quarantine", "system"}
+BUCKETS = {"landing", "bronze", "silver", "gold", "quarantine", "system", "exports"}
 
 
 def lake_init(stack: Stack, **env: str) -> Done:
