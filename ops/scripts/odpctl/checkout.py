@@ -127,8 +127,8 @@ class Checkout:
 
     @property
     def extras(self) -> list[str]:
-        """The optional packages that the settings ask for."""
-        return ["ducklake"] if self.settings["LAKE_FORMAT"] == "ducklake" else []
+        """The optional packages that the host's profiles and the settings ask for."""
+        return ["mart", *(["ducklake"] if self.settings["LAKE_FORMAT"] == "ducklake" else [])]
 
     @property
     def bind(self) -> str:

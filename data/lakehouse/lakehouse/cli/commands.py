@@ -215,6 +215,13 @@ def _outputs(top: Group) -> None:
         "bring the mart, a database for reporting tools, up to Gold",
         example="odp mart",
     )
+    _add(
+        top,
+        "report",
+        "outputs:report",
+        "write the report on data quality: refused rows, freshness, rows, checks",
+        example="odp report",
+    )
 
 
 def _quarantine(group: Group) -> None:

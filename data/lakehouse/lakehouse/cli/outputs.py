@@ -1,4 +1,4 @@
-"""Commands about what is handed to others: export, mart.
+"""Commands about what is handed to others: export, mart, report.
 
 Belongs here: calling the library and printing the result. Does not: arguments (commands.py).
 """
@@ -60,6 +60,25 @@ def mart(options: Options) -> int:
         say(f"{path} is declared no more: removed from the mart")
     _absent(done.absent)
     say(f"mart: {done.place}")
+    return OK
+
+
+def report(options: Options) -> int:
+    """Write the report, and say what it says in short."""
+    from lakehouse.outputs.quality import report as written
+
+    settings = OutputSettings.from_env(settings_of(options))
+    done = written(lake_of(options), contracts(), settings)
+    if options.json:
+        as_json(done.quality)
+        return OK
+    rows = [
+        {"table": t.table, "rows": t.rows, "refused": t.open_rejects, "age": t.age_seconds,
+         "fresh": t.is_fresh, "checks": t.passed, "held": t.is_held}
+        for t in done.quality.tables
+    ]  # fmt: skip
+    as_table(rows, "no table is declared")
+    say(f"report: {done.html}")
     return OK
 
 

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lakehouse.contracts import ColumnType, Contract, DecimalType, Type
 from lakehouse.contracts.types import ListType, StructType
@@ -22,6 +22,7 @@ from lakehouse.outputs.mart import TABLES, TABLES_SAYS, Known, Loaded, Mart
 from lakehouse.outputs.selection import Chosen, rows_of, run_of
 from lakehouse.pipeline import Lake
 from lakehouse.storage.objects import locked
+from lakehouse.store.values import physical
 
 if TYPE_CHECKING:
     import duckdb
@@ -120,7 +121,7 @@ def _write(lake: Lake, chosen: Sequence[Chosen], file: Path) -> list[Loaded]:
             database.execute("SET TimeZone = 'UTC'")
             database.execute(_CREATE)
             database.execute(f"COMMENT ON TABLE {TABLES} IS {_text(TABLES_SAYS)}")
-            loaded = [_load(database, lake, one) for one in chosen]
+            loaded = [_load(database, lake, one, fresh.with_name(f"{fresh.name}.rows")) for one in chosen]
         # Changes that somebody made to the old file are for that one alone.
         file.with_name(f"{file.name}.wal").unlink(missing_ok=True)
         fresh.replace(file)
@@ -130,7 +131,12 @@ def _write(lake: Lake, chosen: Sequence[Chosen], file: Path) -> list[Loaded]:
     return loaded
 
 
-def _load(database: duckdb.DuckDBPyConnection, lake: Lake, one: Chosen) -> Loaded:
+def _load(database: duckdb.DuckDBPyConnection, lake: Lake, one: Chosen, rows_file: Path) -> Loaded:
+    """Make one table.
+
+    Rows go by way of a Parquet file, and values as literals: for Arrow's and for parameters DuckDB imports
+    pandas, which costs two CPU-seconds.
+    """
     name = _id(one.table.name)
     parts = [f"{_id(c.name)} {type_of(c.type)}{'' if c.nullable else ' NOT NULL'}" for c in one.columns]
     if one.key:
@@ -141,14 +147,16 @@ def _load(database: duckdb.DuckDBPyConnection, lake: Lake, one: Chosen) -> Loade
         says = f"{c.description} ({c.unit})" if c.unit else c.description
         database.execute(f"COMMENT ON COLUMN {name}.{_id(c.name)} IS {_text(says)}")
     rows = rows_of(lake, one)
-    if rows.height:
-        database.from_arrow(rows.to_arrow()).insert_into(one.table.name)
-    said: list[Any] = [
-        *(one.table.name, one.table.path, one.identity, one.version, one.table.version, one.shape),
-        *(run_of(lake, one), lake.clock(), rows.height, list(one.left_out)),
+    rows.write_parquet(rows_file)
+    database.execute(f"INSERT INTO {name} SELECT * FROM read_parquet({_text(str(rows_file))})")  # noqa: S608
+    left_out = f"[{', '.join(map(_text, one.left_out))}]::VARCHAR[]"
+    run, at = run_of(lake, one), f"make_timestamptz({physical(lake.clock())})"
+    said = [
+        *map(_text, (one.table.name, one.table.path, one.identity)),
+        *(str(one.version), _text(one.table.version), _text(one.shape)),
+        *("NULL" if run is None else _text(run), at, str(rows.height), left_out),
     ]
-    marks = ", ".join("?" for _ in said)
-    database.execute(f"INSERT INTO {TABLES} VALUES ({marks})", said)  # noqa: S608
+    database.execute(f"INSERT INTO {TABLES} VALUES ({', '.join(said)})")  # noqa: S608
     return Loaded(
         table=one.table.path, version=one.version, rows=rows.height, left_out=one.left_out, changed=True
     )

@@ -32,7 +32,7 @@ import orjson
 
 from lakehouse.contracts import Column, ColumnType, Contract, DecimalType, Type
 from lakehouse.contracts.types import is_nested
-from lakehouse.errors import Conflict, DataViolation, StorageUnavailable, Unsupported, plain
+from lakehouse.errors import Conflict, DataViolation, SettingsError, StorageUnavailable, Unsupported, plain
 from lakehouse.outputs.mart import TABLES, TABLES_SAYS, Known, Loaded, Mart
 from lakehouse.outputs.selection import Chosen, rows_of, run_of
 from lakehouse.outputs.settings import PostgresPlace
@@ -112,8 +112,12 @@ def _check_names(one: Chosen) -> None:
 @contextmanager
 def _connected(place: PostgresPlace) -> Iterator[Connection]:
     """Open a session, and say what fails in our own words: an error of Postgres quotes values."""
-    import psycopg
-
+    try:
+        import psycopg
+    except ImportError:
+        raise SettingsError(
+            "a mart in Postgres needs psycopg, which is not installed: install `lakehouse[provision]`"
+        ) from None
     try:
         with psycopg.connect(
             host=place.host,
