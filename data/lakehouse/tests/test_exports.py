@@ -8,12 +8,14 @@ import io
 import json
 import re
 from base64 import b64decode
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import lakes
 import pyarrow.parquet as pq
 import pytest
 from conftest_outputs import ADA, EVERY, PEOPLE, ROWS, people, put, small_lake
@@ -24,8 +26,8 @@ from lakehouse.errors import DataViolation, StorageUnavailable
 from lakehouse.outputs import exports
 from lakehouse.outputs.exports import export
 from lakehouse.outputs.settings import OutputSettings
-from lakehouse.pipeline import Lake
-from lakehouse.storage.objects import FolderObjects
+from lakehouse.pipeline import Lake, open_lake
+from lakehouse.storage.objects import FolderObjects, open_objects
 
 Made = tuple[Lake, OutputSettings]
 
@@ -272,3 +274,39 @@ def test_a_folder_replaces_a_file_whole(tmp_path: Path) -> None:
         place.put("a/b.csv", [b"three"])
         assert reader.read() == b"onetwo"
     assert (place.read("a/b.csv"), place.size("a/b.csv"), place.read("c")) == (b"three", 5, None)
+
+
+@pytest.mark.containers
+def test_a_bucket_holds_the_same_files_as_a_folder(made: Made, tmp_path: Path) -> None:
+    lake, settings = made
+    export(lake, [EVERY, PEOPLE], settings)
+    with lakes.lake_of("s3", tmp_path / "s3") as there:
+        check_bucket(open_lake(there), OutputSettings.from_env(there, {"MART_FILE": "unused"}), settings)
+
+
+def check_bucket(remote: Lake, in_bucket: OutputSettings, settings: OutputSettings) -> None:
+    """Export to the bucket `exports` of a lake, and compare with the files of a folder."""
+    assert in_bucket.exports_url == "s3://exports"
+    put(remote, EVERY, ROWS)
+    put(remote, PEOPLE, people(3, 1))
+    place = open_objects(in_bucket.exports_url, in_bucket.lake)
+    assert (place.read("manifest.json"), place.size("manifest.json")) == (None, None)
+    done = export(remote, [EVERY, PEOPLE], in_bucket)
+    assert [one.written for one in done.tables] == [True, True]
+    assert [one.written for one in export(remote, [EVERY, PEOPLE], in_bucket).tables] == [False, False]
+    for name in ("every_type.csv", "every_type.parquet", "people.csv"):
+        assert place.read(f"gold/{name}") == (folder(settings) / "gold" / name).read_bytes()
+    # Larger than one part of an upload, and one that fails on the way.
+    large = [bytes([number]) * 1_000_000 for number in range(20)]
+    assert place.put("large", iter(large)).sha256 == hashlib.sha256(b"".join(large)).hexdigest()
+    assert place.read("large") == b"".join(large)
+
+    def broken() -> Iterator[bytes]:
+        yield from large[:12]
+        raise DataViolation("no more of it")
+
+    with pytest.raises(DataViolation):
+        place.put("large", broken())
+    assert place.size("large") == 20_000_000
+    export(remote, [PEOPLE], in_bucket)
+    assert (place.size("gold/every_type.csv"), place.size("gold/people.csv")) == (None, 15)
