@@ -165,6 +165,19 @@ def test_each_role_sees_its_own_database(stack: Stack) -> None:
     assert plain == []
 
 
+def test_the_mart_is_read_by_its_reader_alone(stack: Stack) -> None:
+    with connect(stack, "mart_reader", "MART_READER_PASSWORD", "mart") as reader:
+        assert reader.execute("SELECT count(*) FROM pipeline_metrics").fetchone() == (4,)
+        reader.execute("SET default_transaction_read_only = off")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            reader.execute("DELETE FROM pipeline_metrics")
+    for database in ("dagster", "lake", "ducklake", "postgres"):
+        with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+            connect(stack, "mart_reader", "MART_READER_PASSWORD", database)
+    with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+        connect(stack, "lake_readonly", "READONLY_PG_PASSWORD", "mart")
+
+
 def test_the_reader_reads_what_the_owner_makes_and_writes_nothing(stack: Stack) -> None:
     with connect(stack, "lake", "LAKE_PG_PASSWORD", "lake") as owner:
         owner.execute("CREATE SCHEMA odp_test")
