@@ -247,11 +247,15 @@ def test_a_write_that_fails_leaves_the_old_file_and_the_old_manifest(
 
 def test_what_a_killed_writer_left_is_removed(made: Made) -> None:
     lake, settings = made
-    left = folder(settings) / "gold/.people.csv.0123456789"
+    left = folder(settings) / f"gold/.people.csv.{'0123456789abcdef' * 2}.unfinished"
     left.parent.mkdir(parents=True)
     left.write_text("half of a f")
+    others = [folder(settings) / name for name in (".profile.old", "gold/.mine.csv.1", "notes.txt")]
+    for other in others:
+        other.write_text("somebody's")
     export(lake, [PEOPLE], settings)
     assert not left.exists()
+    assert all(other.exists() for other in others)
 
 
 def test_a_value_that_no_output_can_hold_is_named_by_its_column(made: Made, monkeypatch: Any) -> None:

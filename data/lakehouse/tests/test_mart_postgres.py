@@ -530,6 +530,10 @@ def test_the_reader_reads_every_table_and_can_do_nothing_else(provisioned: Made)
     refresh_mart(lake, [WIDE], settings)
     again = replace(WIDE, description="Another text.")
     refresh_mart(lake, [again], settings)  # a new table, with equal rights
+    put(lake, WIDE, wide(1, 3))
+    refresh_mart(lake, [again], settings)
+    with connect(mart) as owner:
+        assert owner.execute("SHOW log_error_verbosity").fetchone() == ("terse",)
     with connect(mart, "mart_reader") as reader:
         assert reader.execute("SELECT count(*) FROM wide").fetchone() == (3,)
         assert reader.execute("SELECT name FROM _odp_tables").fetchone() == ("wide",)

@@ -53,6 +53,9 @@ class Postgres:
                 self._apply(db, name, secret)
             for reader in READERS.values():
                 _run(db, "ALTER ROLE {} SET default_transaction_read_only = on", reader)
+            # The server's log quotes rows in the details of an error.
+            _run(db, "ALTER ROLE {} SET log_error_verbosity = terse", OWNERS["mart"])
+            _run(db, "ALTER ROLE {} SET log_min_error_statement = panic", OWNERS["mart"])
         return _summary([name for name in roles if name not in known], roles)
 
     def databases(self) -> str:

@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import io
 import os
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -32,6 +33,7 @@ from lakehouse.storage.s3 import s3_client
 T = TypeVar("T")
 _LEASE = timedelta(seconds=60)
 _PATIENCE_SECONDS = 120.0
+_UNFINISHED = re.compile(r"\..+\.[0-9a-f]{32}\.unfinished")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +94,7 @@ class FolderObjects:
 
     def put(self, name: str, chunks: Iterable[bytes]) -> Written:
         target = self._root / name
-        fresh = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+        fresh = target.with_name(f".{target.name}.{uuid.uuid4().hex}.unfinished")
         digest, size = hashlib.sha256(), 0
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -128,8 +130,9 @@ class FolderObjects:
     @contextmanager
     def alone(self, files: Files) -> Iterator[None]:  # noqa: ARG002
         with locked(self._root / ".lock"):
-            for left in self._root.rglob(".*.*"):  # of a writer that was killed
-                left.unlink(missing_ok=True)
+            for left in self._root.rglob(".*"):  # of a writer that was killed
+                if _UNFINISHED.fullmatch(left.name):
+                    left.unlink(missing_ok=True)
             yield
 
 
