@@ -33,7 +33,7 @@ from lakehouse.settings import Settings
 from lakehouse.storage.s3 import s3_client
 
 KINDS = ("folder", "s3", "ducklake", "ducklake-s3")
-BUCKETS = ("landing", *LAYERS)
+BUCKETS = ("landing", *LAYERS, "exports")
 KEY, SECRET = "lakes-key", "lakes-secret"
 DSN = "DUCKLAKE_TEST_DSN"
 

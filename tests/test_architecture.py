@@ -61,8 +61,9 @@ def test_the_client_and_the_scripts_need_the_standard_library_alone() -> None:
 
 def test_only_the_store_imports_a_table_format() -> None:
     def wrong(file: str, module: str) -> bool:
-        computing = top(module) == "duckdb" and file.startswith("engine/duckdb/")
-        return top(module) in TABLE_FORMATS and not file.startswith("store/") and not computing
+        # An engine, and a database that rows are copied into, are no formats of tables of the lake.
+        is_engine = top(module) == "duckdb" and file.startswith(("engine/duckdb/", "outputs/duckdb_mart"))
+        return top(module) in TABLE_FORMATS and not file.startswith("store/") and not is_engine
 
     assert offenders(LIBRARY, wrong) == []
     assert offenders(ORCHESTRATOR, lambda _, module: top(module) in TABLE_FORMATS) == []
@@ -107,7 +108,7 @@ LEVELS = (
     ("quarantine",),
     ("maintenance",),
     ("verify",),
-    ("manifest", "materialize"),
+    ("manifest", "materialize", "outputs"),
     ("seed",),
     ("cli", "provision"),
 )

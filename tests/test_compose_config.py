@@ -198,6 +198,7 @@ GRANTS = {
         "S3_INGEST_ACCESS_KEY",
         "S3_INGEST_SECRET_KEY",
         "DUCKLAKE_PG_PASSWORD",
+        "MART_PG_PASSWORD",
     },
     "dagster-code": {
         "S3_PIPELINE_ACCESS_KEY",
@@ -205,6 +206,7 @@ GRANTS = {
         "DAGSTER_PG_PASSWORD",
         "ALERT_WEBHOOK_URL?",
         "DUCKLAKE_PG_PASSWORD",
+        "MART_PG_PASSWORD",
     },
     "dagster": {"DAGSTER_PG_PASSWORD"},
 }

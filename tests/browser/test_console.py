@@ -13,7 +13,7 @@ expect, Page = sync_api.expect, sync_api.Page
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
-BUCKETS = ("bronze", "silver", "gold", "landing", "quarantine", "system")
+BUCKETS = ("bronze", "exports", "silver", "gold", "landing", "quarantine", "system")
 
 
 @pytest.fixture

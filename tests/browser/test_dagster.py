@@ -26,7 +26,8 @@ WAYS = (
 LAYERS = ("bronze", "silver", "gold")
 PIPELINES = [f"{layer}/{way[i]}" for way in WAYS for i, layer in enumerate(LAYERS)]
 CLINICAL = [table.path for table in contracts() if table.domain == "clinical"]
-OTHERS = ["gold/corpus_manifest", "system/restore_points"]
+OTHERS = ["gold/corpus_manifest", "system/restore_points", "outputs/exports", "outputs/mart"]
+OTHERS += ["outputs/quality_report"]
 MAINTAINED = 6  # the layers, and old runs
 SHOW = "[Show Markdown]"
 ALL_PASSED = re.compile(r"(?<!\d)(\d+) / \1 Passed")

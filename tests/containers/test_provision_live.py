@@ -13,7 +13,7 @@ from stacks import Done, Stack
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(900)]
 
-BUCKETS = {"landing", "bronze", "silver", "gold", "quarantine", "system"}
+BUCKETS = {"landing", "bronze", "silver", "gold", "quarantine", "system", "exports"}
 
 
 def lake_init(stack: Stack, **env: str) -> Done:
@@ -163,6 +163,19 @@ def test_each_role_sees_its_own_database(stack: Stack) -> None:
             "SELECT rolname FROM pg_authid WHERE rolcanlogin AND rolpassword NOT LIKE 'SCRAM-SHA-256$%'"
         ).fetchall()
     assert plain == []
+
+
+def test_the_mart_is_read_by_its_reader_alone(stack: Stack) -> None:
+    with connect(stack, "mart_reader", "MART_READER_PASSWORD", "mart") as reader:
+        assert reader.execute("SELECT count(*) FROM pipeline_metrics").fetchone() == (4,)
+        reader.execute("SET default_transaction_read_only = off")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            reader.execute("DELETE FROM pipeline_metrics")
+    for database in ("dagster", "lake", "ducklake", "postgres"):
+        with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+            connect(stack, "mart_reader", "MART_READER_PASSWORD", database)
+    with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+        connect(stack, "lake_readonly", "READONLY_PG_PASSWORD", "mart")
 
 
 def test_the_reader_reads_what_the_owner_makes_and_writes_nothing(stack: Stack) -> None:

@@ -81,6 +81,7 @@ def test_each_service_finds_its_own_secrets_only(stack: Stack) -> None:
         "alert_webhook_url",
         "dagster_pg_password",
         "ducklake_pg_password",
+        "mart_pg_password",
         "s3_pipeline_access_key",
         "s3_pipeline_secret_key",
     }

@@ -19,7 +19,7 @@ import dagster as dg
 from lakehouse.errors import only_ours
 from lakehouse.registry import contracts
 from lakehouse.settings import read
-from orchestration import BOOT_TAG, LISTED_TAG, maintenance
+from orchestration import BOOT_TAG, LISTED_TAG, maintenance, outputs
 from orchestration.assets import assets
 from orchestration.jobs import BOOT_ID, NO_BOOT, PARTITION_JOBS, materialize_all
 from orchestration.listing import SETTLING, fingerprint, having_waited, seen_before, settling
@@ -72,7 +72,9 @@ def on_landed_file(
 
 def _made_from() -> dict[Key, set[Key]]:
     """Return the assets of materialize_all, each with those it depends on."""
-    specs = [spec for asset in (*assets(), maintenance.restore_points) for spec in asset.specs]
+    specs = [
+        spec for asset in (*assets(), maintenance.restore_points, *outputs.ASSETS) for spec in asset.specs
+    ]
     return {
         tuple(spec.key.path): {tuple(dep.asset_key.path) for dep in spec.deps}
         for spec in specs

@@ -9,7 +9,7 @@ import dagster as dg
 
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
-from orchestration import maintenance  # noqa: E402
+from orchestration import maintenance, outputs  # noqa: E402
 from orchestration.assets import assets  # noqa: E402
 from orchestration.automation import SENSORS  # noqa: E402
 from orchestration.jobs import JOBS  # noqa: E402
@@ -19,7 +19,7 @@ from orchestration.resources import LakeResource  # noqa: E402
 def build_defs(**overrides: Any) -> dg.Definitions:
     """Return the definitions, with any argument of dg.Definitions replaced."""
     parts: dict[str, Any] = {
-        "assets": [*assets(), *maintenance.ASSETS],
+        "assets": [*assets(), *maintenance.ASSETS, *outputs.ASSETS],
         "jobs": [*JOBS, maintenance.maintain],
         "schedules": [maintenance.maintain_daily],
         "sensors": SENSORS,

@@ -13,6 +13,7 @@ import dagster as dg
 
 from lakehouse.contracts import RESTORE_POINTS
 from orchestration import BOOT_TAG, checks
+from orchestration.outputs import GROUP as OUTPUTS
 from orchestration.partitions import partitioned
 
 # Runs are children of the code server. A run that carries another boot id than the code location's jobs do
@@ -38,8 +39,8 @@ def _job(name: str, selection: dg.AssetSelection, says: str) -> dg.UnresolvedAss
 
 materialize_all = _job(
     "materialize_all",
-    dg.AssetSelection.groups(*_DATA) | dg.AssetSelection.assets(checks.key_of(RESTORE_POINTS)),
-    "Bring every layer up to what has landed. Does nothing twice.",
+    dg.AssetSelection.groups(*_DATA, OUTPUTS) | dg.AssetSelection.assets(checks.key_of(RESTORE_POINTS)),
+    "Bring every layer, and what is made of it for others, up to what has landed. Does nothing twice.",
 )
 LAYER_JOBS = [
     _job(f"materialize_{layer}", dg.AssetSelection.groups(layer), f"Bring the {layer} tables up to date.")
@@ -49,7 +50,8 @@ PARTITION_JOBS = {
     one.name: _job(
         f"materialize_{one.table.contract.domain}",
         dg.AssetSelection.tag("domain", one.table.contract.domain)
-        | dg.AssetSelection.assets(checks.key_of(RESTORE_POINTS)),
+        | dg.AssetSelection.assets(checks.key_of(RESTORE_POINTS))
+        | dg.AssetSelection.groups(OUTPUTS),
         f"Bring in the files of the chosen {one.name}, and every table that is made of them.",
     )
     for one in partitioned()

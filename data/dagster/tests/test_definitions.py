@@ -28,8 +28,12 @@ def test_the_assets_and_what_they_hang_on() -> None:
     }
 
 
+OUTPUTS = {"outputs/exports", "outputs/mart", "outputs/quality_report"}
+
+
 def test_every_declared_table_is_an_asset_and_no_other() -> None:
     maintenance = {
+        *OUTPUTS,
         "system/restore_points",
         "landing/cohorts",
         "gold/corpus_manifest",
@@ -48,7 +52,7 @@ def test_every_asset_says_who_what_and_how() -> None:
         assert spec.description, key
         assert spec.owners, key
         assert spec.code_version, key
-        if key in NO_TABLES:
+        if key in NO_TABLES | OUTPUTS:
             continue
         assert "deltalake" in spec.kinds, key
         layer = key.split("/")[0]
@@ -84,7 +88,21 @@ def test_maintenance_runs_daily_and_no_run_waits_for_it() -> None:
     assert (schedule.name, schedule.cron_schedule) == ("maintain_schedule", "0 3 * * *")
     assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
     everything = defs.resolve_job_def("materialize_all").asset_layer.selected_asset_keys
-    assert {key.path[0] for key in everything} == {"bronze", "silver", "gold", "system"}
+    assert {key.path[0] for key in everything} == {"bronze", "silver", "gold", "system", "outputs"}
+
+
+def test_outputs_come_after_all_of_gold_and_the_report_after_the_restore_point() -> None:
+    gold = {t.path for t in contracts() if t.layer == "gold"}
+    hang_on = {key: {d.asset_key.to_user_string() for d in specs()[key].deps} for key in OUTPUTS}
+    assert hang_on == {
+        "outputs/exports": gold,
+        "outputs/mart": gold,
+        "outputs/quality_report": {*gold, "system/restore_points"},
+    }
+    assert {specs()[key].group_name for key in OUTPUTS} == {"outputs"}
+    for name in ("materialize_all", "materialize_clinical"):
+        keys = {k.to_user_string() for k in defs.resolve_job_def(name).asset_layer.selected_asset_keys}
+        assert keys >= OUTPUTS
 
 
 def test_every_table_has_its_checks_and_the_gates_block() -> None:

@@ -312,7 +312,8 @@ def test_the_landing_sensor_asks_for_the_branch_of_a_new_file_and_for_nothing_wh
     [request] = asked.run_requests or []
     branch = ["bronze/raw_pipeline_events", "gold/pipeline_metrics", "silver/pipeline_events"]
     chosen = [key.to_user_string() for key in request.asset_selection or []]
-    assert chosen == [*branch, "system/restore_points"]
+    outputs = ["outputs/exports", "outputs/mart", "outputs/quality_report"]
+    assert chosen == sorted([*branch, *outputs, "system/restore_points"])
     result = run(instance, asset_selection=request.asset_selection, tags=request.tags)
     assert result.success
     assert made(result) == set(chosen)

@@ -60,7 +60,7 @@ class Settings:
             s3_region=read(values, "S3_REGION") or "us-east-1",
             lake_format=_lake_format(values),
             ducklake_pg_host=read(values, "DUCKLAKE_PG_HOST"),
-            ducklake_pg_port=_port(values, "DUCKLAKE_PG_PORT"),
+            ducklake_pg_port=port(values, "DUCKLAKE_PG_PORT"),
             ducklake_pg_db=read(values, "DUCKLAKE_PG_DB") or "ducklake",
             ducklake_pg_user=read(values, "DUCKLAKE_PG_USER") or "ducklake",
             ducklake_pg_password=read(values, "DUCKLAKE_PG_PASSWORD"),
@@ -119,7 +119,8 @@ def _lake_format(env: Mapping[str, str]) -> str:
     return text
 
 
-def _port(env: Mapping[str, str], name: str) -> int:
+def port(env: Mapping[str, str], name: str) -> int:
+    """Return variable `name`, a port number; 5432 when absent. Raises SettingsError."""
     text = read(env, name) or "5432"
     if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
         raise SettingsError(f"{name}={text} is no port number")

@@ -30,6 +30,8 @@ SECRETS = [
     "LAKE_PG_PASSWORD",
     "READONLY_PG_PASSWORD",
     "DUCKLAKE_PG_PASSWORD",
+    "MART_PG_PASSWORD",
+    "MART_READER_PASSWORD",
 ]
 
 
@@ -64,7 +66,7 @@ def test_ingest_lands_files_and_sees_nothing_else() -> None:
     assert allowed("ingest") == {*((a, "landing") for a in BROWSE), *((a, "landing/*") for a in WRITE)}
 
 
-def test_pipeline_reads_landing_and_owns_the_tables() -> None:
+def test_pipeline_reads_landing_and_owns_tables_and_exports() -> None:
     tables = set(BUCKETS) - {"landing"}
     assert allowed("pipeline") == {
         *((action, bucket) for action in BROWSE for bucket in BUCKETS),

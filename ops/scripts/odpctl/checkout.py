@@ -34,6 +34,8 @@ NAMES = ("COMPOSE_PROJECT_NAME", "ODP_IMAGE")
 CATALOG = ("DUCKLAKE_PG_HOST", "DUCKLAKE_PG_PORT", "DUCKLAKE_PG_DB", "DUCKLAKE_PG_USER")
 # Whole numbers that Dagster's processes read, in every profile.
 ORCHESTRATOR = ("DAGSTER_RUN_MAX_SECONDS", "DAGSTER_KEEP_DAYS", "DAGSTER_KEEP_RUNS")
+# Whether personal data goes out; read wherever outputs are made, in every profile.
+OUTPUTS = ("MART_PII", "EXPORTS_PII")
 IMAGES = ("MINIO_IMAGE", "POSTGRES_IMAGE", "PYTHON_IMAGE")
 PROFILES = ("full", "dev", "minimal", "embedded")
 PORTS = {
@@ -100,7 +102,17 @@ class Checkout:
     def settings(self) -> dict[str, str]:
         """Defaults, then .env, then the environment: the order Compose itself uses."""
         own = dotenv.read(self.env_file)
-        names = {*DEFAULTS, *CHOICES, *NAMES, *IMAGES, *CATALOG, *ORCHESTRATOR, *dotenv.SECRETS, *own}
+        names = {
+            *DEFAULTS,
+            *CHOICES,
+            *NAMES,
+            *IMAGES,
+            *CATALOG,
+            *ORCHESTRATOR,
+            *OUTPUTS,
+            *dotenv.SECRETS,
+            *own,
+        }
         return {
             **DEFAULTS,
             **CHOICES,
@@ -115,8 +127,8 @@ class Checkout:
 
     @property
     def extras(self) -> list[str]:
-        """The optional packages that the settings ask for."""
-        return ["ducklake"] if self.settings["LAKE_FORMAT"] == "ducklake" else []
+        """The optional packages that the host's profiles and the settings ask for."""
+        return ["mart", *(["ducklake"] if self.settings["LAKE_FORMAT"] == "ducklake" else [])]
 
     @property
     def bind(self) -> str:

@@ -12,7 +12,7 @@ import time
 
 from dagster_client import answers
 
-from .checkout import ORCHESTRATOR, Checkout
+from .checkout import ORCHESTRATOR, OUTPUTS, Checkout
 from .embedded import LOCAL
 from .errors import Failure
 from .process import command_line, end_group, private, read_pid, redact, write_pid
@@ -48,11 +48,14 @@ class Dev:
             "DUCKLAKE_PG_HOST": "127.0.0.1",
             "DUCKLAKE_PG_PORT": str(self.checkout.port("POSTGRES_PORT")),
             "DUCKLAKE_PG_PASSWORD": settings.get("DUCKLAKE_PG_PASSWORD", ""),
+            "MART_PG_HOST": "127.0.0.1",
+            "MART_PG_PORT": str(self.checkout.port("POSTGRES_PORT")),
+            "MART_PG_PASSWORD": settings.get("MART_PG_PASSWORD", ""),
             "DAGSTER_HOME": str(self.home),
             "DAGSTER_URL": url,
             "DAGSTER_PUBLIC_URL": url,
             "DAGSTER_DISABLE_TELEMETRY": "1",
-            **{name: settings[name] for name in ORCHESTRATOR if settings.get(name)},
+            **{name: settings[name] for name in (*ORCHESTRATOR, *OUTPUTS) if settings.get(name)},
             "DAGSTER_RUN_MAX_SECONDS": settings.get("DAGSTER_RUN_MAX_SECONDS") or "0",
             **LOCAL,
         }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dagster_client import answers
 
-from .checkout import CATALOG, ORCHESTRATOR, Checkout
+from .checkout import CATALOG, ORCHESTRATOR, OUTPUTS, Checkout
 from .errors import Failure
 from .preflight import held_by_our_ui
 from .process import Done, Journal, run
@@ -28,12 +28,12 @@ class Embedded:
     @property
     def env(self) -> dict[str, str]:
         """The venv's environment, without any address or key of another lake that a shell may carry."""
-        foreign = ("LAKE_", "LANDING_", "S3_", "DAGSTER_", "AWS_", "DUCKLAKE_")
+        foreign = ("LAKE_", "LANDING_", "S3_", "DAGSTER_", "AWS_", "DUCKLAKE_", "MART_", "EXPORTS_")
         terminal = ("COLUMNS", "LINES")  # what it starts has none, and ps would cut its lines to that width
         inherited = self.venv.env.items()
         kept = {key: value for key, value in inherited if not key.startswith(foreign) and key not in terminal}
         settings = self.checkout.settings
-        names = ["ALERT_WEBHOOK_URL", "ODP_SAMPLE_DATA", "LAKE_FORMAT", *ORCHESTRATOR]
+        names = ["ALERT_WEBHOOK_URL", "ODP_SAMPLE_DATA", "LAKE_FORMAT", *ORCHESTRATOR, *OUTPUTS]
         if settings["LAKE_FORMAT"] == "ducklake":
             names += [*CATALOG, "DUCKLAKE_PG_PASSWORD"]
         extra = {key: settings[key] for key in names if settings.get(key)}

@@ -123,7 +123,7 @@ class Platform:
         )
 
     def nuke(self, *, force: bool) -> None:
-        """Remove the data as well: volumes, the image built here, .data. Asks for the project's name."""
+        """Remove the data too: volumes, the image built here, .data, exports. Asks for the project's name."""
         name = self.compose.project if self.engine.usable else self.checkout.default_project
         if not force:
             self._confirm(name)
@@ -134,6 +134,7 @@ class Platform:
                 self._compose_or_fail("down", "--volumes", "--remove-orphans", "--timeout", "1")
                 self._remove_leftovers()
         shutil.rmtree(self.checkout.data, ignore_errors=True)
+        shutil.rmtree(self.checkout.root / "exports", ignore_errors=True)  # copies of what was in the lake
         self.terminal.say(f"nuked {name}: containers, volumes, the image built here and .data are gone")
         self.terminal.say("kept: landing/ (your files), .env (your settings), .venv and .tools")
 

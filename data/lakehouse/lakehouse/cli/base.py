@@ -1,7 +1,7 @@
 """What all commands of `odp` share: the shape of their help, the options --lake and --json, how one is run.
 
 Belongs here: what click does not do by itself. Does not: which commands there are (commands.py), what they
-do (tables.py, runs.py, rejects.py, fhir.py).
+do (tables.py, runs.py, outputs.py, rejects.py, fhir.py).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The commands of `odp`, their arguments and help.
 
 Belongs here: names, options, one sentence and one example each. Does not: what a command does (tables.py,
-runs.py, rejects.py, fhir.py).
+runs.py, outputs.py, rejects.py, fhir.py).
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ def commands() -> Group:
     )
     _reading(top)
     _keeping(top)
+    _outputs(top)
     _quarantine(_group(top, "quarantine", "list, show, replay or accept the rows that broke a rule"))
     _fhir(_group(top, "fhir", "query the FHIR resources of the lake"))
     return top
@@ -194,6 +195,32 @@ def _keeping(top: Group) -> None:
         _value("--layer", "only the tables of this layer", type=click.Choice(_LAYERS)),
         _flag("--orphans", "also files of writers that died, once past retention"),
         example="odp maintain --layer silver",
+    )
+
+
+def _outputs(top: Group) -> None:
+    _add(
+        top,
+        "export",
+        "outputs:export",
+        "write Gold as CSV and Parquet files, where a table has changed",
+        click.Argument(["tables"], nargs=-1, help=f"{_TABLE}; all of Gold without any"),
+        _flag("--pii", "also the columns that hold personal data"),
+        example="odp export gold/pipeline_metrics",
+    )
+    _add(
+        top,
+        "mart",
+        "outputs:mart",
+        "bring the mart, a database for reporting tools, up to Gold",
+        example="odp mart",
+    )
+    _add(
+        top,
+        "report",
+        "outputs:report",
+        "write the report on data quality: refused rows, freshness, rows, checks",
+        example="odp report",
     )
 
 

@@ -33,6 +33,11 @@ _NARROWEST = 8
 
 def lake_of(options: Options) -> Lake:
     """Open the lake that --lake, LAKE_URL or this folder names. Raises SettingsError."""
+    return open_lake(settings_of(options))
+
+
+def settings_of(options: Options) -> Settings:
+    """Return the settings of that lake. Raises SettingsError."""
     env = dict(os.environ)
     url = options.lake or env.get("LAKE_URL") or default_lake()
     if url:
@@ -41,7 +46,7 @@ def lake_of(options: Options) -> Lake:
         env.setdefault(
             "LANDING_URL", "s3://landing" if "://" in place else str(Path(place).parent / "landing")
         )
-    return open_lake(Settings.from_env(env))
+    return Settings.from_env(env)
 
 
 def every_table() -> list[Contract]:

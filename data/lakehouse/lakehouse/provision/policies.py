@@ -12,7 +12,8 @@ from typing import Any
 
 LANDING = "landing"
 TABLES = ("bronze", "silver", "gold", "quarantine", "system")
-BUCKETS = (LANDING, *TABLES)
+EXPORTS = "exports"
+BUCKETS = (LANDING, *TABLES, EXPORTS)
 
 _BROWSE = ("s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads")
 _READ = ("s3:GetObject",)
@@ -49,10 +50,11 @@ def _allow(actions: Iterable[str], resources: Iterable[str]) -> dict[str, Any]:
 
 
 PRINCIPALS = (
-    # Runs the assets: reads what landed, owns the tables. Deleting is for vacuum and overwritten files.
+    # Runs the assets: reads what landed, owns the tables and exports. Deleting is for vacuum and overwritten
+    # files.
     Principal(
         name="pipeline",
-        rights=((LANDING, _READ), *((table, _READ + _ADD + _REMOVE) for table in TABLES)),
+        rights=((LANDING, _READ), *((bucket, _READ + _ADD + _REMOVE) for bucket in (*TABLES, EXPORTS))),
     ),
     # Lands files, and cannot read any table.
     Principal(name="ingest", rights=((LANDING, _READ + _ADD),)),

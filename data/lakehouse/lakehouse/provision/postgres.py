@@ -6,6 +6,8 @@ Belongs here: roles, databases, grants. Does not: tables; each owner creates its
     lake           owns database `lake`
     lake_readonly  reads `lake`
     ducklake       owns database `ducklake`: the catalog of a lake with LAKE_FORMAT=ducklake, else empty
+    mart           owns database `mart`: Gold as plain tables
+    mart_reader    reads `mart`: for reporting tools
 
 Passwords are set at every run, so a changed .env takes effect. They leave this process only as SCRAM
 verifiers: nothing that the server could log allows a login.
@@ -25,8 +27,8 @@ if TYPE_CHECKING:
     import psycopg
     from psycopg import sql
 
-OWNERS = {"dagster": "dagster", "lake": "lake", "ducklake": "ducklake"}  # by database
-READER = "lake_readonly"
+OWNERS = {"dagster": "dagster", "lake": "lake", "ducklake": "ducklake", "mart": "mart"}  # by database
+READERS = {"lake": "lake_readonly", "mart": "mart_reader"}  # by database
 _PLAIN = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
 
 
@@ -49,11 +51,15 @@ class Postgres:
                 if name not in known:
                     _run(db, "CREATE ROLE {}", name)
                 self._apply(db, name, secret)
-            _run(db, "ALTER ROLE {} SET default_transaction_read_only = on", READER)
+            for reader in READERS.values():
+                _run(db, "ALTER ROLE {} SET default_transaction_read_only = on", reader)
+            # The server's log quotes rows in the details of an error.
+            _run(db, "ALTER ROLE {} SET log_error_verbosity = terse", OWNERS["mart"])
+            _run(db, "ALTER ROLE {} SET log_min_error_statement = panic", OWNERS["mart"])
         return _summary([name for name in roles if name not in known], roles)
 
     def databases(self) -> str:
-        """Create missing databases, and grant access only to their owner and the reader."""
+        """Create missing databases, and grant access only to their owner and their reader."""
         with self._connect("postgres") as db:
             known = _names(db, "SELECT datname FROM pg_database")
             for database, owner in OWNERS.items():
@@ -62,12 +68,13 @@ class Postgres:
                 _run(db, "ALTER DATABASE {} OWNER TO {}", database, owner)
             for database in ("postgres", "template1", *OWNERS):
                 _run(db, "REVOKE ALL ON DATABASE {} FROM PUBLIC", database)
-            _run(db, "GRANT CONNECT ON DATABASE {} TO {}", "lake", READER)
-        for database in OWNERS:
+            for database, reader in READERS.items():
+                _run(db, "GRANT CONNECT ON DATABASE {} TO {}", database, reader)
+        for database, owner in OWNERS.items():
             with self._connect(database) as db:
                 _run(db, "REVOKE ALL ON SCHEMA public FROM PUBLIC")
-                if database == "lake":
-                    _grant_read(db, owner=OWNERS[database])
+                if database in READERS:
+                    _grant_read(db, owner=owner, reader=READERS[database])
         return _summary([name for name in OWNERS if name not in known], OWNERS)
 
     def _apply(self, db: psycopg.Connection[Any], name: str, secret: Secret) -> None:
@@ -113,12 +120,12 @@ class Postgres:
             db.close()
 
 
-def _grant_read(db: psycopg.Connection[Any], *, owner: str) -> None:
+def _grant_read(db: psycopg.Connection[Any], *, owner: str, reader: str) -> None:
     """Grant the reader SELECT on existing tables, and on those that the owner will create."""
-    _run(db, "GRANT USAGE ON SCHEMA public TO {}", READER)
-    _run(db, "GRANT SELECT ON ALL TABLES IN SCHEMA public TO {}", READER)
-    _run(db, "ALTER DEFAULT PRIVILEGES FOR ROLE {} GRANT USAGE ON SCHEMAS TO {}", owner, READER)
-    _run(db, "ALTER DEFAULT PRIVILEGES FOR ROLE {} GRANT SELECT ON TABLES TO {}", owner, READER)
+    _run(db, "GRANT USAGE ON SCHEMA public TO {}", reader)
+    _run(db, "GRANT SELECT ON ALL TABLES IN SCHEMA public TO {}", reader)
+    _run(db, "ALTER DEFAULT PRIVILEGES FOR ROLE {} GRANT USAGE ON SCHEMAS TO {}", owner, reader)
+    _run(db, "ALTER DEFAULT PRIVILEGES FOR ROLE {} GRANT SELECT ON TABLES TO {}", owner, reader)
 
 
 def _run(db: psycopg.Connection[Any], statement: str, *names: str) -> None:

@@ -34,7 +34,7 @@ class ProvisionSettings:
     pg_host: str
     pg_port: int
     pg_root: Secret
-    pg_roles: Mapping[str, Secret]  # by role: dagster, lake, lake_readonly, ducklake
+    pg_roles: Mapping[str, Secret]  # by role: dagster, lake, lake_readonly, …
     deadline_seconds: float
     sample: bool
 
@@ -59,6 +59,8 @@ class ProvisionSettings:
                 "lake": Secret(user="lake", password=secrets["LAKE_PG_PASSWORD"]),
                 "lake_readonly": Secret(user="lake_readonly", password=secrets["READONLY_PG_PASSWORD"]),
                 "ducklake": Secret(user="ducklake", password=secrets["DUCKLAKE_PG_PASSWORD"]),
+                "mart": Secret(user="mart", password=secrets["MART_PG_PASSWORD"]),
+                "mart_reader": Secret(user="mart_reader", password=secrets["MART_READER_PASSWORD"]),
             },
             deadline_seconds=_number(values, "PROVISION_DEADLINE_SECONDS", 60),
             sample=switch(values, "ODP_SAMPLE_DATA", default=True),

@@ -1,0 +1,102 @@
+"""Which tables go out, at which version, which of their columns, and their rows.
+
+Belongs here: what is equal for every output. Does not: where it goes, or in which form.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import orjson
+import polars as pl
+
+from lakehouse.contracts import Column, Contract
+from lakehouse.contracts.types import is_nested
+from lakehouse.errors import DataViolation
+from lakehouse.pipeline import Lake
+from lakehouse.store.values import beyond
+
+_FORM = 1  # counted up when an output writes equal rows in another form, so that all are written again
+_LOOKED_BACK = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """One table at one version: the newest at the one look of a refresh.
+
+    `version` is the newest that changed rows, so that maintenance changes no output; `read_version` is the
+    one that is read. `left_out` names the columns that hold personal data and were not asked for.
+    """
+
+    table: Contract
+    identity: str
+    version: int
+    read_version: int
+    columns: tuple[Column, ...]
+    left_out: tuple[str, ...]
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The key, where all of its columns go out; else ()."""
+        names = {column.name for column in self.columns}
+        return self.table.key if names.issuperset(self.table.key) else ()
+
+    @property
+    def shape(self) -> str:
+        """A digest of the columns, their types, texts and the key: what decides how a copy is laid out."""
+        said = [(c.name, c.type.value, c.nullable, c.description, c.unit) for c in self.columns]
+        whole = [_FORM, self.table.description, said, self.key, self.left_out]
+        return hashlib.sha256(orjson.dumps(whole)).hexdigest()
+
+
+def gold(tables: Sequence[Contract]) -> list[Contract]:
+    """Return the tables of layer Gold."""
+    return [table for table in tables if table.layer == "gold"]
+
+
+def choose(lake: Lake, tables: Sequence[Contract], *, pii: bool) -> list[Chosen]:
+    """Return the tables that have been written, each at its newest version, all of one look."""
+    with lake.store.pinned_reads():
+        return [_chosen(lake, table, pii=pii) for table in tables if lake.store.exists(table)]
+
+
+def _chosen(lake: Lake, table: Contract, *, pii: bool) -> Chosen:
+    snapshot = lake.store.snapshot(table)
+    return Chosen(
+        table=table,
+        identity=snapshot.identity,
+        version=lake.store.data_version(table),
+        read_version=snapshot.version,
+        columns=tuple(c for c in table.columns if pii or not c.pii),
+        left_out=tuple(c.name for c in table.columns if c.pii and not pii),
+    )
+
+
+def rows_of(lake: Lake, chosen: Chosen) -> pl.DataFrame:
+    """Return the rows of a table, in the order of its key, so that equal rows give equal files.
+
+    Where the key does not go out, in the order of what does: an order can tell too. Raises DataViolation for
+    a value that no output has a text for; it names the column, never the value.
+    """
+    names = [column.name for column in chosen.columns]
+    order = list(chosen.key) or [c.name for c in chosen.columns if not is_nested(c.type)]
+    scanned = lake.store.scan(chosen.table, version=chosen.read_version).select(names)
+    rows = scanned.collect(engine="streaming")
+    rows = rows.sort(order, nulls_last=True, maintain_order=True) if order else rows
+    if strange := beyond(chosen.table, rows):
+        told = ", ".join(f"{name} ({count} rows)" for name, count in strange.items())
+        raise DataViolation(
+            f"{chosen.table}: {told} outside the calendar or of more digits than the column has, so that no "
+            f"output can hold it; `odp refresh {chosen.table} --full-refresh` refuses such rows"
+        )
+    return rows
+
+
+def run_of(lake: Lake, chosen: Chosen) -> str | None:
+    """Return the run that wrote the version, where its commit says so."""
+    entries = lake.store.history(chosen.table, limit=_LOOKED_BACK)
+    found = next((entry for entry in entries if entry.version == chosen.version), None)
+    run = found.info.get("odp.run") if found else None
+    return str(run) if run else None
