@@ -18,6 +18,8 @@ POINTS: dict[str, str] = {
     "flow.delivered": "refused rows are in quarantine, and still written down",
     "flow.batch": "one batch of several is in, with its refused rows",
     "flow.rebuilt": "a table computed anew is in place, its staging tables are still there",
+    "dbt.built": "a build has passed, nothing of it is in the lake",
+    "dbt.taking": "some tables of a passed build are in the lake, the next is not",
     "maintain.compacted": "small files are joined, old ones still lie there",
     "maintain.checkpointed": "the checkpoint is written, nothing is removed",
     "maintain.vacuumed": "old files are gone, the lock is still held",

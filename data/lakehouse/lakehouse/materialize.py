@@ -7,19 +7,21 @@ how its result is shown.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lakehouse.contracts import Contract
 from lakehouse.contracts.checks import specs
+from lakehouse.dbt import Built, refresh_models
 from lakehouse.errors import ContractError
 from lakehouse.landing import LandedFile
 from lakehouse.pipeline import IngestReport, Lake, RefreshReport, ingest, refresh
 from lakehouse.pipeline.ingest import report_undeclared
 from lakehouse.quarantine import waiting
+from lakehouse.registry import models
 from lakehouse.registry import sources as declared_sources
-from lakehouse.table import Table
+from lakehouse.table import Kind, Table
 from lakehouse.verify.outcomes import CheckOutcome, drift, of_ingest, of_refresh
 
 
@@ -58,6 +60,12 @@ def materialize(
     which the check for drift compares with; `info` is said in each commit. Reads may see each table as it was
     at the first look. Raises what `ingest` and `refresh` raise.
     """
+    if table.kind is Kind.DBT:
+        versions = {table.path: known_version}
+        [made] = materialize_models(
+            lake, [table], full=full, known_versions=versions, info=info, checks=checks
+        )
+        return made
     started, contract = time.monotonic(), table.contract
     report: IngestReport | RefreshReport
     with lake.store.pinned_reads():
@@ -70,14 +78,72 @@ def materialize(
             report = refresh(lake, contract, table.compute, full=full, info=info)
             counts = _refresh_counts(contract, report)
             found += of_refresh(lake, contract, report, table.compute) if checks else []
-    place = {spec.name: number for number, spec in enumerate(specs(contract))}
     return Materialization(
         table=contract,
         counts=counts,
-        checks=tuple(sorted(found, key=lambda one: place[one.name])),
+        checks=_in_order(contract, found),
         report=report,
         seconds=time.monotonic() - started,
     )
+
+
+def materialize_models(
+    lake: Lake,
+    chosen: Sequence[Table],
+    *,
+    full: bool = False,
+    known_versions: Mapping[str, int | None] | None = None,
+    info: Mapping[str, str] | None = None,
+    checks: bool = True,
+) -> list[Materialization]:
+    """Bring tables of dbt up to their sources by one build; return what became of each chosen one.
+
+    The tests of a table are among its checks where it was built; a test that failed is a BuildFailed, and
+    nothing was written. Raises what `refresh_models` raises.
+    """
+    started, seen = time.monotonic(), known_versions or {}
+    with lake.store.pinned_reads():
+        drifted = {t.path: drift(lake, t.contract, seen.get(t.path)) for t in chosen} if checks else {}
+        done = refresh_models(lake, chosen, models(), full=full, info=info)
+        made = []
+        for table in chosen:
+            report, found = done.reports[table.path], []
+            if checks:
+                found = [drifted[table.path], *of_refresh(lake, table.contract, report, table.compute)]
+                found += _of_tests(table, done.built)
+            made.append(
+                Materialization(
+                    table=table.contract,
+                    counts=_refresh_counts(table.contract, report),
+                    checks=_in_order(table.contract, found),
+                    report=report,
+                    seconds=time.monotonic() - started,
+                )
+            )
+    return made
+
+
+def _of_tests(table: Table, built: Built | None) -> list[CheckOutcome]:
+    """Return what the dbt tests of a table found, or found when its rows were built: those have passed."""
+    rows = {built.names[one]: count for one, count in built.warned.items()} if built else {}
+    ran = {built.names[one] for one in built.passed if one in built.names} | set(rows) if built else set()
+    found = []
+    for test in table.contract.tests:
+        if test.name in ran:
+            failing = rows.get(test.name, 0)
+            told = f"{failing} rows fail it. {test.description}"
+            found.append(
+                CheckOutcome(name=test.name, passed=not failing, description=told, numbers={"rows": failing})
+            )
+        elif test.blocking:
+            told = f"It passed when these rows were built. {test.description}"
+            found.append(CheckOutcome(name=test.name, passed=True, description=told))
+    return found
+
+
+def _in_order(table: Contract, found: Sequence[CheckOutcome]) -> tuple[CheckOutcome, ...]:
+    place = {spec.name: number for number, spec in enumerate(specs(table))}
+    return tuple(sorted(found, key=lambda one: place[one.name]))
 
 
 def _ingest(

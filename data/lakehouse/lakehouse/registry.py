@@ -19,9 +19,9 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
 
-from lakehouse import domains
+from lakehouse import dbt, domains
 from lakehouse.errors import ContractError
-from lakehouse.table import Manifest, Table
+from lakehouse.table import Kind, Manifest, Table
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -37,6 +37,8 @@ ENTRY_POINTS = "lakehouse.domains"
 def tables() -> tuple[Table, ...]:
     """Return every table, each domain's in dependency order. Raises ContractError when two share a path."""
     found = tuple(table for module in _modules() for table in _declared(module, "TABLES", Table))
+    if (of := dbt.project()) is not None:
+        found += dbt.tables_of(of, {table.path: table.contract for table in found})
     _refuse_twice("tables", (table.path for table in found))
     return found
 
@@ -79,6 +81,11 @@ def find(contract: Contract) -> Table:
     if (table := _by_path().get(contract.path)) is None:
         raise ContractError(f"no table {contract} is declared; put it into the TABLES of its domain")
     return table
+
+
+def models() -> tuple[Table, ...]:
+    """Return the tables of the dbt project."""
+    return tuple(table for table in tables() if table.kind is Kind.DBT)
 
 
 def transform_of(contract: Contract) -> Transform:

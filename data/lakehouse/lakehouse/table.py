@@ -27,6 +27,7 @@ class Kind(StrEnum):
 
     LANDING = "landing"  # files of landing bring them
     BATCH_MAP = "batch map"  # a transform maps each batch of new source rows, row by row
+    DBT = "dbt"  # a model of the dbt project; all of one build are made together
     PYTHON = "python"  # a transform computes groups, or the whole table
 
 
@@ -36,7 +37,7 @@ class Table:
 
     `sources` are the landing folders of a Bronze table. `transform` computes any other one: it takes one
     frame per source of the contract, in that order, each of the kind its annotation names (engine/frames.py),
-    and returns the table's frame.
+    and returns the table's frame. `model` is the id of a dbt model, whose SQL the transform then stands for.
 
     Raises ContractError when inputs and contract do not go together.
     """
@@ -44,6 +45,7 @@ class Table:
     contract: Contract
     sources: tuple[Source, ...] = ()
     transform: Callable[..., Any] | None = None
+    model: str | None = None
 
     def __post_init__(self) -> None:
         if bool(self.sources) == bool(self.transform):
@@ -74,6 +76,8 @@ class Table:
     def kind(self) -> Kind:
         if self.transform is None:
             return Kind.LANDING
+        if self.model is not None:
+            return Kind.DBT
         return Kind.BATCH_MAP if self.contract.row_wise else Kind.PYTHON
 
     @cached_property

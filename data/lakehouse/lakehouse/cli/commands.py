@@ -40,6 +40,7 @@ def commands() -> Group:
     _outputs(top)
     _quarantine(_group(top, "quarantine", "list, show, replay or accept the rows that broke a rule"))
     _fhir(_group(top, "fhir", "query the FHIR resources of the lake"))
+    _dbt(_group(top, "dbt", "work on the dbt project's models"))
     return top
 
 
@@ -264,6 +265,16 @@ def _quarantine(group: Group) -> None:
         _value("--who", "who decides it; recorded", required=True),
         _value("--why", "the reason; recorded", required=True),
         example="odp quarantine accept silver/pipeline_events --who 'Ada' --why 'no better rows will come'",
+    )
+
+
+def _dbt(group: Group) -> None:
+    _add(
+        group,
+        "prepare",
+        "models:prepare",
+        "fill the project's lake.duckdb with the lake's tables as they are, for dbt's own commands",
+        example="odp dbt prepare",
     )
 
 

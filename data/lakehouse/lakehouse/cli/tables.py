@@ -22,6 +22,7 @@ from lakehouse.registry import contracts, find
 from lakehouse.store.integrity.damage import readable
 from lakehouse.store.integrity.foreign_commits import is_ours
 from lakehouse.store.values import sayable
+from lakehouse.table import Kind
 
 
 def tables(options: Options) -> int:
@@ -141,12 +142,13 @@ def verify(options: Options) -> int:
 
 def refresh(options: Options) -> int:
     """Bring computed tables up to their sources, sources before the tables computed from them."""
-    from lakehouse.materialize import materialize  # it brings verify and quarantine along
+    from lakehouse.materialize import materialize, materialize_models  # it brings verify and quarantine along
 
     lake = lake_of(options)
     chosen = [table_of(options.table)] if options.table else [t for t in contracts() if t.sources]
     rows = []
     has_refused = has_waited = False
+    built: dict[str, RefreshReport] = {}
     for table in chosen:
         if not table.sources:
             if (files := mend(lake, table, _BY)) is None:
@@ -155,7 +157,16 @@ def refresh(options: Options) -> int:
                 )
             say(f"{table}: its rows come from {files} files; the next run reads what lies in landing again")
             continue
-        done = materialize(lake, find(table), full=options.full_refresh, info=_BY, checks=False).refreshed
+        if (
+            find(table).kind is Kind.DBT and not built
+        ):  # one build for all of them, which come after their sources
+            own = [find(one) for one in chosen if find(one).kind is Kind.DBT]
+            made = materialize_models(lake, own, full=options.full_refresh, info=_BY, checks=False)
+            built = {one.table.path: one.refreshed for one in made}
+        if (report := built.get(table.path)) is not None:
+            done = report
+        else:
+            done = materialize(lake, find(table), full=options.full_refresh, info=_BY, checks=False).refreshed
         has_refused |= _report(lake, table, done)
         has_waited |= bool(done.waits_for)
         rows.append({"table": table.path, "read": done.read, "written": done.written, "merged": done.merged,

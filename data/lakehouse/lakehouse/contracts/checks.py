@@ -6,18 +6,9 @@ own rules (rules.py).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from lakehouse.contracts.model import CheckSpec, Contract, RowRule
 
-from lakehouse.contracts.model import Contract, RowRule
-
-
-@dataclass(frozen=True, kw_only=True)
-class CheckSpec:
-    """One check that a contract implies; what is made of a table waits for a blocking one."""
-
-    name: str
-    description: str
-    blocking: bool = False
+__all__ = ["CheckSpec", "specs", "warning_rules"]
 
 
 def specs(table: Contract) -> list[CheckSpec]:
@@ -48,6 +39,7 @@ def specs(table: Contract) -> list[CheckSpec]:
             CheckSpec(name="conservation", description=balance, blocking=True),
             CheckSpec(name="reject_share", description=most, blocking=True),
         ]
+    found += table.tests
     return found + [CheckSpec(name=rule.name, description=rule.description) for rule in warning_rules(table)]
 
 

@@ -115,6 +115,15 @@ class Chart:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CheckSpec:
+    """One check of a table; what is made of the table waits for a blocking one."""
+
+    name: str
+    description: str
+    blocking: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Contract:
     """Everything there is to say about one table. Names double as asset key, path and API segment."""
 
@@ -139,6 +148,7 @@ class Contract:
     max_age: timedelta | None = None
     owner: str = "team:data-platform"
     chart: Chart | None = None
+    tests: tuple[CheckSpec, ...] = ()  # that whatever makes its rows runs itself, as dbt does
     by_name: dict[str, Column] = field(init=False, repr=False, compare=False, hash=False)
 
     def __post_init__(self) -> None:

@@ -15,12 +15,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lakehouse.contracts import Contract
+from lakehouse.dbt import refresh_models
 from lakehouse.landing import Source
 from lakehouse.pipeline import Lake, code, holds, ingest, lineage, outbox, refresh
 from lakehouse.pipeline.context import Transform
 from lakehouse.pipeline.rowwise import KEPT
 from lakehouse.pipeline.state import CODE, GENERATION, REBUILDING
+from lakehouse.registry import models
 from lakehouse.store import CommitOptions, Outcome
+from lakehouse.table import Table
 
 UNKNOWN = "which version made its rows is not recorded"
 OLDER = "its rows were made by an older version of its transform, rules or contract"
@@ -70,7 +73,11 @@ def upgrade(
     version) and whatever a refresh raises; what was done by then stays, and upgrading again goes on from it.
     """
     done: list[Upgraded] = []
+    by_dbt = [one for one in models() if one.contract in tables]
+    of_dbt = {one.path for one in by_dbt}
     for table in tables:
+        if table.path in of_dbt:
+            continue
         if not table.sources:
             if not dry_run:
                 done += _landed(lake, table, [s for s in sources if s.table.path == table.path], info)
@@ -87,6 +94,33 @@ def upgrade(
             done.append(
                 Upgraded(table=table.path, reason=said, rows_before=before, rows=rows, waits_for=waits)
             )
+    return done + _built(lake, by_dbt, dry_run=dry_run, info=info)
+
+
+def _built(
+    lake: Lake, tables: Sequence[Table], *, dry_run: bool, info: Mapping[str, str] | None
+) -> list[Upgraded]:
+    """Build the tables of dbt that are of an older version, all of them at once."""
+    reasons = {table.path: reason_to_upgrade(lake, table.contract, table.compute) for table in tables}
+    rows = {t.path: lake.store.snapshot(t.contract).rows for t in tables if lake.store.exists(t.contract)}
+    found = [table for table in tables if reasons[table.path]]
+    if dry_run:
+        return [
+            Upgraded(table=t.path, reason=reasons[t.path] or "", rows_before=rows.get(t.path, 0))
+            for t in found
+        ]
+    ready = [t for t in tables if all(lake.store.exists(source) for source in t.contract.sources)]
+    for table in ready:
+        if lake.store.exists(table.contract) and lake.store.schema_problems(table.contract):
+            _redeclare(lake, table.contract, info)
+    reports = refresh_models(lake, ready, models(), info=info).reports if ready else {}
+    done = []
+    for table in ready:
+        waits = tuple(hold.table for hold in reports[table.path].waits_for)
+        if (reason := reasons[table.path]) or waits:
+            now = lake.store.snapshot(table.contract).rows
+            done.append(Upgraded(table=table.path, reason=reason or "its sources have changed",
+                                 rows_before=rows.get(table.path, 0), rows=now, waits_for=waits))  # fmt: skip
     return done
 
 

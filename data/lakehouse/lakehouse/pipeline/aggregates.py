@@ -52,11 +52,11 @@ def _groups(step: RefreshContext, spec: Groups) -> None:
     stored = lake.store.scan(source, version=seen.version)
     touched = _touched(step, spec, state[here], seen) if known and not step.full else None
     if touched is None or 2 * touched.height >= state.get(ROWS, 0):
-        made, write = _good(step, step.compute(lake.engine.scan(stored))), lake.store.overwrite
+        made, write = good_rows(step, step.compute(lake.engine.scan(stored))), lake.store.overwrite
     else:
-        made, write = _good(step, step.compute(_rows_of(step, spec, stored, touched))), lake.store.merge
+        made, write = good_rows(step, step.compute(_rows_of(step, spec, stored, touched))), lake.store.merge
         if _vanished(step, touched, made):
-            made, write = _good(step, step.compute(lake.engine.scan(stored))), lake.store.overwrite
+            made, write = good_rows(step, step.compute(lake.engine.scan(stored))), lake.store.overwrite
 
     def counted(outcome: Outcome, before: Mapping[str, int]) -> dict[str, int]:
         added = write == lake.store.merge
@@ -138,7 +138,7 @@ def _everything(step: RefreshContext) -> None:
     if BUILT_FROM in table.by_name:
         versions = {source.path: at.version for source, at in seen.items()}
         made = made.with_columns(nw.lit(orjson.dumps(versions).decode()).alias(BUILT_FROM))
-    rows = _good(step, made)
+    rows = good_rows(step, made)
 
     def state(outcome: Outcome, before: Mapping[str, int]) -> dict[str, int]:
         versions = code.state_of(table, step.transform, before, whole=True)
@@ -150,7 +150,7 @@ def _everything(step: RefreshContext) -> None:
     step.report.written = result.outcome.inserted
 
 
-def _good(step: RefreshContext, made: Frame) -> pl.DataFrame:
+def good_rows(step: RefreshContext, made: Frame) -> pl.DataFrame:
     """Return the rows of an aggregate; there a broken rule is a fault of the transform, so it is fatal."""
     parts = validate(step.table, made, engine=step.lake.engine)
     step.report.warnings = parts.warnings

@@ -45,7 +45,7 @@ def until_it_lands(lake: Lake, table: Contract, work: Callable[[], T]) -> T:
 
 def _give_way(lake: Lake, name: str) -> None:
     """Wait a while for a writer that has lost too often."""
-    _poll(lambda: not held_by_another(lake.store.files, name))
+    poll(lambda: not held_by_another(lake.store.files, name))
 
 
 @contextmanager
@@ -60,18 +60,20 @@ def _turn(lake: Lake, name: str) -> Iterator[None]:
                 return False
             return True
 
-        _poll(taken)
+        poll(taken)
         yield
 
 
-def _poll(done: Callable[[], bool]) -> None:
-    """Ask until `done`, for a while."""
+def poll(
+    done: Callable[[], bool], *, seconds: float = _WAIT_SECONDS, every: tuple[float, float] = (0.02, 0.1)
+) -> bool:
+    """Ask until `done`, for a while; return whether it was."""
     from tenacity import Retrying, retry_if_result, stop_after_delay, wait_random  # only writers wait for it
 
     polling = Retrying(
         retry=retry_if_result(lambda answer: not answer),
-        wait=wait_random(0.02, 0.1),
-        stop=stop_after_delay(_WAIT_SECONDS),
+        wait=wait_random(*every),
+        stop=stop_after_delay(seconds),
         retry_error_callback=lambda _: False,
     )
-    polling(done)
+    return bool(polling(done))

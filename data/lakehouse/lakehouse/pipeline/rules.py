@@ -29,7 +29,7 @@ from lakehouse.store.validation import refuse_other_columns, unkept
 
 _FAILED = "__failed_"
 _WITHIN = "__within_"
-_ENDS: dict[Type, tuple[date, date]] = {
+_ENDS: dict[object, tuple[date, date]] = {
     Type.DATE: (date.min, date.max),
     Type.TIMESTAMP: (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)),
 }

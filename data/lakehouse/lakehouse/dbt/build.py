@@ -1,0 +1,152 @@
+"""One build of the dbt project: in a DuckDB file of its own, over sources that do not move.
+
+Belongs here: the file, the process, and what dbt says of the result. Does not: which versions a build reads
+(refresh.py), or what comes of the tables.
+
+dbt's own messages may quote values of rows, so none leaves this module: a failure is told by the names of the
+models and tests, and where SQL does not compile by the engine's words about the SQL. The whole log lies
+beside the file while the build runs; ODP_DBT_KEEP names a folder in which it stays.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from time import time
+from typing import Any
+
+import orjson
+
+from lakehouse.dbt.project import Node, Project, dbt_command, dbt_environment
+from lakehouse.dbt.tables import check_name
+from lakehouse.errors import LakeError, UnexpectedError
+
+_STALE = timedelta(days=1)
+_PREFIX = "odp-dbt-build-"
+_ABOUT_SQL = re.compile(r"(?:Binder|Catalog|Parser|Compilation|Dependency|Syntax) Error[^\n]*(?:\n[^\n]+)?")
+_QUOTED = re.compile(r"'[^']*'")
+
+
+class BuildFailed(LakeError):
+    """A model or a test of the dbt project failed: nothing of that build reached the lake.
+
+    `failed` maps the dbt ids of what failed to what may be said of it.
+    """
+
+    def __init__(self, text: str, failed: Mapping[str, str], passed: Collection[str]) -> None:
+        super().__init__(text)
+        self.failed = dict(failed)
+        self.passed = frozenset(passed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """What a passed build says: tests that only warned, with their number of rows, and seconds by node."""
+
+    names: Mapping[str, str]  # of the checks that the tests are, by id
+    warned: Mapping[str, int]
+    passed: Collection[str]
+    seconds: Mapping[str, float]
+
+
+@contextmanager
+def workplace() -> Iterator[Path]:
+    """Give a folder for one build, which nobody else can read; it is removed at the end."""
+    base = Path(os.environ.get("ODP_SCRATCH") or tempfile.gettempdir())
+    base.mkdir(parents=True, exist_ok=True)
+    for left in base.glob(f"{_PREFIX}*"):  # of builds that were killed
+        if time() - left.stat().st_mtime > _STALE.total_seconds():
+            shutil.rmtree(left, ignore_errors=True)
+    place = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
+    try:
+        yield place
+    finally:
+        if kept := os.environ.get("ODP_DBT_KEEP"):
+            for part in ("logs", "target"):
+                if (place / part).is_dir():
+                    shutil.copytree(place / part, Path(kept) / part, dirs_exist_ok=True)
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def build(of: Project, models: Collection[Node], place: Path) -> Built:
+    """Build the models and all they are made of, with their tests, in the database of the copy in `place`.
+
+    Raises BuildFailed; UnexpectedError when dbt itself does not come to an end.
+    """
+    chosen = [f"+{one.name}" for one in sorted(models, key=lambda node: node.name)]
+    argv = dbt_command(
+        "build", place / "project", "--exclude-resource-type", "unit_test", "--select", *chosen
+    )
+    done = subprocess.run(  # noqa: S603  # our own Python
+        argv,
+        cwd=place / "project",
+        env=dbt_environment(place, **_limits()),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    of.keep_parsed(place)
+    try:
+        found = orjson.loads((place / "target" / "run_results.json").read_bytes())["results"]
+    except (OSError, ValueError, KeyError):
+        said = _about_sql(done.stdout)
+        raise UnexpectedError(
+            f"dbt build of {of.root} ended with {done.returncode} before it ran anything{said}. Nothing was "
+            "written. ODP_DBT_KEEP=<folder> keeps dbt's own log."
+        ) from None
+    return _judged(of, found, done.returncode)
+
+
+def _judged(of: Project, found: list[dict[str, Any]], status: int) -> Built:
+    bad = {
+        one["unique_id"]: _told(of, one)
+        for one in found
+        if one["status"] in ("error", "fail", "runtime error")
+    }
+    passed = {one["unique_id"] for one in found if one["status"] in ("pass", "success")}
+    if bad or status:
+        skipped = sum(one["status"] == "skipped" for one in found)
+        first = "; ".join(list(bad.values())[:5]) or f"dbt ended with {status}"
+        more = f"; {skipped} more did not run" if skipped else ""
+        text = (
+            f"the dbt build failed: {first}{more}. Gold stays as it was. Correct the model or the data; "
+            "ODP_DBT_KEEP=<folder> keeps dbt's own log, which may show rows."
+        )
+        raise BuildFailed(text, bad, passed)
+    return Built(
+        names={one.id: check_name(one) for one in of.nodes.values() if one.kind == "test"},
+        warned={one["unique_id"]: int(one.get("failures") or 0) for one in found if one["status"] == "warn"},
+        passed=passed,
+        seconds={one["unique_id"]: float(one["execution_time"]) for one in found},
+    )
+
+
+def _told(of: Project, one: Mapping[str, Any]) -> str:
+    node = of.nodes.get(one["unique_id"])
+    kind, name = (node.kind, node.name) if node else ("node", one["unique_id"])
+    if one["status"] == "fail":
+        return f"test {name}: {one.get('failures')} rows fail it"
+    return f"{kind} {name}{_about_sql(str(one.get('message') or ''))}"
+
+
+def _about_sql(text: str) -> str:
+    """Return what a message says about SQL, which shows names but no value of a row."""
+    found = _ABOUT_SQL.search(text)
+    if found is None:
+        kind = re.search(r"([A-Z][A-Za-z ]{2,30} Error)", text)
+        return f": {kind[1]}" if kind else ""
+    return ": " + " ".join(_QUOTED.sub("'…'", found[0]).split())[:300]
+
+
+def _limits() -> dict[str, str]:
+    return {name: os.environ[name] for name in ("ODP_DBT_THREADS", "ODP_DBT_MEMORY") if name in os.environ}

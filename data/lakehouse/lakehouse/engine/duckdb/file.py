@@ -1,0 +1,112 @@
+"""A DuckDB file that another program reads and writes: views of Parquet files, and tables to and from frames.
+
+Belongs here: making it and reading it. Does not: what is computed in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import polars as pl
+
+from lakehouse.contracts import Contract
+from lakehouse.contracts.types import ColumnType, DecimalType, ListType, StructType, Type
+
+_TYPES: Mapping[ColumnType, str] = {
+    Type.STRING: "VARCHAR",
+    Type.BOOL: "BOOLEAN",
+    Type.INT32: "INTEGER",
+    Type.INT64: "BIGINT",
+    Type.FLOAT64: "DOUBLE",
+    Type.DATE: "DATE",
+    Type.TIMESTAMP: "TIMESTAMPTZ",
+    Type.BINARY: "BLOB",
+}
+_OFFLINE: Mapping[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+}
+
+
+class DatabaseFile:
+    """One file, open; nobody else may have it open meanwhile."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+
+    def view(self, table: Contract, files: Sequence[Path]) -> int:
+        """Make `<layer>.<name>` a view of Parquet files, with the contract's columns; return its rows.
+
+        A column that no file has yet is null.
+        """
+        listed = ", ".join(_text(str(file)) for file in files)
+        rows = f"read_parquet([{listed}], union_by_name = true)"
+        known = {row[0] for row in self._connection.execute(f"DESCRIBE SELECT * FROM {rows}").fetchall()}
+        columns = ", ".join(
+            f"CAST({_name(c.name) if c.name in known else 'NULL'} AS {sql_type(c.type)}) AS {_name(c.name)}"
+            for c in table.columns
+        )
+        self._schema(table.layer)
+        self._connection.execute(
+            f"CREATE VIEW {_path(table.layer, table.name)} AS SELECT {columns} FROM {rows}"
+        )
+        found = self._connection.execute(f"SELECT count(*) FROM {rows}").fetchone()
+        return int(found[0]) if found else 0
+
+    def table(self, schema: str, table: Contract, rows: pl.LazyFrame | None) -> None:
+        """Make `<schema>.<name>` a table of the contract's columns with the rows; None: empty."""
+        self._schema(schema)
+        columns = ", ".join(f"{_name(c.name)} {sql_type(c.type)}" for c in table.columns)
+        self._connection.execute(f"CREATE TABLE {_path(schema, table.name)} ({columns})")
+        if rows is not None:
+            handed = rows.select(table.column_names).collect(engine="streaming").to_arrow()
+            self._connection.execute(f"INSERT INTO {_path(schema, table.name)} SELECT * FROM handed")
+            del handed
+
+    def drop_view(self, table: Contract) -> None:
+        self._connection.execute(f"DROP VIEW IF EXISTS {_path(table.layer, table.name)}")
+
+    def rows(self, schema: str, table: Contract) -> pl.DataFrame:
+        """Return the rows of `<schema>.<name>`, whatever its columns are."""
+        return self._connection.execute(f"SELECT * FROM {_path(schema, table.name)}").pl()
+
+    def _schema(self, name: str) -> None:
+        self._connection.execute(f"CREATE SCHEMA IF NOT EXISTS {_name(name)}")
+
+
+@contextmanager
+def database_file(path: Path) -> Iterator[DatabaseFile]:
+    """Open the file at `path`; it is made where there is none."""
+    offline: dict[str, str | bool | int | float | list[str]] = {
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+    }
+    with duckdb.connect(str(path), config=offline) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        yield DatabaseFile(connection)
+
+
+def sql_type(of: ColumnType) -> str:
+    """Return DuckDB's name of a type."""
+    if isinstance(of, DecimalType):
+        return f"DECIMAL({of.precision}, {of.scale})"
+    if isinstance(of, ListType):
+        return f"{sql_type(of.element)}[]"
+    if isinstance(of, StructType):
+        return f"STRUCT({', '.join(f'{_name(f.name)} {sql_type(f.type)}' for f in of.fields)})"
+    return _TYPES[of]
+
+
+def _path(schema: str, name: str) -> str:
+    return f"{_name(schema)}.{_name(name)}"
+
+
+def _name(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
