@@ -9,25 +9,21 @@ the store together, in batches of bounded size, which a load hook and a separate
 (No `from __future__ import annotations` here: Dagster reads the annotations of the inner functions.)
 """
 
-import inspect
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
 from functools import cache
-from types import FunctionType
 from typing import Any
 
 import dagster as dg
 
 from lakehouse.contracts import Contract
-from lakehouse.errors import Conflict, LakeError, StorageUnavailable, only_ours
-from lakehouse.registry import manifests, tables
+from lakehouse.registry import manifests, models, tables
 from lakehouse.table import Kind, Manifest, Table
-from orchestration import FULL_REFRESH_TAG, checks, metadata
+from orchestration import checks
+from orchestration.materializing import materialize_one, retry_only_transient, spec_of, told_by
+from orchestration.models import models_asset
 from orchestration.partitions import Partitioned, partitioned, partitioned_of
 from orchestration.resources import LakeResource
-
-_TRANSIENT = (StorageUnavailable, Conflict)
 
 
 @cache
@@ -36,6 +32,7 @@ def assets() -> tuple[dg.AssetsDefinition, ...]:
     return (
         *(partition_asset(one) for one in partitioned()),
         *(table_assets(step) for step in _steps()),
+        *([models_asset(models())] if models() else []),
         *(manifest_asset(one) for one in manifests()),
     )
 
@@ -44,6 +41,8 @@ def _steps() -> list[list[Table]]:
     """Return the tables by step, in their order."""
     steps: dict[str, list[Table]] = {}
     for table in tables():
+        if table.kind is Kind.DBT:
+            continue
         shared = table.kind is Kind.BATCH_MAP
         name = f"from {table.contract.sources[0].path}" if shared else table.path
         steps.setdefault(name, []).append(table)
@@ -77,37 +76,9 @@ def table_assets(step: Sequence[Table]) -> dg.AssetsDefinition:
     return made
 
 
-def spec_of(table: Table) -> dg.AssetSpec:
-    """Return what an asset says of its table."""
-    contract = table.contract
-    age = contract.max_age
-    own = partitioned_of(table)
-    return dg.AssetSpec(
-        key=checks.key_of(contract),
-        deps=[*([own.key] if own else []), *(checks.key_of(source) for source in contract.sources)],
-        group_name=contract.layer,
-        kinds={"deltalake", "json" if table.kind is Kind.LANDING else "polars"},
-        owners=[contract.owner],
-        tags={"domain": contract.domain},
-        code_version=contract.version,
-        description="\n\n".join([contract.description, *_documentation(table)]),
-        metadata=metadata.static(contract),
-        freshness_policy=dg.FreshnessPolicy.time_window(fail_window=age) if age else None,
-    )
-
-
-def _documentation(table: Table) -> list[str]:
-    function = inspect.unwrap(table.transform) if table.transform else None
-    return (
-        [inspect.cleandoc(function.__doc__)]
-        if isinstance(function, FunctionType) and function.__doc__
-        else []
-    )
-
-
 def _one(context: dg.AssetExecutionContext, lake: LakeResource, table: Table) -> list[Any]:
-    opened, told = lake.open(), _told_by(context, table)
-    result = _materialized(opened, table, told)
+    opened, told = lake.open(), told_by(context, table)
+    result = materialize_one(opened, table, told)
     own = partitioned_of(table)
     if own is not None and told["partitions"] is None and (result.metadata or {})["new_files"]:
         own.report_each(context.instance, opened)
@@ -117,41 +88,8 @@ def _one(context: dg.AssetExecutionContext, lake: LakeResource, table: Table) ->
 def _several(context: dg.AssetExecutionContext, lake: LakeResource, chosen: Sequence[Table]) -> list[Any]:
     from lakehouse.pipeline.together import together
 
-    told = {table.path: _told_by(context, table) for table in chosen}
-    return together(chosen, lambda own, table: _materialized(own, table, told[table.path]), open_=lake.own)
-
-
-def _told_by(context: dg.AssetExecutionContext, table: Table) -> dict[str, Any]:
-    """Return what a run tells `materialize` of a table."""
-    own = partitioned_of(table)
-    return {
-        "full": context.run.tags.get(FULL_REFRESH_TAG) == "true",
-        "partitions": own.wanted(context) if own else None,
-        "known_version": known_version(context.instance, table.contract),
-        "info": {"odp.run": context.run.run_id, "odp.code_version": table.contract.version},
-    }
-
-
-def _materialized(opened: Any, table: Table, told: Mapping[str, Any]) -> dg.MaterializeResult:
-    from lakehouse.materialize import materialize
-
-    with retry_only_transient():
-        done = materialize(opened, table, **told)
-        found = metadata.of_run(opened, table.contract, done.seconds)
-    return dg.MaterializeResult(
-        asset_key=checks.key_of(table.contract),
-        metadata={**found, **done.counts},
-        check_results=checks.results(table.contract, done.checks),
-        data_version=dg.DataVersion(str(found["version"])),
-    )
-
-
-def known_version(instance: dg.DagsterInstance, contract: Contract) -> int | None:
-    """Return the version that the table was last materialised at, as Dagster has it."""
-    event = instance.get_latest_materialization_event(checks.key_of(contract))
-    seen = event.asset_materialization if event else None
-    found = seen.metadata.get("version") if seen else None
-    return found.value if isinstance(found, dg.IntMetadataValue) else None
+    told = {table.path: told_by(context, table) for table in chosen}
+    return together(chosen, lambda own, table: materialize_one(own, table, told[table.path]), open_=lake.own)
 
 
 def partition_asset(one: Partitioned) -> dg.AssetsDefinition:
@@ -175,7 +113,7 @@ def partition_asset(one: Partitioned) -> dg.AssetsDefinition:
 
         opened, names = lake.open(), list(context.partition_keys)
         with retry_only_transient():
-            told = {**_told_by(context, one.table), "partitions": names}
+            told = {**told_by(context, one.table), "partitions": names}
             done = materialize(opened, one.table, checks=False, **told)
             landed = one.landed(opened.landing.list(one.source.folder))
             for name, said in one.describe(opened, {name: landed.get(name, []) for name in names}).items():
@@ -221,19 +159,3 @@ def last_of(tables: Collection[Contract]) -> list[Contract]:
     """Return those of the tables that no other of them is made from: after them a run is at its end."""
     inner = {source.path for table in tables for source in table.sources}
     return [table for table in tables if table.path not in inner]
-
-
-@contextmanager
-def retry_only_transient() -> Iterator[None]:
-    """Let transient faults be retried by the job's policy, and no others: a re-run would not help them.
-
-    Whatever is raised, Dagster is told of it by an error of the library alone: event log, compute log and
-    console show the text of an exception and of all that it came from, and a foreign text may quote data.
-    """
-    try:
-        with only_ours("this step"):
-            yield
-    except _TRANSIENT:
-        raise
-    except LakeError as exc:
-        raise dg.Failure(description=f"{type(exc).__name__}: {exc}", allow_retries=False) from None

@@ -13,6 +13,7 @@ import dagster as dg
 
 from lakehouse.contracts import RESTORE_POINTS
 from orchestration import BOOT_TAG, checks
+from orchestration.models import GROUP as MODELS
 from orchestration.outputs import GROUP as OUTPUTS
 from orchestration.partitions import partitioned
 
@@ -39,11 +40,16 @@ def _job(name: str, selection: dg.AssetSelection, says: str) -> dg.UnresolvedAss
 
 materialize_all = _job(
     "materialize_all",
-    dg.AssetSelection.groups(*_DATA, OUTPUTS) | dg.AssetSelection.assets(checks.key_of(RESTORE_POINTS)),
+    dg.AssetSelection.groups(*_DATA, MODELS, OUTPUTS)
+    | dg.AssetSelection.assets(checks.key_of(RESTORE_POINTS)),
     "Bring every layer, and what is made of it for others, up to what has landed. Does nothing twice.",
 )
 LAYER_JOBS = [
-    _job(f"materialize_{layer}", dg.AssetSelection.groups(layer), f"Bring the {layer} tables up to date.")
+    _job(
+        f"materialize_{layer}",
+        dg.AssetSelection.groups(layer, *([MODELS] if layer == "gold" else [])),
+        f"Bring the {layer} tables up to date.",
+    )
     for layer in _DATA
 ]
 PARTITION_JOBS = {

@@ -12,7 +12,8 @@ import dagster as dg
 from lakehouse.contracts import LAYERS, RESTORE_POINTS, Layer
 from lakehouse.registry import contracts
 from orchestration import checks, metadata
-from orchestration.assets import last_of, retry_only_transient
+from orchestration.assets import last_of
+from orchestration.materializing import retry_only_transient
 from orchestration.resources import LakeResource
 
 GROUP = "maintenance"

@@ -15,7 +15,7 @@ import dagster as dg
 from lakehouse.contracts import RESTORE_POINTS, Contract
 from lakehouse.registry import contracts
 from orchestration import checks
-from orchestration.assets import retry_only_transient
+from orchestration.materializing import retry_only_transient
 from orchestration.resources import LakeResource
 
 GROUP = "outputs"

@@ -39,7 +39,8 @@ class RunProgress:
         """A table was materialised; `held` says what keeps its refused rows waiting."""
         self.tables.append({"table": table, "rows": rows, "seconds": seconds, "held": held})
         mark, why = ("!", f"  {held}") if held else ("✓", "")
-        self.say(f"  {mark} {table:<30} {rows or 0:>10,} rows  {seconds or 0:>6.2f} s{why}")
+        told = f"{rows:>10,} rows" if rows is not None else " " * 15
+        self.say(f"  {mark} {table:<30} {told}  {seconds or 0:>6.2f} s{why}")
 
     def check_evaluated(self, check: str, *, passed: bool, is_error: bool, description: str | None) -> None:
         """A check was evaluated; `is_error` is its severity."""
