@@ -14,6 +14,9 @@ from pathlib import Path
 import pytest
 from checkouts import copy_checkout
 
+# Tables of dbt are made only where a test is about them, a build takes seconds. `clean_env` leaves this out.
+os.environ.setdefault("ODP_DBT_PROJECT", "off")
+
 FOLDERS = ("ops/scripts", "ops/local", "data/dagster_client")  # the last two: what the scripts share
 
 

@@ -103,7 +103,7 @@ LEVELS = (
     ("engine", "landing", "store"),
     ("pipeline",),
     ("table",),
-    ("domains",),
+    ("dbt", "domains"),
     ("registry", "catalog"),
     ("quarantine",),
     ("maintenance",),

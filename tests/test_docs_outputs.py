@@ -8,22 +8,27 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from checkouts import ROOT, clean_env
 from docs_blocks import Typed, mismatch, steps
+
+pytestmark = pytest.mark.slow
 
 PAGE = ROOT / "docs" / "operations" / "outputs.md"
 CHECKOUT = """
 import sys
-from lakehouse.materialize import materialize
+from lakehouse.materialize import materialize, materialize_models
 from lakehouse.pipeline import open_lake
-from lakehouse.registry import sample_files, tables
+from lakehouse.registry import models, sample_files, tables
 from lakehouse.settings import Settings
 
 lake = open_lake(Settings(lake_url=sys.argv[1] + "/.data/lake", landing_url=sys.argv[1] + "/landing"))
 for name, body in sample_files().items():
     lake.landing.put(name, body)
 for table in tables():
-    materialize(lake, table, checks=False)
+    if table not in models():
+        materialize(lake, table, checks=False)
+materialize_models(lake, models(), checks=False)
 """
 
 

@@ -105,6 +105,23 @@ def duckdb(folder: str) -> None:
     assert database.execute("SELECT sum(range) FROM lake.t").fetchall() == [(499500,)]
 
 
+def dbt(folder: str) -> None:
+    """Build one model of a project by dbt, in a DuckDB file, and test it."""
+    place = Path(folder)
+    (place / "models").mkdir()
+    (place / "dbt_project.yml").write_text("name: smallest\nprofile: smallest\nversion: 1.0.0\n")
+    outputs = f"{{main: {{type: duckdb, path: '{folder}/file.duckdb'}}}}"
+    (place / "profiles.yml").write_text(f"smallest: {{target: main, outputs: {outputs}}}\n")
+    (place / "models" / "one.sql").write_text("select 1 as id")
+    tests = "{name: id, data_tests: [unique, not_null]}"
+    (place / "models" / "one.yml").write_text(f"models: [{{name: one, columns: [{tests}]}}]\n")
+    argv = [sys.executable, "-m", "dbt.cli.main", "build", "--project-dir", folder, "--profiles-dir", folder]
+    env = {**os.environ, "DBT_SEND_ANONYMOUS_USAGE_STATS": "false", "DBT_LOG_PATH": folder}
+    done = subprocess.run(argv, cwd=folder, env=env, capture_output=True, text=True, check=False)
+    if done.returncode or "PASS=3" not in done.stdout:
+        sys.exit(f"dbt build: {done.stdout}{done.stderr}")
+
+
 def dagster(folder: str) -> None:
     """Run one job through webserver, daemon and code server, as the stack does, but on SQLite."""
     Path(folder, "smallest.py").write_text(DEFINITIONS)
@@ -144,7 +161,8 @@ if __name__ == "__main__":
     for name in IMPORTED:
         importlib.import_module(name)
     clients()
-    checks = [frames, dagster, *([duckdb] if importlib.util.find_spec("duckdb") else [])]
+    ducklake = importlib.util.find_spec("duckdb_extension_ducklake")
+    checks = [frames, dagster, dbt, *([duckdb] if ducklake else [])]
     for check in checks:
         with tempfile.TemporaryDirectory() as place:
             check(place)
