@@ -1,7 +1,7 @@
 """`make bench`: every figure of one machine, each beside what it is judged against, in one run.
 
 make bench                       everything this machine can do
-make bench ARGS="pipeline init"  some parts: pipeline, increment, cost, clinical, init, stack
+make bench ARGS="pipeline init"  some parts: pipeline, increment, cost, clinical, models, init, stack
 make bench ARGS="--json"
 """
 
@@ -20,10 +20,11 @@ import clinical
 import cost
 import increment
 import init
+import models
 import pipeline
 import stack
 
-PARTS = ("pipeline", "increment", "cost", "clinical", "init", "stack")
+PARTS = ("pipeline", "increment", "cost", "clinical", "models", "init", "stack")
 
 
 def main() -> int:
@@ -53,6 +54,9 @@ def main() -> int:
     if "clinical" in chosen:
         results["clinical"] = clinical.measure(clinical.MEGABYTES, clinical.COHORTS)
         say("\n" + clinical.as_text(results["clinical"]))
+    if "models" in chosen:
+        results["models"] = [models.measure(rows) for rows in models.ROWS]
+        say("\n" + models.as_text(results["models"]))
     if "init" in chosen:
         results["init"] = init.measure(options.repeat)
         say("\n" + init.as_text(results["init"]))

@@ -247,5 +247,6 @@ class State:
 def _is_no_input(parts: tuple[str, ...]) -> bool:
     """Return whether a file below data/ or ops/local decides nothing: a test, or what a run has left."""
     if parts[:2] == ("data", "dbt"):  # its tests are run by every build
-        return not parts[2:] or parts[2] in {"target", "logs", "sources"} or parts[2].startswith("lake.duckdb")
+        part = parts[2] if len(parts) > 2 else ""
+        return part in {"target", "logs", "sources"} or part.startswith("lake.duckdb")
     return bool({"__pycache__", "tests"} & set(parts))

@@ -13,5 +13,11 @@ select
         else '150k and more'
     end as income_band,
     -- Months from funding to the last payment: 0 where nothing was ever paid.
-    coalesce({{ dbt.datediff('issue_month', 'last_payment_month', 'month') }}, 0) as months_paid
+    cast(
+        coalesce(
+            (extract(year from last_payment_month) - extract(year from issue_month)) * 12
+            + extract(month from last_payment_month) - extract(month from issue_month),
+            0
+        ) as integer
+    ) as months_paid
 from {{ ref('stg_loans') }}
