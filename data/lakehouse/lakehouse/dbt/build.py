@@ -19,6 +19,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from time import time
 from typing import Any
@@ -27,7 +28,7 @@ import orjson
 
 from lakehouse.dbt.project import Node, Project, dbt_command, dbt_environment
 from lakehouse.dbt.tables import check_name
-from lakehouse.errors import LakeError, UnexpectedError
+from lakehouse.errors import LakeError, SettingsError, UnexpectedError
 
 _STALE = timedelta(days=1)
 _PREFIX = "odp-dbt-build-"
@@ -74,6 +75,21 @@ def workplace() -> Iterator[Path]:
                 if (place / part).is_dir():
                     shutil.copytree(place / part, Path(kept) / part, dirs_exist_ok=True)
         shutil.rmtree(place, ignore_errors=True)
+
+
+def refuse_without_dbt() -> None:
+    """Raise SettingsError where the packages of a build are not installed."""
+    if missing := [name for name in ("dbt.cli", "dbt.adapters.duckdb", "duckdb") if not _is_there(name)]:
+        raise SettingsError(
+            f"a build of dbt needs {missing[0]}, which is not there: install `lakehouse[dbt]`"
+        )
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def build(of: Project, models: Collection[Node], place: Path) -> Built:

@@ -26,7 +26,7 @@ import orjson
 import polars as pl
 
 from lakehouse.contracts import Contract
-from lakehouse.dbt.build import BuildFailed, Built, build, workplace
+from lakehouse.dbt.build import BuildFailed, Built, build, refuse_without_dbt, workplace
 from lakehouse.dbt.project import Node, Project, project
 from lakehouse.dbt.tables import HISTORY, LAYER
 from lakehouse.errors import Conflict, LakeError, Moved, TableNotFound, Unsupported, only_ours
@@ -228,6 +228,7 @@ class _Run:
 
     def _build(self, tables: Sequence[Table], pins: Pins) -> None:
         """Build the tables, then commit them. Raises Moved when one has changed since it was looked at."""
+        refuse_without_dbt()
         from lakehouse.engine.duckdb.file import database_file  # loading DuckDB is for a build alone
 
         onto = {table.path: self._onto(table) for table in tables}
