@@ -25,6 +25,10 @@ WAYS = (
 )
 LAYERS = ("bronze", "silver", "gold")
 PIPELINES = [f"{layer}/{way[i]}" for way in WAYS for i, layer in enumerate(LAYERS)]
+LENDING = ["bronze/raw_loans", "silver/loans"]
+LENDING += [f"gold/{name}" for name in ("borrower_segments", "loan_performance", "loan_status_history")]
+LENDING += ["gold/vintage_curves"]
+LENDING += [f"dbt/{name}" for name in ("stg_loans", "int_loans", "int_loan_status", "int_newest_date")]
 CLINICAL = [table.path for table in contracts() if table.domain == "clinical"]
 OTHERS = ["gold/corpus_manifest", "system/restore_points", "outputs/exports", "outputs/mart"]
 OTHERS += ["outputs/quality_report"]
@@ -33,7 +37,7 @@ SHOW = "[Show Markdown]"
 ALL_PASSED = re.compile(r"(?<!\d)(\d+) / \1 Passed")
 MASK = "•••"
 Shot = Callable[..., Path]
-TALL = {"width": 2000, "height": 2400}  # a list or graph beyond the window has no elements
+TALL = {"width": 2000, "height": 3600}  # a list or graph beyond the window has no elements
 
 
 def opened(page: Page, stack: Stack, path: str) -> None:
@@ -68,13 +72,13 @@ def left_edge(page: Page, name: str) -> float:
 def test_the_tables_are_materialised_and_upkeep_stands_ready(page: Page, stack: Stack) -> None:
     page.set_viewport_size(TALL)
     opened(page, stack, "/assets")
-    for asset in (*PIPELINES, *CLINICAL, *OTHERS):
+    for asset in (*PIPELINES, *CLINICAL, *LENDING, *OTHERS):
         link = page.locator(f"a[href='/assets/{asset}']")
         row = link.locator("xpath=ancestor::*[contains(., 'Materialized') or contains(., 'Failed')][1]")
         expect(row).to_contain_text("Materialized")
         expect(row.locator("a[href^='/assets/']")).to_have_count(1)
     expect(page.locator("a[href^='/assets/maintenance/']")).to_have_count(MAINTAINED)
-    expected = len(PIPELINES) + len(CLINICAL) + len(OTHERS) + MAINTAINED + 1  # landing/cohorts
+    expected = len(PIPELINES) + len(CLINICAL) + len(LENDING) + len(OTHERS) + MAINTAINED + 1  # landing/cohorts
     expect(page.locator("a[href^='/assets/']")).to_have_count(expected)
 
 

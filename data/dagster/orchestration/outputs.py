@@ -105,10 +105,14 @@ def _quality_report(lake: Any, settings: Any) -> dict[str, Any]:
 
 
 ASSETS = [
-    _output(
-        "exports", {"csv", "parquet"}, "Gold as CSV and Parquet files, with a manifest.", _gold(), _exports
-    ),
     _output("mart", {"table"}, "Gold as plain tables of a database, for reporting tools.", _gold(), _mart),
+    _output(
+        "exports",
+        {"csv", "parquet"},
+        "Gold as CSV and Parquet files, with a manifest.",
+        _gold(),
+        _exports,
+    ),
     _output(
         "quality_report",
         {"html", "json"},

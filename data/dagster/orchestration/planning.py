@@ -11,14 +11,16 @@ import json
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 if TYPE_CHECKING:
+    from lakehouse.contracts import Contract
+    from lakehouse.pipeline import Lake
     from lakehouse.pipeline.plan import Plan
 
 _FINISHED = ("SUCCESS", "FAILURE", "CANCELED")
@@ -43,7 +45,24 @@ def plan_of_lake(known: Collection[str] | None) -> Plan:
 
     lake, tables = open_lake(), contracts()
     held = {table.path: describe(lake, table, hold) for table, hold in held_tables(lake, tables)}
-    return plan(lake, tables, sources(), known=known, held=held, transforms=transform_or_none)
+    found = plan(lake, tables, sources(), known=known, held=held, transforms=transform_or_none)
+    gold = [table for table in tables if table.layer == "gold"]
+    if any(table.path in found.reasons for table in gold):
+        return found  # outputs follow what they are made of
+    return replace(found, reasons={**found.reasons, **_outputs(lake, gold)})
+
+
+def _outputs(lake: Lake, gold: Sequence[Contract]) -> dict[str, str]:
+    """Return the outputs to be made although no table has anything to do, with the reason: an earlier run
+    has not come to them, or a restore has gone behind them. The report follows the others.
+    """
+    from lakehouse.outputs.lag import behind
+    from lakehouse.outputs.settings import OutputSettings
+    from lakehouse.settings import Settings
+
+    late = behind(lake, gold, OutputSettings.from_env(Settings.from_env()))
+    said = {f"outputs/{name}": f"{table} is of another version there" for name, table in late.items()}
+    return {**said, "outputs/quality_report": "made with them"} if said else {}
 
 
 def reasons_from_a_process() -> list[str]:

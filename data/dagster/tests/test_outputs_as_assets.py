@@ -67,6 +67,23 @@ def test_a_run_makes_them_and_a_second_one_leaves_them_as_they_are(place: Path) 
     assert told(instance, "exports")["written"] == told(instance, "mart")["written"] == []
 
 
+def test_outputs_that_a_run_did_not_come_to_are_news_for_the_next(place: Path) -> None:
+    instance = dg.DagsterInstance.ephemeral()
+    assert run(instance).success
+    assert plan_of_lake(None).nothing
+    (place / "exports/manifest.json").unlink()
+    assert list(plan_of_lake(None).reasons) == ["outputs/exports", "outputs/quality_report"]
+    (place / "mart.duckdb").unlink()
+    assert list(plan_of_lake(None).reasons) == ["outputs/exports", "outputs/mart", "outputs/quality_report"]
+    lake = open_lake()
+    assert run(instance).success
+    [table] = [table for table in contracts() if table.path == "gold/pipeline_metrics"]
+    rows = lake.store.scan(table).collect()
+    lake.store.overwrite(table, rows.head(0))  # as a restore does: no table has anything to do
+    [first] = {reason for name, reason in plan_of_lake(None).reasons.items() if name == "outputs/mart"}
+    assert first == "gold/pipeline_metrics is of another version there"
+
+
 def test_a_mart_that_cannot_be_reached_fails_by_name_without_its_password(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -7,6 +7,7 @@ quality.
     mart.py           the mart, wherever it lies
     postgres_mart.py  the mart in Postgres
     duckdb_mart.py    the mart as a DuckDB file
+    lag.py            which of them are behind
     quality.py        the report as data
     page.py           the report as a page
     settings.py       where all of it goes

@@ -77,6 +77,12 @@ def export(
     return Exported(place=place.uri(""), tables=tuple(done), absent=absent)
 
 
+def exported(settings: OutputSettings) -> dict[str, tuple[str, int]]:
+    """Return identity and version of each table that its files are of. Raises StorageUnavailable."""
+    known = _known(open_objects(settings.exports_url, settings.lake))
+    return {path: (said.get("identity"), said.get("version")) for path, said in known.items()}
+
+
 def _known(place: Objects) -> dict[str, Any]:
     """Return what the manifest says of each table; one that cannot be read is written anew."""
     try:

@@ -13,11 +13,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import orjson
+
 from lakehouse.contracts import Contract
 from lakehouse.outputs.selection import Chosen, choose
 from lakehouse.outputs.settings import OutputSettings, PostgresPlace
 from lakehouse.pipeline import Lake
 
+NOTE = "outputs/mart.json"  # among the lake's own files
 TABLES = "_odp_tables"
 """The table of a mart that says what its tables are."""
 TABLES_SAYS = "What each table of this mart is a copy of: table, version in the lake, run, time, rows"
@@ -66,10 +69,37 @@ def refresh_mart(lake: Lake, tables: Sequence[Contract], settings: OutputSetting
     if isinstance(settings.mart, PostgresPlace):
         from lakehouse.outputs.postgres_mart import refresh as in_postgres
 
-        return in_postgres(lake, chosen, absent, settings.mart)
-    from lakehouse.outputs.duckdb_mart import refresh as in_duckdb
+        done = in_postgres(lake, chosen, absent, settings.mart)
+    else:
+        from lakehouse.outputs.duckdb_mart import refresh as in_duckdb
 
-    return in_duckdb(lake, chosen, absent, settings.mart)
+        done = in_duckdb(lake, chosen, absent, settings.mart)
+    _note(lake, chosen, done.place)
+    return done
+
+
+def noted(lake: Lake, settings: OutputSettings) -> dict[str, tuple[str, int]]:
+    """Return identity and version of each table as the mart was last left; nothing of another mart.
+
+    The mart itself is not asked: a plan must not wait for a database. Raises StorageUnavailable.
+    """
+    found = lake.store.files.read_tagged(NOTE)
+    try:
+        said = orjson.loads(found[0]) if found else {}
+        if said.get("place") != str(settings.mart):
+            return {}
+        return {path: (identity, version) for path, (identity, version) in said["tables"].items()}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return {}
+
+
+def _note(lake: Lake, chosen: Sequence[Chosen], place: str) -> None:
+    """Keep what the mart is a copy of. Where somebody else just wrote it, theirs stands: it is a hint."""
+    tables = {one.table.path: [one.identity, one.version] for one in chosen}
+    body = orjson.dumps({"place": place, "tables": tables}, option=orjson.OPT_SORT_KEYS)
+    before = lake.store.files.read_tagged(NOTE)
+    if before is None or before[0] != body:
+        lake.store.files.put_if(NOTE, body, before[1] if before else None)
 
 
 @dataclass(frozen=True, kw_only=True)
