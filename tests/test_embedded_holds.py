@@ -21,7 +21,7 @@ VERBS = ("quarantine show silver/pipeline_events", "quarantine replay silver/pip
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
     """A copy of the checkout, started with four events in landing, two of them bad, and nothing else."""
-    platform = Embedded(copy_checkout(tmp_path_factory.mktemp("holds")), free_ports(1)[0])
+    platform = Embedded(copy_checkout(tmp_path_factory.mktemp("holds")), free_ports(1)[0], with_models=False)
     drop(platform, "four", good=2, bad=2)
     try:
         yield platform
