@@ -72,7 +72,8 @@ def materialize_one(opened: Any, table: Table, told: Mapping[str, Any]) -> dg.Ma
     from lakehouse.materialize import materialize
 
     with retry_only_transient():
-        return materialized(opened, materialize(opened, table, **told))
+        done = materialize(opened, table, **told)
+    return materialized(opened, done)
 
 
 def materialized(opened: Any, done: Materialization) -> dg.MaterializeResult:
