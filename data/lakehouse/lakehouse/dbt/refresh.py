@@ -15,8 +15,8 @@ are of the same versions in the end.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,11 +33,10 @@ from lakehouse.errors import Conflict, LakeError, Moved, TableNotFound, Unsuppor
 from lakehouse.fault_points import reach
 from lakehouse.pipeline import Lake, RefreshReport, code, holds
 from lakehouse.pipeline.aggregates import good_rows
-from lakehouse.pipeline.contention import poll
 from lakehouse.pipeline.context import RefreshContext
 from lakehouse.pipeline.lineage import number
 from lakehouse.pipeline.state import ROWS, identity_key, position_key
-from lakehouse.storage.lease import lease
+from lakehouse.storage.lease import waiting_lease
 from lakehouse.store import BaseVersion, CommitOptions, Outcome
 from lakehouse.table import Table
 
@@ -139,7 +138,7 @@ class _Run:
         noted = self.lake.store.files.read_tagged(NOTE) is not None
         if not noted and not (full and ready) and not self._behind(ready, self.pins(ready)):
             return
-        with _turn(self.lake):
+        with waiting_lease(self.lake.store.files, TURN, seconds=_PATIENCE_SECONDS, every=(0.5, 1.0)):
             self._complete()
             for _ in range(_TRIES):
                 pins = self.pins(ready)
@@ -331,25 +330,6 @@ class _Run:
 
     def is_history(self, table: Table) -> bool:
         return self._node(table).kind == "snapshot"
-
-
-@contextmanager
-def _turn(lake: Lake) -> Iterator[None]:
-    """Wait for the end of another build, then hold the lease. Raises Conflict after a quarter of an hour."""
-    with ExitStack() as held:
-
-        def taken() -> bool:
-            try:
-                held.enter_context(lease(lake.store.files, TURN))
-            except Conflict:
-                return False
-            return True
-
-        if not poll(taken, seconds=_PATIENCE_SECONDS, every=(0.5, 1.0)):
-            raise Conflict(
-                f"another build of dbt has been running for {_PATIENCE_SECONDS:.0f} s. Run it again."
-            )
-        yield
 
 
 def _read(body: bytes) -> dict[str, Any] | None:

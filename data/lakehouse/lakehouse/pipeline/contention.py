@@ -9,20 +9,21 @@ other.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 from typing import TypeVar
 
 from lakehouse.contracts import Contract
 from lakehouse.errors import Conflict, Moved
 from lakehouse.pipeline.lake import Lake
-from lakehouse.storage.lease import held_by_another, lease
+from lakehouse.storage.lease import held_by_another, poll, waiting_lease
 
 T = TypeVar("T")
 _RACES = 5  # lost, before others are asked to wait
 _TRIES = 40
 _LENGTH = timedelta(seconds=30)
 _WAIT_SECONDS = 20.0
+_EVERY = (0.02, 0.1)
 
 
 def until_it_lands(lake: Lake, table: Contract, work: Callable[[], T]) -> T:
@@ -45,35 +46,14 @@ def until_it_lands(lake: Lake, table: Contract, work: Callable[[], T]) -> T:
 
 def _give_way(lake: Lake, name: str) -> None:
     """Wait a while for a writer that has lost too often."""
-    poll(lambda: not held_by_another(lake.store.files, name))
+    poll(lambda: not held_by_another(lake.store.files, name), seconds=_WAIT_SECONDS, every=_EVERY)
 
 
 @contextmanager
 def _turn(lake: Lake, name: str) -> Iterator[None]:
     """Hold the lease; go on without it when another writer does not give it back."""
+    turn = waiting_lease(lake.store.files, name, length=_LENGTH, seconds=_WAIT_SECONDS, every=_EVERY)
     with ExitStack() as held:
-
-        def taken() -> bool:
-            try:
-                held.enter_context(lease(lake.store.files, name, length=_LENGTH))
-            except Conflict:
-                return False
-            return True
-
-        poll(taken)
+        with suppress(Conflict):
+            held.enter_context(turn)
         yield
-
-
-def poll(
-    done: Callable[[], bool], *, seconds: float = _WAIT_SECONDS, every: tuple[float, float] = (0.02, 0.1)
-) -> bool:
-    """Ask until `done`, for a while; return whether it was."""
-    from tenacity import Retrying, retry_if_result, stop_after_delay, wait_random  # only writers wait for it
-
-    polling = Retrying(
-        retry=retry_if_result(lambda answer: not answer),
-        wait=wait_random(*every),
-        stop=stop_after_delay(seconds),
-        retry_error_callback=lambda _: False,
-    )
-    return bool(polling(done))

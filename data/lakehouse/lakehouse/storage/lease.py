@@ -1,6 +1,6 @@
 """One at a time across processes and machines: a lease in the lake itself.
 
-Belongs here: taking, renewing and giving back. Does not: what is done under it.
+Belongs here: taking, renewing, giving back, and waiting for one. Does not: what is done under it.
 The holder renews while it works. A lease that was not renewed for its whole length belongs to a dead holder
 and may be taken over: clocks may differ by less than the length minus the time between two renewals.
 """
@@ -11,8 +11,8 @@ import os
 import socket
 import threading
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 
 import orjson
@@ -41,6 +41,43 @@ def lease(files: Files, name: str, *, length: timedelta = _LENGTH) -> Iterator[N
         held = _parsed(found[0]) if found is not None else None
         if held is not None and held["id"] == mine:
             files.forget(name)
+
+
+@contextmanager
+def waiting_lease(
+    files: Files, name: str, *, length: timedelta = _LENGTH, seconds: float, every: tuple[float, float]
+) -> Iterator[None]:
+    """Hold lease `name` for the block, as soon as whoever has it gives it back.
+
+    Raises Conflict, naming the holder, when that has not happened after `seconds`.
+    """
+    with ExitStack() as held:
+        refused: list[Conflict] = []
+
+        def taken() -> bool:
+            try:
+                held.enter_context(lease(files, name, length=length))
+            except Conflict as exc:
+                refused[:] = [exc]
+                return False
+            return True
+
+        if not poll(taken, seconds=seconds, every=every):
+            raise refused[0]
+        yield
+
+
+def poll(done: Callable[[], bool], *, seconds: float, every: tuple[float, float]) -> bool:
+    """Ask until `done`, at random times `every` so many seconds; return whether it was, after `seconds`."""
+    from tenacity import Retrying, retry_if_result, stop_after_delay, wait_random  # only writers wait for it
+
+    polling = Retrying(
+        retry=retry_if_result(lambda answer: not answer),
+        wait=wait_random(*every),
+        stop=stop_after_delay(seconds),
+        retry_error_callback=lambda _: False,
+    )
+    return bool(polling(done))
 
 
 def held_by_another(files: Files, name: str) -> bool:

@@ -14,10 +14,9 @@ import hashlib
 import io
 import os
 import re
-import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -27,7 +26,7 @@ from urllib.parse import urlsplit
 from lakehouse.errors import Conflict, SettingsError, StorageUnavailable, plain
 from lakehouse.settings import Settings
 from lakehouse.storage.files import Files
-from lakehouse.storage.lease import lease
+from lakehouse.storage.lease import poll, waiting_lease
 from lakehouse.storage.s3 import s3_client
 
 T = TypeVar("T")
@@ -140,16 +139,17 @@ class FolderObjects:
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock of a file; it ends with its process. Raises Conflict when another one keeps it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    until = time.monotonic() + _PATIENCE_SECONDS
     with path.open("w") as gate:
-        while True:
+
+        def taken() -> bool:
             try:
                 fcntl.flock(gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
             except BlockingIOError:
-                if time.monotonic() > until:
-                    raise Conflict(f"waiting for {path}: another process keeps it. Run it again.") from None
-                time.sleep(0.1)
+                return False
+            return True
+
+        if not poll(taken, seconds=_PATIENCE_SECONDS, every=(0.1, 0.1)):
+            raise Conflict(f"waiting for {path}: another process keeps it. Run it again.")
         yield
 
 
@@ -184,19 +184,9 @@ class BucketObjects:
     def remove(self, name: str) -> None:
         self._ask("removing", name, lambda key: self._client.delete_object(Bucket=self._bucket, Key=key))
 
-    @contextmanager
-    def alone(self, files: Files) -> Iterator[None]:
-        until = time.monotonic() + _PATIENCE_SECONDS
-        with ExitStack() as held:
-            while True:
-                try:
-                    held.enter_context(lease(files, "leases/exports", length=_LEASE))
-                    break
-                except Conflict:
-                    if time.monotonic() > until:
-                        raise
-                    time.sleep(1)
-            yield
+    def alone(self, files: Files) -> AbstractContextManager[None]:
+        name = "leases/exports"
+        return waiting_lease(files, name, length=_LEASE, seconds=_PATIENCE_SECONDS, every=(1, 1))
 
     def _ask(self, doing: str, name: str, call: Callable[[str], T]) -> T | None:
         """Return what the store answers; None where there is no such object."""
