@@ -15,8 +15,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lakehouse.contracts import ColumnType, Contract, DecimalType, Type
-from lakehouse.contracts.types import ListType, StructType
+from lakehouse.contracts import Contract
+from lakehouse.contracts.sql import duckdb_type, quoted, text
 from lakehouse.errors import SettingsError, StorageUnavailable, UnexpectedError, plain
 from lakehouse.outputs.mart import TABLES, TABLES_SAYS, Known, Loaded, Mart
 from lakehouse.outputs.selection import Chosen, rows_of, run_of
@@ -27,16 +27,6 @@ from lakehouse.store.values import physical
 if TYPE_CHECKING:
     import duckdb
 
-_TYPES = {
-    Type.STRING: "VARCHAR",
-    Type.BOOL: "BOOLEAN",
-    Type.INT32: "INTEGER",
-    Type.INT64: "BIGINT",
-    Type.FLOAT64: "DOUBLE",
-    Type.DATE: "DATE",
-    Type.TIMESTAMP: "TIMESTAMP WITH TIME ZONE",
-    Type.BINARY: "BLOB",
-}
 _CREATE = f"""
 CREATE TABLE {TABLES} (
   name VARCHAR PRIMARY KEY, lake_table VARCHAR NOT NULL, lake_identity VARCHAR NOT NULL,
@@ -44,20 +34,6 @@ CREATE TABLE {TABLES} (
   loaded_at TIMESTAMP WITH TIME ZONE NOT NULL, rows BIGINT NOT NULL, left_out VARCHAR[] NOT NULL
 )
 """
-
-
-def type_of(type_: ColumnType) -> str:
-    """Return the type of a column in DuckDB."""
-    match type_:
-        case DecimalType():
-            return f"DECIMAL({type_.precision}, {type_.scale})"
-        case ListType():
-            return f"{type_of(type_.element)}[]"
-        case StructType():
-            fields = ", ".join(f"{_id(field.name)} {type_of(field.type)}" for field in type_.fields)
-            return f"STRUCT({fields})"
-        case _:
-            return _TYPES[type_]
 
 
 def refresh(lake: Lake, chosen: Sequence[Chosen], absent: Sequence[Contract], file: Path) -> Mart:
@@ -120,7 +96,7 @@ def _write(lake: Lake, chosen: Sequence[Chosen], file: Path) -> list[Loaded]:
         with closing(duckdb.connect(fresh)) as database:
             database.execute("SET TimeZone = 'UTC'")
             database.execute(_CREATE)
-            database.execute(f"COMMENT ON TABLE {TABLES} IS {_text(TABLES_SAYS)}")
+            database.execute(f"COMMENT ON TABLE {TABLES} IS {text(TABLES_SAYS)}")
             loaded = [_load(database, lake, one, fresh.with_name(f"{fresh.name}.rows")) for one in chosen]
         # Changes that somebody made to the old file are for that one alone.
         file.with_name(f"{file.name}.wal").unlink(missing_ok=True)
@@ -137,34 +113,28 @@ def _load(database: duckdb.DuckDBPyConnection, lake: Lake, one: Chosen, rows_fil
     Rows go by way of a Parquet file, and values as literals: for Arrow's and for parameters DuckDB imports
     pandas, which costs two CPU-seconds.
     """
-    name = _id(one.table.name)
-    parts = [f"{_id(c.name)} {type_of(c.type)}{'' if c.nullable else ' NOT NULL'}" for c in one.columns]
+    name = quoted(one.table.name)
+    parts = [
+        f"{quoted(c.name)} {duckdb_type(c.type)}{'' if c.nullable else ' NOT NULL'}" for c in one.columns
+    ]
     if one.key:
-        parts.append(f"PRIMARY KEY ({', '.join(map(_id, one.key))})")
+        parts.append(f"PRIMARY KEY ({', '.join(map(quoted, one.key))})")
     database.execute(f"CREATE TABLE {name} ({', '.join(parts)})")
-    database.execute(f"COMMENT ON TABLE {name} IS {_text(one.table.description)}")
+    database.execute(f"COMMENT ON TABLE {name} IS {text(one.table.description)}")
     for c in one.columns:
         says = f"{c.description} ({c.unit})" if c.unit else c.description
-        database.execute(f"COMMENT ON COLUMN {name}.{_id(c.name)} IS {_text(says)}")
+        database.execute(f"COMMENT ON COLUMN {name}.{quoted(c.name)} IS {text(says)}")
     rows = rows_of(lake, one)
     rows.write_parquet(rows_file)
-    database.execute(f"INSERT INTO {name} SELECT * FROM read_parquet({_text(str(rows_file))})")  # noqa: S608
-    left_out = f"[{', '.join(map(_text, one.left_out))}]::VARCHAR[]"
+    database.execute(f"INSERT INTO {name} SELECT * FROM read_parquet({text(str(rows_file))})")  # noqa: S608
+    left_out = f"[{', '.join(map(text, one.left_out))}]::VARCHAR[]"
     run, at = run_of(lake, one), f"make_timestamptz({physical(lake.clock())})"
     said = [
-        *map(_text, (one.table.name, one.table.path, one.identity)),
-        *(str(one.version), _text(one.table.version), _text(one.shape)),
-        *("NULL" if run is None else _text(run), at, str(rows.height), left_out),
+        *map(text, (one.table.name, one.table.path, one.identity)),
+        *(str(one.version), text(one.table.version), text(one.shape)),
+        *("NULL" if run is None else text(run), at, str(rows.height), left_out),
     ]
     database.execute(f"INSERT INTO {TABLES} VALUES ({', '.join(said)})")  # noqa: S608
     return Loaded(
         table=one.table.path, version=one.version, rows=rows.height, left_out=one.left_out, changed=True
     )
-
-
-def _id(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from lakehouse.contracts import Contract, Type
-from lakehouse.store.predicate import quoted
+from lakehouse.contracts.sql import quoted
 from lakehouse.store.values import sql, typed
 
 _MOST = 32

@@ -16,11 +16,12 @@ from typing import Any, Literal
 import polars as pl
 
 from lakehouse.contracts import POLARS_TYPES, ColumnType, Contract, DecimalType, Type
+from lakehouse.contracts.sql import quoted
 from lakehouse.contracts.types import MOST_DIGITS, is_nested
 from lakehouse.errors import Unsupported
 from lakehouse.store.values import exact, literal, misfit, physical, scale_of, typed
 
-__all__ = ["Operator", "Term", "Where", "literal", "quoted"]
+__all__ = ["Operator", "Term", "Where", "literal"]
 
 Operator = Literal["=", "!=", "<", "<=", ">", ">=", "in", "is null", "is not null"]
 
@@ -88,11 +89,6 @@ class Where(tuple[Term, ...]):
             texts.append(text)
             values += given
         return " AND ".join(texts) or "true", values
-
-
-def quoted(name: str) -> str:
-    """Return a column name as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _checked(table: Contract, term: Term) -> Term:

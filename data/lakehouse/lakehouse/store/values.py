@@ -20,6 +20,7 @@ import polars as pl
 from lakehouse.contracts import POLARS_TYPES, ColumnType, Contract, DecimalType, Type, polars_type
 from lakehouse.contracts.bounds import in_bounds
 from lakehouse.contracts.encoding import json_ready
+from lakehouse.contracts.sql import text
 from lakehouse.contracts.types import MOST_DIGITS, is_nested
 
 _EPOCH = datetime(1970, 1, 1)
@@ -79,7 +80,7 @@ def literal(value: object) -> str:
         return f"arrow_cast('{value:f}', 'Decimal128({MOST_DIGITS}, {scale_of(value)})')"
     if isinstance(value, bytes):
         return f"X'{value.hex()}'"
-    return "'" + str(value).replace("'", "''") + "'"
+    return text(str(value))
 
 
 def exact(value: int | Decimal, type_: DecimalType) -> Decimal | None:

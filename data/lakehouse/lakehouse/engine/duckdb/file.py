@@ -13,18 +13,8 @@ import duckdb
 import polars as pl
 
 from lakehouse.contracts import Contract
-from lakehouse.contracts.types import ColumnType, DecimalType, ListType, StructType, Type
+from lakehouse.contracts.sql import duckdb_type, quoted, text
 
-_TYPES: Mapping[ColumnType, str] = {
-    Type.STRING: "VARCHAR",
-    Type.BOOL: "BOOLEAN",
-    Type.INT32: "INTEGER",
-    Type.INT64: "BIGINT",
-    Type.FLOAT64: "DOUBLE",
-    Type.DATE: "DATE",
-    Type.TIMESTAMP: "TIMESTAMPTZ",
-    Type.BINARY: "BLOB",
-}
 _OFFLINE: Mapping[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
@@ -42,12 +32,12 @@ class DatabaseFile:
 
         A column that no file has yet is null.
         """
-        listed = ", ".join(_text(str(file)) for file in files)
+        listed = ", ".join(text(str(file)) for file in files)
         rows = f"read_parquet([{listed}], union_by_name = true)"
         known = {row[0] for row in self._connection.execute(f"DESCRIBE SELECT * FROM {rows}").fetchall()}
         columns = ", ".join(
-            f"CAST({_name(c.name) if c.name in known else 'NULL'} AS {sql_type(c.type)}) AS {_name(c.name)}"
-            for c in table.columns
+            f"CAST({name if c.name in known else 'NULL'} AS {duckdb_type(c.type)}) AS {name}"
+            for c, name in ((c, quoted(c.name)) for c in table.columns)
         )
         self._schema(table.layer)
         self._connection.execute(
@@ -59,7 +49,7 @@ class DatabaseFile:
     def table(self, schema: str, table: Contract, rows: pl.LazyFrame | None) -> None:
         """Make `<schema>.<name>` a table of the contract's columns with the rows; None: empty."""
         self._schema(schema)
-        columns = ", ".join(f"{_name(c.name)} {sql_type(c.type)}" for c in table.columns)
+        columns = ", ".join(f"{quoted(c.name)} {duckdb_type(c.type)}" for c in table.columns)
         self._connection.execute(f"CREATE TABLE {_path(schema, table.name)} ({columns})")
         if rows is not None:
             handed = rows.select(table.column_names).collect(engine="streaming").to_arrow()
@@ -74,39 +64,16 @@ class DatabaseFile:
         return self._connection.execute(f"SELECT * FROM {_path(schema, table.name)}").pl()
 
     def _schema(self, name: str) -> None:
-        self._connection.execute(f"CREATE SCHEMA IF NOT EXISTS {_name(name)}")
+        self._connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(name)}")
 
 
 @contextmanager
 def database_file(path: Path) -> Iterator[DatabaseFile]:
     """Open the file at `path`; it is made where there is none."""
-    offline: dict[str, str | bool | int | float | list[str]] = {
-        "autoinstall_known_extensions": "false",
-        "autoload_known_extensions": "false",
-    }
-    with duckdb.connect(str(path), config=offline) as connection:
+    with duckdb.connect(str(path), config=dict(_OFFLINE)) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         yield DatabaseFile(connection)
 
 
-def sql_type(of: ColumnType) -> str:
-    """Return DuckDB's name of a type."""
-    if isinstance(of, DecimalType):
-        return f"DECIMAL({of.precision}, {of.scale})"
-    if isinstance(of, ListType):
-        return f"{sql_type(of.element)}[]"
-    if isinstance(of, StructType):
-        return f"STRUCT({', '.join(f'{_name(f.name)} {sql_type(f.type)}' for f in of.fields)})"
-    return _TYPES[of]
-
-
 def _path(schema: str, name: str) -> str:
-    return f"{_name(schema)}.{_name(name)}"
-
-
-def _name(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
+    return f"{quoted(schema)}.{quoted(name)}"

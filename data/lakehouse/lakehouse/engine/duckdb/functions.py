@@ -17,6 +17,7 @@ import duckdb
 import narwhals.stable.v2 as nw
 import polars as pl
 
+from lakehouse.contracts.sql import quoted, text
 from lakehouse.engine.polars import functions as reference
 from lakehouse.engine.protocol import Frame
 
@@ -76,21 +77,21 @@ def computed(frame: Frame) -> Frame:
 
 
 def extracted(frame: Frame, column: str, pattern: str, group: int, *, to: str) -> Frame:
-    text, how = _name(column), "'" + pattern.replace("'", "''") + "'"
-    found = f"CASE WHEN regexp_matches({text}, {how}) THEN regexp_extract({text}, {how}, {group}) END"
+    value, how = quoted(column), text(pattern)
+    found = f"CASE WHEN regexp_matches({value}, {how}) THEN regexp_extract({value}, {how}, {group}) END"
     return _with(frame, found, to)
 
 
 def date_after(frame: Frame, column: str, number: str, unit: Literal["mo", "d"], *, to: str) -> Frame:
     after = {"mo": "to_months", "d": "to_days"}[unit]
-    at = f"({_name(column)} + {after}(round_even({_name(number)}, 0)::INTEGER))::DATE"
+    at = f"({quoted(column)} + {after}(round_even({quoted(number)}, 0)::INTEGER))::DATE"
     return _with(frame, at, to)
 
 
 def span_start(frame: Frame, column: str, length: timedelta, *, to: str) -> Frame:
     relation: duckdb.DuckDBPyRelation = nw.to_native(frame)
     kind = dict(zip(relation.columns, relation.types, strict=True))[column]
-    ticks, each = f"epoch_us({_name(column)})", length // _TICK
+    ticks, each = f"epoch_us({quoted(column)})", length // _TICK
     start = f"{ticks} - ((({ticks}) % {each}) + {each}) % {each}"
     return _with(frame, f"CAST(make_timestamptz({start}) AS {kind})", to)
 
@@ -105,27 +106,27 @@ def durations(
     percentiles: Mapping[str, int],
     counts: Mapping[str, str | None],
 ) -> Frame:
-    keys, value = ", ".join(map(_name, by)), _name(of)
+    keys, value = ", ".join(map(quoted, by)), quoted(of)
     asked = [
-        f"{'count(*)' if part is None else f'coalesce(sum({_name(part)}), 0)'}::BIGINT AS {_name(name)}"
+        f"{'count(*)' if part is None else f'coalesce(sum({quoted(part)}), 0)'}::BIGINT AS {quoted(name)}"
         for name, part in counts.items()
     ]
-    figures = [f"CASE WHEN __n > 0 THEN {_quotient('__sum', f'__n * {per}')} END AS {_name(mean)}"]
-    figures += [f"{_percentile(percent, per)} AS {_name(name)}" for name, percent in percentiles.items()]
+    figures = [f"CASE WHEN __n > 0 THEN {_quotient('__sum', f'__n * {per}')} END AS {quoted(mean)}"]
+    figures += [f"{_percentile(percent, per)} AS {quoted(name)}" for name, percent in percentiles.items()]
     asked += [
         f"sum({value}::HUGEINT) AS __sum",
         f"count({value}) AS __n",
         f"list({value} ORDER BY {value}) FILTER ({value} IS NOT NULL) AS __sorted",
     ]
     grouped = nw.to_native(frame).aggregate(", ".join([keys, *asked]), keys)
-    made: duckdb.DuckDBPyRelation = grouped.select(", ".join([keys, *map(_name, counts), *figures]))
+    made: duckdb.DuckDBPyRelation = grouped.select(", ".join([keys, *map(quoted, counts), *figures]))
     return nw.from_native(made)
 
 
 def _with(frame: Frame, expression: str, to: str) -> Frame:
     """Add a column, or put it in the place of the one of its name."""
     relation: duckdb.DuckDBPyRelation = nw.to_native(frame)
-    added = f"{expression} AS {_name(to)}"
+    added = f"{expression} AS {quoted(to)}"
     return nw.from_native(
         relation.select(f"* REPLACE ({added})" if to in relation.columns else f"*, {added}")
     )
@@ -143,7 +144,3 @@ def _percentile(percent: int, per: int) -> str:
 def _quotient(numerator: str, denominator: str) -> str:
     """Return a quotient of whole numbers as doubles; by way of text, since a HUGEINT is rounded twice."""
     return f"(({numerator})::VARCHAR)::DOUBLE / ({denominator})::DOUBLE"
-
-
-def _name(column: str) -> str:
-    return '"' + column.replace('"', '""') + '"'

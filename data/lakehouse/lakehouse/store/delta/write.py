@@ -22,6 +22,7 @@ from deltalake.exceptions import DeltaError
 
 from lakehouse.contracts import Column, Contract
 from lakehouse.contracts.encoding import needs_encoding
+from lakehouse.contracts.sql import quoted
 from lakehouse.errors import Conflict, SchemaViolation, StorageUnavailable, Unsupported, plain
 from lakehouse.store.commits import COMMIT_ID, sets_state, skipped
 from lakehouse.store.delta.commit import Attempt, commit_with_retries
@@ -36,7 +37,7 @@ from lakehouse.store.delta.schema import (
     properties,
 )
 from lakehouse.store.key_ranges import pruning_column, spans, within, within_sql
-from lakehouse.store.predicate import Where, literal, quoted
+from lakehouse.store.predicate import Where, literal
 from lakehouse.store.results import CommitOptions, CommitResult, Outcome
 from lakehouse.store.schema import append_only, how_to_migrate
 from lakehouse.store.validation import conform, refuse_repeated_keys

@@ -16,7 +16,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from lakehouse.contracts import Contract
-from lakehouse.store.ducklake.connection import LAKE, META, OWN, Cursor, text
+from lakehouse.contracts.sql import text
+from lakehouse.store.ducklake.connection import LAKE, META, OWN, Cursor
 from lakehouse.store.ducklake.schema import address, place, state_place
 from lakehouse.store.results import BaseVersion
 

@@ -17,11 +17,12 @@ from urllib.parse import urlsplit
 
 import duckdb
 
+from lakehouse.contracts.sql import text
 from lakehouse.errors import Conflict, SettingsError, StorageUnavailable, plain
 from lakehouse.process import refuse_fork
 from lakehouse.settings import Settings
 from lakehouse.store.ducklake import options
-from lakehouse.store.ducklake.options import LAKE, OWN, text
+from lakehouse.store.ducklake.options import LAKE, OWN
 
 __all__ = ["LAKE", "META", "OWN", "Cursor", "DuckLake", "extension", "text"]
 META = f"__ducklake_metadata_{LAKE}"

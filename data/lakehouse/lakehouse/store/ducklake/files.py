@@ -17,8 +17,9 @@ from typing import Any
 import polars as pl
 
 from lakehouse.contracts import Contract
+from lakehouse.contracts.sql import text
 from lakehouse.storage.files import Files, FolderFiles
-from lakehouse.store.ducklake.connection import LAKE, Cursor, text
+from lakehouse.store.ducklake.connection import LAKE, Cursor
 from lakehouse.store.ducklake.schema import address, columns, place
 from lakehouse.store.integrity.checksums import Checksums
 

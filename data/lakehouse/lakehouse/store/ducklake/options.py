@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lakehouse.contracts.sql import text
 from lakehouse.store.results import Fault
 
 if TYPE_CHECKING:
@@ -78,8 +79,3 @@ def faults(cursor: duckdb.DuckDBPyConnection) -> list[Fault]:
         )
         for name, value, scope in wrong(cursor)
     ]
-
-
-def text(value: str) -> str:
-    """Return a text as an SQL literal."""
-    return "'" + value.replace("'", "''") + "'"

@@ -24,7 +24,8 @@ import polars as pl
 
 from lakehouse.contracts import ColumnType, Contract, Type
 from lakehouse.contracts.calendar import FIRST_TICK, LAST_TICK
-from lakehouse.store.predicate import Term, Where, quoted
+from lakehouse.contracts.sql import quoted
+from lakehouse.store.predicate import Term, Where
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _COMPARISONS = {"Eq": "=", "Lt": "<", "LtEq": "<=", "Gt": ">", "GtEq": ">="}

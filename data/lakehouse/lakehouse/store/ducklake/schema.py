@@ -12,35 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from lakehouse.contracts import Column, ColumnType, Contract, DecimalType, ListType, StructType, Type
-from lakehouse.store.ducklake.connection import LAKE, OWN, text
-from lakehouse.store.predicate import quoted
+from lakehouse.contracts import Column, Contract
+from lakehouse.contracts.sql import duckdb_type, quoted, text
+from lakehouse.store.ducklake.connection import LAKE, OWN
 
-DUCKDB_TYPES: dict[Type, str] = {
-    Type.STRING: "VARCHAR",
-    Type.BOOL: "BOOLEAN",
-    Type.INT32: "INTEGER",
-    Type.INT64: "BIGINT",
-    Type.FLOAT64: "DOUBLE",
-    Type.DATE: "DATE",
-    Type.TIMESTAMP: "TIMESTAMP WITH TIME ZONE",
-    Type.BINARY: "BLOB",
-}
 Stored = Mapping[str, tuple[str, bool]]
 """Columns as they are stored: type and whether they may be null."""
-
-
-def duckdb_type(type_: ColumnType) -> str:
-    """Return a column's type as DuckDB declares it."""
-    match type_:
-        case DecimalType():
-            return f"DECIMAL({type_.precision},{type_.scale})"
-        case ListType():
-            return f"{duckdb_type(type_.element)}[]"
-        case StructType():
-            return f"STRUCT({', '.join(f'{quoted(f.name)} {duckdb_type(f.type)}' for f in type_.fields)})"
-        case _:
-            return DUCKDB_TYPES[type_]
 
 
 def place(path: str) -> tuple[str, str]:

@@ -14,6 +14,7 @@ import duckdb
 import polars as pl
 
 from lakehouse.contracts import Contract, Type
+from lakehouse.contracts.sql import quoted
 from lakehouse.errors import SchemaViolation, Unsupported
 from lakehouse.store.commits import sets_state, skipped
 from lakehouse.store.ducklake import catalog
@@ -41,7 +42,7 @@ from lakehouse.store.ducklake.schema import (
     state_place,
 )
 from lakehouse.store.key_ranges import pruning_column, spans, within_duckdb
-from lakehouse.store.predicate import Where, quoted
+from lakehouse.store.predicate import Where
 from lakehouse.store.results import CommitOptions, CommitResult, Outcome
 from lakehouse.store.schema import append_only, how_to_migrate
 from lakehouse.store.validation import conform, refuse_repeated_keys

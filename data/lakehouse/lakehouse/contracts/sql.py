@@ -1,0 +1,42 @@
+"""How names and texts stand in SQL, and what DuckDB calls the types of a contract.
+
+Belongs here: what engine, store and outputs write alike. Does not: an engine, or whole statements.
+"""
+
+from __future__ import annotations
+
+from lakehouse.contracts.types import ColumnType, DecimalType, ListType, StructType, Type
+
+_TYPES: dict[Type, str] = {
+    Type.STRING: "VARCHAR",
+    Type.BOOL: "BOOLEAN",
+    Type.INT32: "INTEGER",
+    Type.INT64: "BIGINT",
+    Type.FLOAT64: "DOUBLE",
+    Type.DATE: "DATE",
+    Type.TIMESTAMP: "TIMESTAMP WITH TIME ZONE",
+    Type.BINARY: "BLOB",
+}
+
+
+def duckdb_type(type_: ColumnType) -> str:
+    """Return a column's type as DuckDB declares it, to the letter."""
+    match type_:
+        case DecimalType():
+            return f"DECIMAL({type_.precision},{type_.scale})"
+        case ListType():
+            return f"{duckdb_type(type_.element)}[]"
+        case StructType():
+            return f"STRUCT({', '.join(f'{quoted(f.name)} {duckdb_type(f.type)}' for f in type_.fields)})"
+        case _:
+            return _TYPES[type_]
+
+
+def quoted(name: str) -> str:
+    """Return a name as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def text(value: str) -> str:
+    """Return a text as an SQL literal."""
+    return "'" + value.replace("'", "''") + "'"
