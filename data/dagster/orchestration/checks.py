@@ -13,6 +13,7 @@ import dagster as dg
 
 from lakehouse.contracts import Contract
 from lakehouse.contracts import checks as implied
+from lakehouse.contracts.checks import CheckSpec
 
 if TYPE_CHECKING:
     from lakehouse.verify.outcomes import CheckOutcome
@@ -25,23 +26,32 @@ def key_of(table: Contract) -> dg.AssetKey:
 
 def specs(table: Contract) -> list[dg.AssetCheckSpec]:
     """Return the checks that a contract implies."""
+    return specs_of(key_of(table), implied.specs(table), prefix=f"{table.name}_")
+
+
+def specs_of(key: dg.AssetKey, found: Iterable[CheckSpec], *, prefix: str = "") -> list[dg.AssetCheckSpec]:
+    """Return checks of an asset."""
     return [
         dg.AssetCheckSpec(
-            f"{table.name}_{spec.name}",
-            asset=key_of(table),
-            description=spec.description,
-            blocking=spec.blocking,
+            f"{prefix}{spec.name}", asset=key, description=spec.description, blocking=spec.blocking
         )
-        for spec in implied.specs(table)
+        for spec in found
     ]
 
 
 def results(table: Contract, found: Iterable[CheckOutcome]) -> list[dg.AssetCheckResult]:
     """Return what the checks of one materialisation found."""
+    return results_of(key_of(table), found, prefix=f"{table.name}_")
+
+
+def results_of(
+    key: dg.AssetKey, found: Iterable[CheckOutcome], *, prefix: str = ""
+) -> list[dg.AssetCheckResult]:
+    """Return what checks of an asset found."""
     return [
         dg.AssetCheckResult(
-            check_name=f"{table.name}_{one.name}",
-            asset_key=key_of(table),
+            check_name=f"{prefix}{one.name}",
+            asset_key=key,
             passed=one.passed,
             severity=dg.AssetCheckSeverity.ERROR if one.blocks else dg.AssetCheckSeverity.WARN,
             description=one.description,

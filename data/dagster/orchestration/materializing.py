@@ -60,11 +60,16 @@ def told_by(context: dg.AssetExecutionContext, table: Table) -> dict[str, Any]:
     """Return what a run tells `materialize` of a table."""
     own = partitioned_of(table)
     return {
-        "full": context.run.tags.get(FULL_REFRESH_TAG) == "true",
+        "full": wants_full(context),
         "partitions": own.wanted(context) if own else None,
         "known_version": known_version(context.instance, table.contract),
         "info": {"odp.run": context.run.run_id, "odp.code_version": table.contract.version},
     }
+
+
+def wants_full(context: dg.AssetExecutionContext) -> bool:
+    """Return whether the run computes its tables anew."""
+    return context.run.tags.get(FULL_REFRESH_TAG) == "true"
 
 
 def materialize_one(opened: Any, table: Table, told: Mapping[str, Any]) -> dg.MaterializeResult:

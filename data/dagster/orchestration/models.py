@@ -7,16 +7,16 @@ Neither dbt nor an adapter of it is imported: what is here comes from the extrac
 (No `from __future__ import annotations` here: Dagster reads the annotations of the inner function.)
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
-from lakehouse.dbt import BuildFailed, Node, Project, check_name, project
+from lakehouse.dbt import HISTORY, LAYER, BuildFailed, Node, Project, check_name, checks_of, the_project
 from lakehouse.errors import without_chain
 from lakehouse.table import Table
-from orchestration import FULL_REFRESH_TAG, checks
-from orchestration.materializing import materialized, retry_only_transient, spec_of, told_by
+from orchestration import checks
+from orchestration.materializing import known_version, materialized, retry_only_transient, spec_of, wants_full
 from orchestration.resources import LakeResource
 
 GROUP = "models"
@@ -24,66 +24,68 @@ GROUP = "models"
 
 def models_asset(tables: Sequence[Table]) -> dg.AssetsDefinition:
     """Return the assets of the dbt project: `tables`, and each model between them and their sources."""
-    found = project()
-    if found is None:
-        raise LookupError("tables of dbt without a project")
-    by_id = {table.model: table for table in tables}
-    above = {
-        one.id: one for t in tables for one in found.above(found.nodes[t.model or ""]) if one.kind == "model"
+    found = the_project()
+    by_id = {table.model or "": table for table in tables}
+    above = {one.id for made in by_id for one in found.above(found.nodes[made]) if one.kind == "model"}
+    order = found.in_order(above | by_id.keys())
+    between = [node for node in order if node.id not in by_id]
+    keys = {
+        node.id: checks.key_of(by_id[node.id].contract)
+        if node.id in by_id
+        else dg.AssetKey(["dbt", node.name])
+        for node in order
     }
-    between = found.in_order([one for one in above if one not in by_id])
-    tables = [by_id[node.id] for node in found.in_order([one for one in by_id if one])]
-    keys = {one.id: dg.AssetKey(["dbt", one.name]) for one in between}
-    keys |= {table.model or "": checks.key_of(table.contract) for table in tables}
 
     @dg.multi_asset(
         name="dbt_build",
         specs=[
-            *(_spec(found, one, keys, tables) for one in between),
-            *(
-                spec_of(table, more_deps=_deps(found, found.nodes[table.model or ""], keys))
-                for table in tables
-            ),
+            spec_of(by_id[node.id], more_deps=_deps(found, node, keys))
+            if node.id in by_id
+            else _spec(found, node, keys, tables)
+            for node in order
         ],
         check_specs=[
             *(spec for table in tables for spec in checks.specs(table.contract)),
-            *(spec for one in between for spec in _check_specs(found, one, keys[one.id])),
+            *(spec for node in between for spec in checks.specs_of(keys[node.id], checks_of(found, node))),
         ],
         can_subset=True,
     )
     def made(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
-        from lakehouse.materialize import materialize_models
+        from lakehouse.materialize import materialize_models, of_tests
 
         opened = lake.open()
-        chosen = [table for table in tables if checks.key_of(table.contract) in context.selected_asset_keys]
-        told = {table.path: told_by(context, table) for table in chosen}
-        full = context.run.tags.get(FULL_REFRESH_TAG) == "true"
+        wanted = context.selected_asset_keys
+        chosen = [table for table in tables if checks.key_of(table.contract) in wanted]
+        seen = {table.path: known_version(context.instance, table.contract) for table in chosen}
         try:
             with retry_only_transient(but=BuildFailed):
                 done = materialize_models(
                     opened,
                     chosen,
-                    full=full,
+                    full=wants_full(context),
                     info={"odp.run": context.run.run_id},
-                    known_versions={path: each["known_version"] for path, each in told.items()},
+                    known_versions=seen,
                 )
         except BuildFailed as exc:
             yield from _failed(found, exc, keys, context.selected_asset_check_keys)
             raise dg.Failure(description=str(without_chain(exc)), allow_retries=False) from None
         by_path = {each.table.path: each for each in done}
-        for node in found.in_order(list(keys)):
-            if keys[node.id] not in context.selected_asset_keys:
+        built = done[0].built if done else None
+        for node in order:
+            if keys[node.id] not in wanted:
                 continue
             if (table := by_id.get(node.id)) is not None:
                 yield materialized(opened, by_path[table.path])
             else:
-                tested = list(_passed(found, node, keys[node.id]))
+                tested = checks.results_of(keys[node.id], of_tests(checks_of(found, node), built))
                 yield dg.MaterializeResult(asset_key=keys[node.id], check_results=tested)
 
     return made
 
 
-def _spec(found: Project, node: Node, keys: dict[str, dg.AssetKey], tables: Sequence[Table]) -> dg.AssetSpec:
+def _spec(
+    found: Project, node: Node, keys: Mapping[str, dg.AssetKey], tables: Sequence[Table]
+) -> dg.AssetSpec:
     made = next(t.contract for t in tables if node in found.above(found.nodes[t.model or ""]))
     return dg.AssetSpec(
         key=keys[node.id],
@@ -98,38 +100,28 @@ def _spec(found: Project, node: Node, keys: dict[str, dg.AssetKey], tables: Sequ
     )
 
 
-def _deps(found: Project, node: Node, keys: dict[str, dg.AssetKey]) -> list[dg.AssetKey]:
+def _deps(found: Project, node: Node, keys: Mapping[str, dg.AssetKey]) -> list[dg.AssetKey]:
     """Return what a node is made of: models of the project, and tables of the lake."""
     needs = [found.nodes[one] for one in node.needs if one in found.nodes]
-    tables = [dg.AssetKey([one.schema, one.name]) for one in needs if one.kind == "source"]
+    tables = [one for one in needs if one.kind == "source" and one.schema != HISTORY]
     return [
         *(keys[one.id] for one in needs if one.id in keys),
-        *(key for key in tables if key.path[0] != "history"),
+        *(dg.AssetKey([one.schema, one.name]) for one in tables),
     ]
 
 
-def _check_specs(found: Project, node: Node, key: dg.AssetKey) -> Iterator[dg.AssetCheckSpec]:
-    for test in found.tests_of(node):
-        yield dg.AssetCheckSpec(check_name(test), asset=key, description=test.description or None,
-                                blocking=test.severity == "error")  # fmt: skip
-
-
-def _passed(found: Project, node: Node, key: dg.AssetKey) -> Iterator[dg.AssetCheckResult]:
-    for test in found.tests_of(node):
-        yield dg.AssetCheckResult(check_name=check_name(test), asset_key=key, passed=True)
-
-
 def _failed(
-    found: Project, exc: BuildFailed, keys: dict[str, dg.AssetKey], wanted: Any
+    found: Project, exc: BuildFailed, keys: Mapping[str, dg.AssetKey], wanted: Collection[dg.AssetCheckKey]
 ) -> Iterator[dg.AssetCheckResult]:
     """Yield the tests that failed, as checks of what they test."""
+    from lakehouse.verify.outcomes import CheckOutcome
+
     for test_id, told in exc.failed.items():
         test = found.nodes.get(test_id)
-        if test is None or test.kind != "test" or test.tests not in keys:
+        if test is None or test.tests is None or test.tests not in keys:
             continue
-        key = keys[test.tests]
-        name = (
-            f"{found.nodes[test.tests].name}_{check_name(test)}" if key.path[0] != "dbt" else check_name(test)
-        )
-        if dg.AssetCheckKey(key, name) in wanted:
-            yield dg.AssetCheckResult(check_name=name, asset_key=key, passed=False, description=told)
+        key, of = keys[test.tests], found.nodes[test.tests]
+        outcome = CheckOutcome(name=check_name(test), passed=False, description=told, blocks=True)
+        prefix = f"{of.name}_" if of.schema == LAYER else ""
+        results = checks.results_of(key, [outcome], prefix=prefix)
+        yield from (one for one in results if dg.AssetCheckKey(key, one.check_name or "") in wanted)

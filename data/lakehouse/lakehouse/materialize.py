@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lakehouse.contracts import Contract
-from lakehouse.contracts.checks import specs
+from lakehouse.contracts.checks import CheckSpec, specs
 from lakehouse.dbt import Built, refresh_models
 from lakehouse.errors import ContractError
 from lakehouse.landing import LandedFile
@@ -34,6 +34,7 @@ class Materialization:
     checks: tuple[CheckOutcome, ...]
     report: IngestReport | RefreshReport
     seconds: float
+    built: Built | None = None  # of a table of dbt: the build of this call, where there was one
 
     @property
     def refreshed(self) -> RefreshReport:
@@ -110,7 +111,7 @@ def materialize_models(
             report, found = done.reports[table.path], []
             if checks:
                 found = [drifted[table.path], *of_refresh(lake, table.contract, report, table.compute)]
-                found += _of_tests(table, done.built)
+                found += of_tests(table.contract.tests, done.built)
             made.append(
                 Materialization(
                     table=table.contract,
@@ -118,19 +119,18 @@ def materialize_models(
                     checks=_in_order(table.contract, found),
                     report=report,
                     seconds=time.monotonic() - started,
+                    built=done.built,
                 )
             )
     return made
 
 
-def _of_tests(table: Table, built: Built | None) -> list[CheckOutcome]:
-    """Return what the dbt tests of a table found, or found when its rows were built: those have passed."""
-    rows = {built.names[one]: count for one, count in built.warned.items()} if built else {}
-    ran = {built.names[one] for one in built.passed if one in built.names} | set(rows) if built else set()
+def of_tests(tests: Sequence[CheckSpec], built: Built | None) -> list[CheckOutcome]:
+    """Return what dbt tests found, or found when the rows were built: those have passed."""
     found = []
-    for test in table.contract.tests:
-        if test.name in ran:
-            failing = rows.get(test.name, 0)
+    for test in tests:
+        if built is not None and test.name in built.tested:
+            failing = built.tested[test.name]
             told = f"{failing} rows fail it. {test.description}"
             found.append(
                 CheckOutcome(name=test.name, passed=not failing, description=told, numbers={"rows": failing})

@@ -21,7 +21,7 @@ import pytest
 from lakehouse import fault_points, registry
 from lakehouse.contracts import Contract
 from lakehouse.dbt import BuildFailed, Project, refresh_models
-from lakehouse.dbt.refresh import NOTE, positions
+from lakehouse.dbt.refresh import NOTE
 from lakehouse.domains.lending import contracts as lending
 from lakehouse.domains.lending.sample import sample_files
 from lakehouse.errors import ContractError
@@ -315,7 +315,7 @@ def test_a_model_that_is_no_table_is_refused_by_name(
 
 
 def test_positions_are_those_that_every_aggregate_keeps(project: Path) -> None:
-    from lakehouse.dbt.refresh import Pin
+    from lakehouse.pipeline.pins import Pin, state_of
 
     pins = {"silver/loans": Pin(version=9, position=7, identity=5)}
-    assert positions(gold("vintage_curves"), pins) == {"position:silver/loans": 7, "identity:silver/loans": 5}
+    assert state_of(gold("vintage_curves"), pins) == {"position:silver/loans": 7, "identity:silver/loans": 5}

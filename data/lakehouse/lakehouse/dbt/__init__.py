@@ -7,18 +7,22 @@ refresh.py    which models are behind, and committing what a passed build left
 """
 
 from lakehouse.dbt.build import BuildFailed, Built
-from lakehouse.dbt.project import Node, Project, project
+from lakehouse.dbt.project import Node, Project, project, the_project
 from lakehouse.dbt.refresh import prepare, refresh_models
-from lakehouse.dbt.tables import check_name, tables_of
+from lakehouse.dbt.tables import HISTORY, LAYER, check_name, checks_of, tables_of
 
 __all__ = [
+    "HISTORY",
+    "LAYER",
     "BuildFailed",
     "Built",
     "Node",
     "Project",
     "check_name",
+    "checks_of",
     "prepare",
     "project",
     "refresh_models",
     "tables_of",
+    "the_project",
 ]

@@ -42,19 +42,16 @@ class BuildFailed(LakeError):
     `failed` maps the dbt ids of what failed to what may be said of it.
     """
 
-    def __init__(self, text: str, failed: Mapping[str, str], passed: Collection[str]) -> None:
+    def __init__(self, text: str, failed: Mapping[str, str]) -> None:
         super().__init__(text)
         self.failed = dict(failed)
-        self.passed = frozenset(passed)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """What a passed build says: tests that only warned, with their number of rows, and seconds by node."""
+    """What a passed build says: how many rows fail each test that ran, by its check, and seconds by node."""
 
-    names: Mapping[str, str]  # of the checks that the tests are, by id
-    warned: Mapping[str, int]
-    passed: Collection[str]
+    tested: Mapping[str, int]
     seconds: Mapping[str, float]
 
 
@@ -129,7 +126,6 @@ def _judged(of: Project, found: list[dict[str, Any]], status: int) -> Built:
         for one in found
         if one["status"] in ("error", "fail", "runtime error")
     }
-    passed = {one["unique_id"] for one in found if one["status"] in ("pass", "success")}
     if bad or status:
         skipped = sum(one["status"] == "skipped" for one in found)
         first = "; ".join(list(bad.values())[:5]) or f"dbt ended with {status}"
@@ -138,11 +134,10 @@ def _judged(of: Project, found: list[dict[str, Any]], status: int) -> Built:
             f"the dbt build failed: {first}{more}. Gold stays as it was. Correct the model or the data; "
             "ODP_DBT_KEEP=<folder> keeps dbt's own log, which may show rows."
         )
-        raise BuildFailed(text, bad, passed)
+        raise BuildFailed(text, bad)
+    ran = [(of.nodes[one["unique_id"]], one) for one in found if one["status"] in ("pass", "warn")]
     return Built(
-        names={one.id: check_name(one) for one in of.nodes.values() if one.kind == "test"},
-        warned={one["unique_id"]: int(one.get("failures") or 0) for one in found if one["status"] == "warn"},
-        passed=passed,
+        tested={check_name(test): int(one.get("failures") or 0) for test, one in ran},
         seconds={one["unique_id"]: float(one["execution_time"]) for one in found},
     )
 

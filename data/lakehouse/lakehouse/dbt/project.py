@@ -23,7 +23,7 @@ from typing import Any
 
 import orjson
 
-from lakehouse.errors import ContractError
+from lakehouse.errors import ContractError, Unsupported
 
 _FOLDERS = ("models", "snapshots", "macros", "tests", "seeds", "analyses")
 _FILES = ("dbt_project.yml", "packages.yml", "dependencies.yml")
@@ -204,6 +204,13 @@ def project(env: Mapping[str, str] | None = None) -> Project | None:
             f"ODP_DBT_PROJECT={named} holds no dbt_project.yml: name the folder of a dbt project"
         )
     return None
+
+
+def the_project() -> Project:
+    """Return the project. Raises Unsupported where there is none."""
+    if (found := project()) is None:
+        raise Unsupported("there is no dbt project: set ODP_DBT_PROJECT to its folder")
+    return found
 
 
 def dbt_command(verb: str, root: Path, *more: str) -> list[str]:

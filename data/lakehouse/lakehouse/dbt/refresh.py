@@ -27,15 +27,16 @@ import polars as pl
 
 from lakehouse.contracts import Contract
 from lakehouse.dbt.build import BuildFailed, Built, build, refuse_without_dbt, workplace
-from lakehouse.dbt.project import Node, Project, project
+from lakehouse.dbt.project import Node, Project, the_project
 from lakehouse.dbt.tables import HISTORY, LAYER
-from lakehouse.errors import Conflict, LakeError, Moved, TableNotFound, Unsupported, only_ours
+from lakehouse.errors import Conflict, LakeError, Moved, TableNotFound, only_ours
 from lakehouse.fault_points import reach
 from lakehouse.pipeline import Lake, RefreshReport, code, holds
 from lakehouse.pipeline.aggregates import good_rows
 from lakehouse.pipeline.context import RefreshContext
 from lakehouse.pipeline.lineage import number
-from lakehouse.pipeline.state import ROWS, identity_key, position_key
+from lakehouse.pipeline.pins import Pin, Pins, pins_of, state_names, state_of
+from lakehouse.pipeline.state import ROWS
 from lakehouse.storage.lease import waiting_lease
 from lakehouse.store import BaseVersion, CommitOptions, Outcome
 from lakehouse.table import Table
@@ -46,18 +47,6 @@ if TYPE_CHECKING:
 NOTE, TURN = "dbt/pending.json", "dbt/build"
 _TRIES = 5
 _PATIENCE_SECONDS = 900.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pin:
-    """A source as a build reads it: version to read, newest version that changed rows, identity."""
-
-    version: int
-    position: int
-    identity: int
-
-
-Pins = Mapping[str, Pin]
 
 
 @dataclass(kw_only=True)
@@ -84,10 +73,7 @@ def refresh_models(
     Raises BuildFailed (nothing was written), TableNotFound, SchemaViolation, DataViolation (before anything
     was written), Conflict (another build is running), StorageUnavailable, UnexpectedError.
     """
-    found = project()
-    if found is None:
-        raise Unsupported("there is no dbt project: set ODP_DBT_PROJECT to its folder")
-    run = _Run(lake=lake, project=found, every=every, info=dict(info or {}))
+    run = _Run(lake=lake, project=the_project(), every=every, info=dict(info or {}))
     with only_ours("building the dbt models"):
         run.bring(run.with_histories(chosen), full=full)
     run.done.reports |= {t.path: RefreshReport() for t in chosen if t.path not in run.done.reports}
@@ -100,28 +86,16 @@ def prepare(lake: Lake, every: Sequence[Table]) -> tuple[Path, dict[str, int]]:
     Return the file, and the version of each source. It holds rows of the lake, so only its owner may read it.
     Raises TableNotFound, StorageUnavailable.
     """
-    found = project()
-    if found is None:
-        raise Unsupported("there is no dbt project: set ODP_DBT_PROJECT to its folder")
-    file = found.root / "lake.duckdb"
-    run = _Run(lake=lake, project=found, every=every, info={})
+    run = _Run(lake=lake, project=the_project(), every=every, info={})
+    file = run.project.root / "lake.duckdb"
     with only_ours("preparing the dbt project"):
-        pins = run.pins(every)
+        pins = pins_of(lake, _sources(every))
         before = {table.path: run.held(table) for table in every if run.is_history(table)}
         shutil.rmtree(file.parent / "sources", ignore_errors=True)
         file.unlink(missing_ok=True)
         run.fill(file, every, pins, before)
         file.chmod(0o600)
     return file, {path: pin.version for path, pin in pins.items()}
-
-
-def positions(table: Contract, pins: Pins) -> dict[str, int]:
-    """Return the state of a table that was built from the pins."""
-    found: dict[str, int] = {}
-    for source in table.sources:
-        pin = pins[source.path]
-        found |= {position_key(source): pin.position, identity_key(source): pin.identity}
-    return found
 
 
 @dataclass(kw_only=True)
@@ -136,12 +110,16 @@ class _Run:
         """Complete what an earlier run left, then bring the chosen tables to the sources of now."""
         ready = [table for table in chosen if self._is_ready(table)]
         noted = self.lake.store.files.read_tagged(NOTE) is not None
-        if not noted and not (full and ready) and not self._behind(ready, self.pins(ready)):
+        if (
+            not noted
+            and not (full and ready)
+            and not self._behind(ready, pins_of(self.lake, _sources(ready)))
+        ):
             return
         with waiting_lease(self.lake.store.files, TURN, seconds=_PATIENCE_SECONDS, every=(0.5, 1.0)):
             self._complete()
             for _ in range(_TRIES):
-                pins = self.pins(ready)
+                pins = pins_of(self.lake, _sources(ready))
                 behind = ready if full else self._behind(ready, pins)
                 try:
                     if behind:
@@ -173,28 +151,17 @@ class _Run:
         report.waits_for = holds.on_sources(self.lake, contract)
         return not report.waits_for
 
-    def pins(self, tables: Sequence[Table]) -> dict[str, Pin]:
-        """Look at each source: position before version, so that rows in between come twice, and never not."""
-        found: dict[str, Pin] = {}
-        for source in {s.path: s for table in tables for s in table.contract.sources}.values():
-            self.lake.store.base_version(source)  # a look that is no older than the one at the tables
-            position = self.lake.store.data_version(source)
-            seen = self.lake.store.snapshot(source)
-            found[source.path] = Pin(version=seen.version, position=position, identity=number(seen.identity))
-        return found
-
     def _behind(self, tables: Sequence[Table], pins: Pins) -> list[Table]:
         """Return the tables that were built from other versions than the pins, or by other SQL."""
         return [
             table
             for table in tables
-            if self._onto(table).state != positions(table.contract, pins)
+            if self._onto(table).state != state_of(table.contract, pins)
             or code.is_older(self.lake, table.contract, table.compute)
         ]
 
     def _onto(self, table: Table) -> BaseVersion:
-        keys = [key(s) for s in table.contract.sources for key in (position_key, identity_key)]
-        return self.lake.store.base_version(table.contract, keys)
+        return self.lake.store.base_version(table.contract, state_names(table.contract))
 
     def _complete(self) -> None:
         """Bring the tables of a note to its versions, as far as these can be read and the SQL is the same."""
@@ -216,7 +183,7 @@ class _Run:
 
     def _are_readable(self, tables: Sequence[Table], pins: Pins) -> bool:
         try:
-            for source in {s.path: s for table in tables for s in table.contract.sources}.values():
+            for source in _sources(tables):
                 pin = pins[source.path]
                 if number(self.lake.store.snapshot(source).identity) != pin.identity:
                     return False
@@ -265,7 +232,7 @@ class _Run:
         from lakehouse.engine.duckdb.file import database_file
 
         with database_file(database) as file:
-            for source in {s.path: s for table in tables for s in table.contract.sources}.values():
+            for source in _sources(tables):
                 self._fill_source(file, database.parent, source, pins[source.path].version)
             for table in self.every:
                 if self.is_history(table):
@@ -312,7 +279,7 @@ class _Run:
 
         def state(outcome: Outcome, known: Mapping[str, int]) -> dict[str, int]:
             versions = code.state_of(contract, table.compute, known, whole=True)
-            return {**positions(contract, pins), ROWS: kept + outcome.inserted, **versions}
+            return {**state_of(contract, pins), ROWS: kept + outcome.inserted, **versions}
 
         result = write(contract, rows, CommitOptions(onto=onto, state=state, info=self.info))
         report.version, report.batches = result.version, 1
@@ -330,6 +297,11 @@ class _Run:
 
     def is_history(self, table: Table) -> bool:
         return self._node(table).kind == "snapshot"
+
+
+def _sources(tables: Sequence[Table]) -> list[Contract]:
+    """Return what the tables are made of, each once."""
+    return list({source.path: source for table in tables for source in table.contract.sources}.values())
 
 
 def _read(body: bytes) -> dict[str, Any] | None:

@@ -57,6 +57,18 @@ def check_name(test: Node) -> str:
     return f"dbt_{test.name}"
 
 
+def checks_of(project: Project, node: Node) -> list[CheckSpec]:
+    """Return the tests of a node as checks."""
+    return [
+        CheckSpec(
+            name=check_name(test),
+            description=test.description or f"The dbt test {test.name} passes.",
+            blocking=test.severity == "error",
+        )
+        for test in project.tests_of(node)
+    ]
+
+
 def sources_of(project: Project, node: Node, known: Mapping[str, Contract]) -> tuple[Contract, ...]:
     """Return the tables of the lake that a node reads, directly or by other models.
 
@@ -105,18 +117,12 @@ def _table(project: Project, node: Node, known: Mapping[str, Contract]) -> Table
             sources=sources_of(project, node, known),
             max_age=timedelta(days=said["max_age_days"]) if "max_age_days" in said else None,
             chart=Chart(**said["chart"]) if "chart" in said else None,
-            tests=tuple(_check(test) for test in project.tests_of(node)),
+            tests=tuple(checks_of(project, node)),
             **({"owner": said["owner"]} if "owner" in said else {}),
         )
     except TypeError as exc:
         refuse(f"meta.odp cannot be read: {exc}")
     return Table(contract=contract, model=node.id, transform=_made_by_dbt(code_of(project, node)))
-
-
-def _check(test: Node) -> CheckSpec:
-    blocking = test.severity == "error"
-    says = test.description or f"The dbt test {test.name} passes."
-    return CheckSpec(name=check_name(test), description=says, blocking=blocking)
 
 
 def _column(said: Mapping[str, Any], key: tuple[str, ...], refuse: Any) -> Column:

@@ -17,7 +17,7 @@ from lakehouse.contracts import BUILT_FROM, Groups
 from lakehouse.engine import xp
 from lakehouse.engine.protocol import Frame
 from lakehouse.errors import DataViolation
-from lakehouse.pipeline import code
+from lakehouse.pipeline import code, pins
 from lakehouse.pipeline.contention import until_it_lands
 from lakehouse.pipeline.context import RefreshContext
 from lakehouse.pipeline.lineage import number
@@ -124,25 +124,21 @@ def everything(step: RefreshContext) -> None:
 
 def _everything(step: RefreshContext) -> None:
     lake, table = step.lake, step.table
-    wanted = [name for source in table.sources for name in (position_key(source), identity_key(source))]
-    onto = lake.store.base_version(table, wanted)
-    for source in table.sources:
-        lake.store.base_version(source)  # a look that is no older than the one at the table
-    ends = {source: lake.store.data_version(source) for source in table.sources}
-    seen = {source: lake.store.snapshot(source) for source in table.sources}
-    names = {position_key(source): version for source, version in ends.items()}
-    these = {identity_key(source): number(snapshot.identity) for source, snapshot in seen.items()}
-    if not step.full and onto.state == {**names, **these}:
+    onto = lake.store.base_version(table, pins.state_names(table))
+    seen = pins.pins_of(lake, table.sources)
+    these = pins.state_of(table, seen)
+    if not step.full and onto.state == these:
         return
-    made = step.compute(*(lake.engine.scan(lake.store.scan(s, version=at.version)) for s, at in seen.items()))
+    stored = (lake.store.scan(source, version=seen[source.path].version) for source in table.sources)
+    made = step.compute(*map(lake.engine.scan, stored))
     if BUILT_FROM in table.by_name:
-        versions = {source.path: at.version for source, at in seen.items()}
+        versions = {path: pin.version for path, pin in seen.items()}
         made = made.with_columns(nw.lit(orjson.dumps(versions).decode()).alias(BUILT_FROM))
     rows = good_rows(step, made)
 
     def state(outcome: Outcome, before: Mapping[str, int]) -> dict[str, int]:
         versions = code.state_of(table, step.transform, before, whole=True)
-        return {**names, **these, ROWS: outcome.inserted, **versions}
+        return {**these, ROWS: outcome.inserted, **versions}
 
     result = lake.store.overwrite(table, rows, CommitOptions(onto=onto, state=state, info=step.info))
     step.report.version = result.version
