@@ -44,12 +44,13 @@ def plan_of_lake(known: Collection[str] | None) -> Plan:
     from lakehouse.registry import contracts, sources, transform_or_none
 
     lake, tables = open_lake(), contracts()
-    held = {table.path: describe(lake, table, hold) for table, hold in held_tables(lake, tables)}
-    found = plan(lake, tables, sources(), known=known, held=held, transforms=transform_or_none)
-    gold = [table for table in tables if table.layer == "gold"]
-    if any(table.path in found.reasons for table in gold):
-        return found  # outputs follow what they are made of
-    return replace(found, reasons={**found.reasons, **_outputs(lake, gold)})
+    with lake.store.pinned_reads():  # one look at each table for all of these
+        held = {table.path: describe(lake, table, hold) for table, hold in held_tables(lake, tables)}
+        found = plan(lake, tables, sources(), known=known, held=held, transforms=transform_or_none)
+        gold = [table for table in tables if table.layer == "gold"]
+        if any(table.path in found.reasons for table in gold):
+            return found  # outputs follow what they are made of
+        return replace(found, reasons={**found.reasons, **_outputs(lake, gold)})
 
 
 def _outputs(lake: Lake, gold: Sequence[Contract]) -> dict[str, str]:

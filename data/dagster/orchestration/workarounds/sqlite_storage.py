@@ -44,10 +44,12 @@ def engine_of(url: str) -> Engine:
     return engine
 
 
-class _Runs(SqliteRunStorage):
+class _OneDatabase:
+    """What a storage of one database keeps: its engine, and with it its connections."""
+
     def __init__(self, conn_string: str, inst_data: Any = None) -> None:
         self._engine = engine_of(conn_string)
-        super().__init__(conn_string, inst_data)
+        super().__init__(conn_string, inst_data)  # type: ignore[call-arg]
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
@@ -56,22 +58,15 @@ class _Runs(SqliteRunStorage):
 
     def dispose(self) -> None:
         self._engine.dispose()
-        super().dispose()
+        super().dispose()  # type: ignore[misc]
 
 
-class _Schedules(SqliteScheduleStorage):
-    def __init__(self, conn_string: str, inst_data: Any = None) -> None:
-        self._engine = engine_of(conn_string)
-        super().__init__(conn_string, inst_data)
+class _Runs(_OneDatabase, SqliteRunStorage):
+    pass
 
-    @contextmanager
-    def connect(self) -> Iterator[Connection]:
-        with self._engine.begin() as connection:
-            yield connection
 
-    def dispose(self) -> None:
-        self._engine.dispose()
-        super().dispose()
+class _Schedules(_OneDatabase, SqliteScheduleStorage):
+    pass
 
 
 class _Events(SqliteEventLogStorage):
