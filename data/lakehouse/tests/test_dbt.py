@@ -24,7 +24,8 @@ from lakehouse.dbt import BuildFailed, Project, refresh_models
 from lakehouse.dbt.refresh import NOTE
 from lakehouse.domains.lending import contracts as lending
 from lakehouse.domains.lending.sample import sample_files
-from lakehouse.errors import ContractError
+from lakehouse.errors import ContractError, SchemaViolation
+from lakehouse.maintenance import upgrade
 from lakehouse.materialize import materialize_models
 from lakehouse.pipeline import Lake, ingest, open_lake, refresh
 from lakehouse.pipeline.plan import plan
@@ -165,6 +166,20 @@ def test_a_failing_test_leaves_gold_as_it_was_and_quotes_no_row(lake: Lake) -> N
     assert "999999" not in str(told.value)
     assert (hashes(lake), versions(lake)) == (before, then)
     assert lake.store.files.read_tagged(NOTE) is None
+
+
+@pytest.mark.slow
+def test_an_upgrade_never_empties_a_history(lake: Lake, edited: Path) -> None:
+    history = gold("loan_status_history")
+    before = lake.store.scan(history).sort("loan_key").collect()
+    yaml = edited / "snapshots/loan_status_history.yml"
+    changed = yaml.read_text().replace("data_type: integer", "data_type: varchar")
+    assert changed != yaml.read_text()
+    yaml.write_text(changed)
+    registry.clear()
+    with pytest.raises(SchemaViolation, match="loan_status_history"):
+        upgrade(lake, registry.contracts(), (), registry.transform_of)
+    assert lake.store.scan(history).sort("loan_key").collect().equals(before)
 
 
 class Killed(BaseException):

@@ -6,7 +6,7 @@ Belongs here: calling the library and printing the result. Does not: arguments (
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lakehouse.catalog import personal
 from lakehouse.cli.base import Options
@@ -23,6 +23,9 @@ from lakehouse.store.integrity.damage import readable
 from lakehouse.store.integrity.foreign_commits import is_ours
 from lakehouse.store.values import sayable
 from lakehouse.table import Kind
+
+if TYPE_CHECKING:
+    from lakehouse.materialize import Materialization
 
 
 def tables(options: Options) -> int:
@@ -146,9 +149,19 @@ def refresh(options: Options) -> int:
 
     lake = lake_of(options)
     chosen = [table_of(options.table)] if options.table else [t for t in contracts() if t.sources]
-    rows = []
+    rows: list[dict[str, Any]] = []
     has_refused = has_waited = False
-    built: dict[str, RefreshReport] = {}
+
+    def told(made: Materialization) -> None:
+        nonlocal has_refused, has_waited
+        done = made.refreshed
+        has_refused |= _report(lake, made.table, done)
+        has_waited |= bool(done.waits_for)
+        counts = {"read": done.read, "written": done.written, "merged": done.merged}
+        counts |= {"quarantined": done.quarantined, "version": done.version}
+        rows.append({"table": made.table.path, **counts})
+
+    of_dbt = []  # one build for all of them, after the others, which they are made of
     for table in chosen:
         if not table.sources:
             if (files := mend(lake, table, _BY)) is None:
@@ -156,21 +169,13 @@ def refresh(options: Options) -> int:
                     f"{table} is not computed from other tables; files of landing bring its rows"
                 )
             say(f"{table}: its rows come from {files} files; the next run reads what lies in landing again")
-            continue
-        if (
-            find(table).kind is Kind.DBT and not built
-        ):  # one build for all of them, which come after their sources
-            own = [find(one) for one in chosen if find(one).kind is Kind.DBT]
-            made = materialize_models(lake, own, full=options.full_refresh, info=_BY, checks=False)
-            built = {one.table.path: one.refreshed for one in made}
-        if (report := built.get(table.path)) is not None:
-            done = report
+        elif find(table).kind is Kind.DBT:
+            of_dbt.append(find(table))
         else:
-            done = materialize(lake, find(table), full=options.full_refresh, info=_BY, checks=False).refreshed
-        has_refused |= _report(lake, table, done)
-        has_waited |= bool(done.waits_for)
-        rows.append({"table": table.path, "read": done.read, "written": done.written, "merged": done.merged,
-                     "quarantined": done.quarantined, "version": done.version})  # fmt: skip
+            told(materialize(lake, find(table), full=options.full_refresh, info=_BY, checks=False))
+    if of_dbt:
+        for made in materialize_models(lake, of_dbt, full=options.full_refresh, info=_BY, checks=False):
+            told(made)
     if options.json:
         as_json(rows)
     else:

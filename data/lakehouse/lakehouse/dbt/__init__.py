@@ -9,7 +9,7 @@ refresh.py    which models are behind, and committing what a passed build left
 from lakehouse.dbt.build import BuildFailed, Built
 from lakehouse.dbt.project import Node, Project, project, the_project
 from lakehouse.dbt.refresh import prepare, refresh_models
-from lakehouse.dbt.tables import HISTORY, LAYER, check_name, checks_of, tables_of
+from lakehouse.dbt.tables import HISTORY, LAYER, check_name, checks_of, is_history, tables_of
 
 __all__ = [
     "HISTORY",
@@ -20,6 +20,7 @@ __all__ = [
     "Project",
     "check_name",
     "checks_of",
+    "is_history",
     "prepare",
     "project",
     "refresh_models",

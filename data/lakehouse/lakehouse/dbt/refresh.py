@@ -28,7 +28,7 @@ import polars as pl
 from lakehouse.contracts import Contract
 from lakehouse.dbt.build import BuildFailed, Built, build, refuse_without_dbt, workplace
 from lakehouse.dbt.project import Node, Project, the_project
-from lakehouse.dbt.tables import HISTORY, LAYER
+from lakehouse.dbt.tables import HISTORY, LAYER, is_history
 from lakehouse.errors import Conflict, LakeError, Moved, TableNotFound, only_ours
 from lakehouse.fault_points import reach
 from lakehouse.pipeline import Lake, RefreshReport, code, holds
@@ -90,7 +90,7 @@ def prepare(lake: Lake, every: Sequence[Table]) -> tuple[Path, dict[str, int]]:
     file = run.project.root / "lake.duckdb"
     with only_ours("preparing the dbt project"):
         pins = pins_of(lake, _sources(every))
-        before = {table.path: run.held(table) for table in every if run.is_history(table)}
+        before = {table.path: run.held(table) for table in every if is_history(table)}
         shutil.rmtree(file.parent / "sources", ignore_errors=True)
         file.unlink(missing_ok=True)
         run.fill(file, every, pins, before)
@@ -133,9 +133,7 @@ class _Run:
         """Return the chosen tables and each history that one of them reads."""
         above = {one.id for table in chosen for one in self.project.above(self._node(table))}
         paths = {table.path for table in chosen}
-        return [
-            one for one in self.every if one.path in paths or (one.model in above and self.is_history(one))
-        ]
+        return [one for one in self.every if one.path in paths or (one.model in above and is_history(one))]
 
     def _is_ready(self, table: Table) -> bool:
         """Make sure that the table is there; return whether no source of it is held."""
@@ -199,9 +197,7 @@ class _Run:
 
         onto = {table.path: self._onto(table) for table in tables}
         before = {
-            table.path: self.held(table, onto[table.path].version)
-            for table in tables
-            if self.is_history(table)
+            table.path: self.held(table, onto[table.path].version) for table in tables if is_history(table)
         }
         with workplace() as place:
             database = self.project.copied(place) / "lake.duckdb"
@@ -235,7 +231,7 @@ class _Run:
             for source in _sources(tables):
                 self._fill_source(file, database.parent, source, pins[source.path].version)
             for table in self.every:
-                if self.is_history(table):
+                if is_history(table):
                     rows = before.get(table.path)
                     file.table(HISTORY, table.contract, rows)
                     if rows is not None:
@@ -294,9 +290,6 @@ class _Run:
 
     def _node(self, table: Table) -> Node:
         return self.project.nodes[table.model or ""]
-
-    def is_history(self, table: Table) -> bool:
-        return self._node(table).kind == "snapshot"
 
 
 def _sources(tables: Sequence[Table]) -> list[Contract]:

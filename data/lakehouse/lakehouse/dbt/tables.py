@@ -57,6 +57,11 @@ def check_name(test: Node) -> str:
     return f"dbt_{test.name}"
 
 
+def is_history(table: Table) -> bool:
+    """Return whether a table is a snapshot: its rows cannot be computed again from its sources."""
+    return (table.model or "").startswith("snapshot.")  # as dbt names its nodes
+
+
 def checks_of(project: Project, node: Node) -> list[CheckSpec]:
     """Return the tests of a node as checks."""
     return [

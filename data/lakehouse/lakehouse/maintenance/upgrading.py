@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lakehouse.contracts import Contract
-from lakehouse.dbt import refresh_models
+from lakehouse.dbt import is_history, refresh_models
 from lakehouse.landing import Source
 from lakehouse.pipeline import Lake, code, holds, ingest, lineage, outbox, refresh
 from lakehouse.pipeline.context import Transform
@@ -83,17 +83,12 @@ def upgrade(
                 done += _landed(lake, table, [s for s in sources if s.table.path == table.path], info)
             continue
         reason = reason_to_upgrade(lake, table, transforms(table))
-        before = lake.store.snapshot(table).rows if lake.store.exists(table) else 0
+        before = _rows(lake, table)
         if dry_run:
             done += [Upgraded(table=table.path, reason=reason, rows_before=before)] if reason else []
             continue
         waits = _computed(lake, table, transforms(table), anew=reason is not None, info=info)
-        if reason or waits:
-            rows = lake.store.snapshot(table).rows
-            said = reason or "its sources have changed"
-            done.append(
-                Upgraded(table=table.path, reason=said, rows_before=before, rows=rows, waits_for=waits)
-            )
+        done += _told(lake, table, reason, before, waits)
     return done + _built(lake, by_dbt, dry_run=dry_run, info=info)
 
 
@@ -102,32 +97,42 @@ def _built(
 ) -> list[Upgraded]:
     """Build the tables of dbt that are of an older version, all of them at once."""
     reasons = {table.path: reason_to_upgrade(lake, table.contract, table.compute) for table in tables}
-    rows = {t.path: lake.store.snapshot(t.contract).rows for t in tables if lake.store.exists(t.contract)}
-    found = [table for table in tables if reasons[table.path]]
+    before = {table.path: _rows(lake, table.contract) for table in tables}
     if dry_run:
-        return [
-            Upgraded(table=t.path, reason=reasons[t.path] or "", rows_before=rows.get(t.path, 0))
-            for t in found
-        ]
-    ready = [t for t in tables if all(lake.store.exists(source) for source in t.contract.sources)]
-    for table in ready:
-        if lake.store.exists(table.contract) and lake.store.schema_problems(table.contract):
-            _redeclare(lake, table.contract, info)
+        told = ((path, reason) for path, reason in reasons.items() if reason)
+        return [Upgraded(table=path, reason=reason, rows_before=before[path]) for path, reason in told]
+    ready = []
+    for table in tables:
+        # Nothing can make the rows of a history again: the store adds columns to it, or refuses.
+        anew = reasons[table.path] is not None and not is_history(table)
+        if _made_ready(lake, table.contract, anew=anew, info=info) is not None:
+            ready.append(table)
     reports = refresh_models(lake, ready, models(), info=info).reports if ready else {}
     done = []
     for table in ready:
         waits = tuple(hold.table for hold in reports[table.path].waits_for)
-        if (reason := reasons[table.path]) or waits:
-            now = lake.store.snapshot(table.contract).rows
-            done.append(Upgraded(table=table.path, reason=reason or "its sources have changed",
-                                 rows_before=rows.get(table.path, 0), rows=now, waits_for=waits))  # fmt: skip
+        done += _told(lake, table.contract, reasons[table.path], before[table.path], waits)
     return done
+
+
+def _told(
+    lake: Lake, table: Contract, reason: str | None, before: int, waits: tuple[str, ...]
+) -> list[Upgraded]:
+    """Return what became of a table, where it had something to do."""
+    if not (reason or waits):
+        return []
+    said, rows = reason or "its sources have changed", lake.store.snapshot(table).rows
+    return [Upgraded(table=table.path, reason=said, rows_before=before, rows=rows, waits_for=waits)]
+
+
+def _rows(lake: Lake, table: Contract) -> int:
+    return lake.store.snapshot(table).rows if lake.store.exists(table) else 0
 
 
 def _landed(
     lake: Lake, table: Contract, sources: Sequence[Source], info: Mapping[str, str] | None
 ) -> list[Upgraded]:
-    before = lake.store.snapshot(table).rows if lake.store.exists(table) else 0
+    before = _rows(lake, table)
     report = ingest(lake, table, sources, info=info)
     if not report.rows:
         return []
@@ -138,13 +143,25 @@ def _landed(
 def _computed(
     lake: Lake, table: Contract, transform: Transform, *, anew: bool, info: Mapping[str, str] | None
 ) -> tuple[str, ...]:
+    waits = _made_ready(lake, table, anew=anew, info=info)
+    if waits == ():
+        refresh(lake, table, transform, full=anew, info=info)
+    return waits or ()
+
+
+def _made_ready(
+    lake: Lake, table: Contract, *, anew: bool, info: Mapping[str, str] | None
+) -> tuple[str, ...] | None:
+    """Give a table its columns where nothing keeps it from being computed; return the held sources that do.
+
+    None where a source has never been written.
+    """
     if not all(lake.store.exists(source) for source in table.sources):
-        return ()
+        return None
     if held := (() if table.row_wise else holds.on_sources(lake, table)):
         return tuple(hold.table for hold in held)
     if anew and lake.store.schema_problems(table):
         _redeclare(lake, table, info)
-    refresh(lake, table, transform, full=anew, info=info)
     return ()
 
 
