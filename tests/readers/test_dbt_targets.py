@@ -27,7 +27,8 @@ def test_every_model_compiles_for_spark(tmp_path: Path) -> None:
     done = subprocess.run(argv, cwd=project, env=clean_env(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     compiled = project / "target" / "compiled" / "odp" / "models"
-    assert {path.stem for path in compiled.rglob("*.sql")} == MODELS
+    # A folder named as a model's YAML file holds that model's tests.
+    assert {path.stem for path in compiled.rglob("*.sql") if path.parent.suffix != ".yml"} == MODELS
     marts = (compiled / "marts" / "loan_performance.sql").read_text()
     assert "intermediate.int_loans" in marts
     assert "{{" not in marts

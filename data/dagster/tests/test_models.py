@@ -5,8 +5,6 @@ Belongs here: what Dagster is told of it. Does not: the build itself (lakehouse,
 
 from __future__ import annotations
 
-import csv
-import io
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +12,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from loans import one_more
 
 from lakehouse import registry
 from lakehouse.domains.lending.sample import sample_files
@@ -92,14 +91,7 @@ def test_a_run_makes_the_tables_and_a_failing_test_is_a_failed_check(defs: dg.De
     assert passed["gold/loan_status_history", "loan_status_history_dbt_versions_do_not_overlap"]
     assert all(passed.values())
 
-    name = next(name for name in sample_files() if name.endswith(".csv"))
-    rows = csv.DictReader(io.StringIO(sample_files()[name].decode(), newline=""))
-    row = next(iter(rows)) | {"loan_amnt": "4321", "funded_amnt": "4321", "total_pymnt": "734911.27"}
-    out = io.StringIO()
-    writer = csv.DictWriter(out, rows.fieldnames or [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerow(row)
-    open_lake().landing.put("loans/odd.csv", out.getvalue().encode())
+    open_lake().landing.put("loans/odd.csv", one_more(total_pymnt="734911.27"))
     second = run(defs, instance)
     assert not second.success
     made = {e.asset_key.to_user_string(): e for e in second.get_asset_materialization_events() if e.asset_key}

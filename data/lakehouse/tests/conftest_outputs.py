@@ -110,3 +110,15 @@ def put(lake: Lake, table: Contract, rows: list[tuple[Any, ...]], run: str = "ru
 def people(count: int, visits: int) -> list[tuple[Any, ...]]:
     """Return rows of PEOPLE."""
     return [(f"{ADA} {number}", visits) for number in range(count)]
+
+
+def in_utc(found: Any) -> Any:
+    """Return times with Python's own UTC, whose name is another than pyarrow's."""
+    match found:
+        case list():
+            return [in_utc(one) for one in found]
+        case dict():
+            return {name: in_utc(one) for name, one in found.items()}
+        case datetime():
+            return found.astimezone(UTC)
+    return found

@@ -5,8 +5,6 @@ Belongs here: the seam between dbt and the lake. Does not: figures of real loans
 
 from __future__ import annotations
 
-import csv
-import io
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
@@ -17,6 +15,7 @@ import lakes
 import orjson
 import polars as pl
 import pytest
+from loans import one_more
 
 from lakehouse import fault_points, registry
 from lakehouse.contracts import Contract
@@ -143,18 +142,6 @@ def test_a_second_run_with_nothing_new_starts_no_build(lake: Lake) -> None:
         lake, tables, registry.find(lending.RAW_LOANS).sources, transforms=registry.transform_or_none
     )
     assert found.nothing, found.lines()
-
-
-def one_more(**changed: str) -> bytes:
-    """One more loan of another amount, with some fields changed."""
-    name = next(name for name in sample_files() if name.endswith(".csv"))
-    rows = csv.DictReader(io.StringIO(sample_files()[name].decode(), newline=""))
-    row = next(iter(rows)) | {"loan_amnt": "4321", "funded_amnt": "4321"} | changed
-    out = io.StringIO()
-    writer = csv.DictWriter(out, rows.fieldnames or [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerow(row)
-    return out.getvalue().encode()
 
 
 @pytest.mark.slow

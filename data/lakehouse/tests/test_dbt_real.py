@@ -19,6 +19,7 @@ from typing import Any
 import polars as pl
 import pytest
 from conftest_landing import shared
+from loans import as_csv, converted
 from test_dbt import gold, hashes, lake_at, project, silver  # noqa: F401
 
 from lakehouse import registry
@@ -127,13 +128,9 @@ def history(lake: Lake) -> pl.DataFrame:
 
 
 def test_a_status_is_a_version_only_when_it_changed(project: Path, tmp_path: Path) -> None:  # noqa: F811
-    from lakehouse.domains.lending.sample import sample_files
-
     lake = lake_at(tmp_path)
-    name = next(name for name in sample_files() if name.endswith(".csv"))
-    body = sample_files()[name].decode()
-    rows = list(csv.DictReader(io.StringIO(body, newline="")))
-    silver(lake, {name: body.encode()})
+    name, rows = converted()
+    silver(lake, {name: as_csv(rows)})
     refresh_models(lake, registry.models(), registry.models())
     at_first = history(lake)
     assert at_first.height == len(rows)
@@ -144,11 +141,7 @@ def test_a_status_is_a_version_only_when_it_changed(project: Path, tmp_path: Pat
 
     def landed(where: str, **changed: str) -> None:
         rows[current] |= changed
-        out = io.StringIO()
-        writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        silver(lake, {where: out.getvalue().encode()})
+        silver(lake, {where: as_csv(rows)})
         refresh_models(lake, registry.models(), registry.models())
 
     landed("loans/b.csv", last_pymnt_amnt="1.00")  # something else changed: no version

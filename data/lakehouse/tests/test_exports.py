@@ -18,7 +18,7 @@ from typing import Any
 import lakes
 import pyarrow.parquet as pq
 import pytest
-from conftest_outputs import ADA, EVERY, PEOPLE, ROWS, people, put, small_lake
+from conftest_outputs import ADA, EVERY, PEOPLE, ROWS, in_utc, people, put, small_lake
 
 from lakehouse.contracts import Column, DecimalType, Type
 from lakehouse.contracts.types import is_nested
@@ -130,19 +130,7 @@ def test_a_parquet_file_holds_exactly_the_rows_of_the_lake(made: Made) -> None:
     export(lake, [EVERY, PEOPLE], settings, pii=True)
     table = pq.read_table(folder(settings) / "gold/every_type.parquet")
     assert table.column_names == EVERY.column_names
-    assert repr([tuple(row.values()) for row in _utc(table.to_pylist())]) == repr(ROWS)
-
-
-def _utc(found: Any) -> Any:
-    """Times with Python's own UTC, whose name is another than pyarrow's."""
-    match found:
-        case list():
-            return [_utc(one) for one in found]
-        case dict():
-            return {name: _utc(one) for name, one in found.items()}
-        case datetime():
-            return found.astimezone(UTC)
-    return found
+    assert repr([tuple(row.values()) for row in in_utc(table.to_pylist())]) == repr(ROWS)
 
 
 def test_the_manifest_names_version_rows_and_bytes(made: Made) -> None:

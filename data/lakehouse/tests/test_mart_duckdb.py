@@ -9,13 +9,12 @@ import sys
 import textwrap
 import threading
 from dataclasses import replace
-from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
-from conftest_outputs import ADA, EVERY, PEOPLE, ROWS, people, put, small_lake
+from conftest_outputs import ADA, EVERY, PEOPLE, ROWS, in_utc, people, put, small_lake
 
 from lakehouse.errors import SettingsError, StorageUnavailable
 from lakehouse.outputs.mart import refresh_mart
@@ -43,20 +42,7 @@ def test_every_value_is_in_the_file_as_it_is_in_the_lake(made: Made) -> None:
     refresh_mart(lake, [EVERY], replace(settings, mart_pii=True))
     with duckdb.connect(file, read_only=True) as database:
         found = database.sql("FROM every_type ORDER BY id").to_arrow_table().to_pylist()
-    assert repr([tuple(row.values()) for row in _utc(found)]) == repr(ROWS)
-
-
-def _utc(found: Any) -> Any:
-    match found:
-        case list():
-            return [_utc(one) for one in found]
-        case dict():
-            return {name: _utc(one) for name, one in found.items()}
-        case datetime():
-            return found.astimezone(UTC)
-        case date():
-            return found
-    return found
+    assert repr([tuple(row.values()) for row in in_utc(found)]) == repr(ROWS)
 
 
 def test_types_key_and_comments_are_those_of_the_contract(made: Made) -> None:
