@@ -1,0 +1,1 @@
+"""How the door does: health, readiness, metrics, and its logs."""
