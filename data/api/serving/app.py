@@ -15,11 +15,19 @@ from lakehouse.pipeline import open_lake
 from serving import problems
 from serving.access import Gate
 from serving.keys import Keys
+from serving.operations import health, metrics
+from serving.operations.health import Endpoint, Health, probes_of
 from serving.operations.journal import Journal
+from serving.operations.metrics import Metrics
+from serving.operations.record import Record
 from serving.reader import Reader
+from serving.rows import routes as rows
+from serving.rows.describe import Describer
 from serving.settings import ServingSettings
 
-DESCRIPTION = """Ingest and reads over HTTP. Give a key as `Authorization: Bearer <key>`; `make api-key` makes one."""
+DESCRIPTION = (
+    """Ingest and reads over HTTP. Give a key as `Authorization: Bearer <key>`; `make api-key` makes one."""
+)
 
 
 def make_app(settings: ServingSettings) -> FastAPI:
@@ -28,21 +36,32 @@ def make_app(settings: ServingSettings) -> FastAPI:
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
         yield
-        app.state.queries.close()
+        app.state.health.close()
+        app.state.requests.close()
         app.state.ingests.close()
 
-    app = FastAPI(title="ODP", version="1", description=DESCRIPTION, lifespan=life, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="ODP", version="1", description=DESCRIPTION, lifespan=life, docs_url=None, redoc_url=None
+    )
     settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    app.state.settings = settings
-    app.state.reader = Reader(open_lake(settings.lake))
-    app.state.gate = Gate(
+    lake, endpoint = open_lake(settings.lake), Endpoint(settings.lake.s3_endpoint)
+    state = app.state
+    state.settings = settings
+    state.reader = Reader(lake, endpoint.check)
+    state.describer = Describer(open_lake(settings.lake), endpoint.check)
+    state.gate = Gate(
         keys=Keys(settings.state / "keys.json"),
         open_read=settings.open_read,
         requests_per_minute=settings.requests_per_minute,
     )
-    app.state.queries = Journal(settings.state / "logs", "requests")
-    app.state.ingests = Journal(settings.state / "logs", "ingests")
+    state.requests = Journal(settings.state / "logs", "requests")
+    state.ingests = Journal(settings.state / "logs", "ingests")
+    state.health = Health(probes=probes_of(settings, open_lake(settings.lake), endpoint))
+    state.metrics = Metrics(state.describer)
+    for room in (rows, health, metrics):
+        app.include_router(room.router)
     problems.install(app)
     # A page of another site that has made its name resolve to this machine is not let in.
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(settings.hosts), www_redirect=False)
+    app.add_middleware(Record, journal=state.requests, metrics=state.metrics)
     return app

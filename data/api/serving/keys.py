@@ -3,8 +3,8 @@
 Belongs here: making, listing, revoking and finding keys; `python -m serving.keys` does the first three.
 Does not: what a scope opens (access.py).
 
-A key is `odp_<id>_<secret>`; the file keeps the id and the SHA-256 of the whole key. Its secret has 256 random
-bits, so that no slow hash is needed against guessing.
+A key is `odp_<id>_<secret>`; the file keeps the id and the SHA-256 of the whole key. Its secret has 256
+random bits, so that no slow hash is needed against guessing.
 """
 
 from __future__ import annotations
@@ -156,7 +156,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if options.verb == "revoke":
         found = keys.revoke(options.id)
-        print(f"revoked {options.id}" if found else f"✗ no key {options.id}", file=sys.stdout if found else sys.stderr)
+        print(
+            f"revoked {options.id}" if found else f"✗ no key {options.id}",
+            file=sys.stdout if found else sys.stderr,
+        )
         return 0 if found else 1
     for key in keys.all().values():
         print(f"{key.id}  {','.join(key.scopes):<24} until {key.expires_at or 'revoked':<25}  {key.name}")

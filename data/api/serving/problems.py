@@ -68,28 +68,30 @@ def of_lake(exc: LakeError) -> Problem:
 def install(app: FastAPI) -> None:
     """Answer every error with a problem document."""
 
-    async def problem(request: Request, exc: Exception) -> Response:
+    async def problem(_: Request, exc: Exception) -> Response:
         assert isinstance(exc, Problem)  # noqa: S101
         return exc.response()
 
-    async def lake(request: Request, exc: Exception) -> Response:
+    async def lake(_: Request, exc: Exception) -> Response:
         assert isinstance(exc, LakeError)  # noqa: S101
         return of_lake(exc).response()
 
-    async def invalid(request: Request, exc: Exception) -> Response:
+    async def invalid(_: Request, exc: Exception) -> Response:
         assert isinstance(exc, RequestValidationError)  # noqa: S101
         # Without the input that was refused: it may be anything.
         errors = [{"at": ".".join(map(str, e["loc"])), "says": e["msg"]} for e in exc.errors()]
         return Problem(422, "the request is not as this call needs it", errors=errors).response()
 
-    async def http(request: Request, exc: Exception) -> Response:
+    async def http(_: Request, exc: Exception) -> Response:
         assert isinstance(exc, HTTPException)  # noqa: S101
         detail = TITLES.get(exc.status_code, "Error").lower()
         return Problem(exc.status_code, detail, headers=exc.headers).response()
 
     async def unexpected(request: Request, exc: Exception) -> Response:
         note_error(request, plain(exc))
-        return Problem(500, "something failed here that should not have; the door's log says where").response()
+        return Problem(
+            500, "something failed here that should not have; the door's log says where"
+        ).response()
 
     app.add_exception_handler(Problem, problem)
     app.add_exception_handler(LakeError, lake)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -46,8 +47,8 @@ class Pinned:
 class Reader:
     """Reads one lake."""
 
-    def __init__(self, lake: Lake) -> None:
-        self.lake = lake
+    def __init__(self, lake: Lake, reachable: Callable[[], None] = lambda: None) -> None:
+        self.lake, self._reachable = lake, reachable
         self._lock = threading.RLock()
         self._pins: dict[str, Pinned] = {}
         self._scans: OrderedDict[tuple[str, str, int], pl.LazyFrame] = OrderedDict()
@@ -66,14 +67,13 @@ class Reader:
             raise Problem(404, "no such table is declared; GET /catalog lists them")
         return found
 
-    def pin(
-        self, table: Contract, *, version: int | None = None, as_of: datetime | None = None
-    ) -> Pinned:
+    def pin(self, table: Contract, *, version: int | None = None, as_of: datetime | None = None) -> Pinned:
         """Return the table at its newest version, at `version`, or as it was at a time.
 
         Raises Problem 404 (never written), 422 (no such version), StorageUnavailable.
         """
         store = self.lake.store
+        self._reachable()
         with self._lock:
             try:
                 if as_of is not None:
@@ -88,7 +88,8 @@ class Reader:
                 raise Problem(404, f"{table} has never been written; the next run makes it") from None
             except Unsupported:
                 raise Problem(
-                    422, f"{table} has no version {version} (any more, or yet); GET /catalog/{table} lists them"
+                    422,
+                    f"{table} has no version {version} (any more, or yet); GET /catalog/{table} lists them",
                 ) from None
             pinned = _pinned(table, now)
             if version is None:

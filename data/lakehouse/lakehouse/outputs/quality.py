@@ -120,7 +120,7 @@ def _of_table(lake: Lake, table: Contract) -> TableQuality:
         try:
             seen = lake.store.snapshot(table)
             rows, size, version = seen.rows, seen.size_bytes, seen.version
-            changed = _changed(lake, table)
+            changed = changed_at(lake, table)
             age = max(0, int((lake.clock() - changed).total_seconds())) if changed else None
         except StorageUnavailable:
             raise
@@ -140,13 +140,13 @@ def _of_table(lake: Lake, table: Contract) -> TableQuality:
         max_age_seconds=most,
         is_fresh=None if most is None or age is None else age <= most,
         is_held=is_there and table.row_wise and hold_of(lake, table) is not None,
-        checks=_checks(lake, table) if is_there else {"present": False},
+        checks=checks_of(lake, table) if is_there else {"present": False},
         open_rejects=0 if rejects is None else rejects.height,
         rejects={} if rejects is None else by_rule(rejects),
     )
 
 
-def _changed(lake: Lake, table: Contract) -> datetime | None:
+def changed_at(lake: Lake, table: Contract) -> datetime | None:
     """Return when its rows changed last; maintenance changes none."""
     version = lake.store.data_version(table)
     entries = lake.store.history(table, limit=_LOOKED_BACK)
@@ -154,7 +154,8 @@ def _changed(lake: Lake, table: Contract) -> datetime | None:
     return found.at if found else None
 
 
-def _checks(lake: Lake, table: Contract) -> dict[str, bool | None]:
+def checks_of(lake: Lake, table: Contract) -> dict[str, bool | None]:
+    """Return whether each of the checks that the lake alone tells holds; None where one cannot be made."""
     asked: dict[str, Callable[[], list[str]]] = {"schema": lambda: lake.store.schema_problems(table)}
     if table.key:
         asked["key"] = lambda: key_problems(lake, table)

@@ -118,15 +118,16 @@ def _as_json(values: pl.Series, *, nul: str = NUL) -> pl.Series:
 
 def json_text(value: Any, *, nul: str = NUL) -> str:
     """Return a list or struct as JSON that tells all its values apart, with `nul` in place of each NUL."""
-    return orjson.dumps(_json_value(value, nul)).decode()
+    return orjson.dumps(json_value(value, nul)).decode()
 
 
-def _json_value(value: Any, nul: str) -> Any:
+def json_value(value: Any, nul: str = NUL) -> Any:
+    """Return a Python value as one that JSON has, which tells it from all others of its column."""
     match value:
         case dict():
-            return {name: _json_value(inner, nul) for name, inner in value.items()}
+            return {name: json_value(inner, nul) for name, inner in value.items()}
         case list():
-            return [_json_value(inner, nul) for inner in value]
+            return [json_value(inner, nul) for inner in value]
         case str():
             return value.replace(NUL, nul)
         case Decimal():

@@ -1,0 +1,190 @@
+"""Rows in the format that a caller accepts, whole or as a stream.
+
+Belongs here: choosing it, and the bytes. Does not: which rows.
+
+JSON and NDJSON tell values as the CSV of the exports does: decimals, dates and times are texts, bytes are
+base 64, and floats that JSON has no number for are "NaN", "inf" and "-inf".
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO, cast
+
+import orjson
+import polars as pl
+import pyarrow as pa
+
+from lakehouse.contracts import Column, DecimalType, Type
+from lakehouse.contracts.types import is_nested
+from lakehouse.outputs.values import csv_chunks, json_value
+from serving.problems import Problem
+
+_ROWS_AT_ONCE = 65_536
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """One format. `paged` ones answer a page; the others all rows that were asked for."""
+
+    name: str
+    media_type: str
+    paged: bool = False
+
+
+FORMATS = {
+    one.name: one
+    for one in (
+        Format(name="json", media_type="application/json", paged=True),
+        Format(name="ndjson", media_type="application/x-ndjson"),
+        Format(name="csv", media_type="text/csv; charset=utf-8"),
+        Format(name="arrow", media_type="application/vnd.apache.arrow.stream"),
+        Format(name="parquet", media_type="application/vnd.apache.parquet"),
+    )
+}
+_BY_MEDIA = {one.media_type.partition(";")[0]: one for one in FORMATS.values()} | {
+    "application/jsonl": FORMATS["ndjson"],
+    "application/ndjson": FORMATS["ndjson"],
+    "application/*": FORMATS["json"],
+    "text/*": FORMATS["csv"],
+    "*/*": FORMATS["json"],
+}
+
+
+def chosen(accept: str | None, asked: str | None) -> Format:
+    """Return the format of an answer: of `format`, else the best of the header. Raises Problem 422, 406."""
+    if asked is not None:
+        if asked not in FORMATS:
+            raise Problem(422, f"there is no such format; there are {', '.join(FORMATS)}")
+        return FORMATS[asked]
+    best, weight = None, 0.0
+    for part in (accept or "*/*").split(","):
+        media, *parameters = (text.strip().lower() for text in part.split(";"))
+        q = _quality(parameters)
+        if media in _BY_MEDIA and q > weight:
+            best, weight = _BY_MEDIA[media], q
+    if best is None:
+        raise Problem(
+            406, f"rows come as {', '.join(f.media_type.partition(';')[0] for f in FORMATS.values())}"
+        )
+    return best
+
+
+def _quality(parameters: Sequence[str]) -> float:
+    for parameter in parameters:
+        if parameter.startswith("q="):
+            try:
+                return float(parameter[2:])
+            except ValueError:
+                return 0.0
+    return 1.0
+
+
+def records(frame: pl.DataFrame, columns: Sequence[Column]) -> bytes:
+    """Return rows as NDJSON."""
+    if any(is_nested(c.type) for c in columns) or _not_finite(frame, columns):
+        lines = (orjson.dumps(json_value(row)) for row in frame.iter_rows(named=True))
+        return b"".join(line + b"\n" for line in lines)
+    return frame.select(_plain(c) for c in columns).write_ndjson().encode()
+
+
+def array(frame: pl.DataFrame, columns: Sequence[Column]) -> bytes:
+    """Return rows as a JSON array."""
+    if not columns:
+        return b"[]"
+    return b"[" + records(frame, columns).removesuffix(b"\n").replace(b"\n", b",") + b"]"
+
+
+def _plain(column: Column) -> pl.Expr:
+    value = pl.col(column.name)
+    if isinstance(column.type, DecimalType):
+        return value.cast(pl.String)
+    match column.type:
+        case Type.BINARY:
+            return value.bin.encode("base64")
+        case Type.DATE:
+            return value.dt.to_string("%Y-%m-%d")
+        case Type.TIMESTAMP:
+            return value.dt.to_string("%Y-%m-%dT%H:%M:%S%.6fZ")
+    return value
+
+
+def _not_finite(frame: pl.DataFrame, columns: Sequence[Column]) -> bool:
+    floats = [c.name for c in columns if c.type is Type.FLOAT64]
+    if not floats or frame.is_empty():
+        return False
+    return not all(frame.select((pl.col(floats).is_finite() | pl.col(floats).is_null()).all()).row(0))
+
+
+def stream(rows: pl.LazyFrame, columns: Sequence[Column], form: Format) -> Iterator[bytes]:
+    """Yield rows as bytes of a format, in bounded memory."""
+    match form.name:
+        case "arrow":
+            yield from _arrow(rows)
+        case "parquet":
+            yield from _parquet(rows)
+        case "csv":
+            is_first = True
+            for frame in batches(rows):
+                for piece in csv_chunks(frame, columns):
+                    yield piece if is_first else piece.split(b"\n", 1)[1]
+                    is_first = False
+        case _:
+            for frame in batches(rows):
+                if frame.height:
+                    yield records(frame, columns)
+
+
+def batches(rows: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+    """Yield rows in frames; one without rows where there are none."""
+    is_empty = True
+    for frame in rows.collect_batches(chunk_size=_ROWS_AT_ONCE, engine="streaming"):
+        if frame.height:
+            is_empty = False
+            yield frame
+    if is_empty:
+        yield pl.DataFrame(schema=rows.collect_schema())
+
+
+class _Sink(io.RawIOBase):
+    """What was written since it was last asked."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        part = bytes(data)
+        self._parts.append(part)
+        return len(part)
+
+    def take(self) -> bytes:
+        found, self._parts = b"".join(self._parts), []
+        return found
+
+
+def _arrow(rows: pl.LazyFrame) -> Iterator[bytes]:
+    sink = _Sink()
+    writer = None
+    for frame in batches(rows):
+        table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+        writer = writer or pa.ipc.new_stream(sink, table.schema)
+        writer.write_table(table)
+        yield sink.take()
+    if writer is not None:
+        writer.close()
+    yield sink.take()
+
+
+def _parquet(rows: pl.LazyFrame) -> Iterator[bytes]:
+    """Yield a Parquet file. Its writer wants to know where in it it is: it gets a file of its own."""
+    with tempfile.TemporaryFile() as file:
+        rows.sink_parquet(cast(BinaryIO, file), compression="zstd")
+        file.seek(0)
+        while piece := file.read(1 << 20):
+            yield piece
