@@ -4,7 +4,7 @@ PYTHON ?= python3
 ODP := $(PYTHON) ops/scripts/odp.py
 .DEFAULT_GOAL := help
 .PHONY: help start stop restart status logs ps init-data-layers verify-data-layers odp seed prune dagster-ui minio-console \
-	credentials shell clean nuke doctor lint test test-guarantees bench
+	api-key share-profile credentials shell clean nuke doctor lint test test-guarantees bench
 
 help: ## List the verbs
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,12 @@ dagster-ui: ## Print and open the address of Dagster
 
 minio-console: ## Print and open the address of the object store's console
 	@$(ODP) minio-console
+
+api-key: ## Make a key of the API and print it [ARGS="create --name NAME --scopes read,sql", list, revoke ID]
+	@$(ODP) api-key $(ARGS)
+
+share-profile: ## Print a Delta Sharing profile, with a key of its own [ARGS="--days 30"]
+	@$(ODP) share-profile $(ARGS)
 
 credentials: ## Print the secrets of this installation
 	@$(ODP) credentials

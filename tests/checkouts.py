@@ -49,6 +49,11 @@ def free_ports(count: int) -> list[int]:
     raise RuntimeError("no free ports below 32000")
 
 
+def embedded_ports() -> dict[str, str]:
+    """The settings by which an embedded platform listens on ports that nobody has now."""
+    return dict(zip(("DAGSTER_PORT", "API_PORT"), map(str, free_ports(2)), strict=True))
+
+
 def wait_until(what: str, condition: Callable[[], T], seconds: float) -> T:
     """The condition's first true value; a failure that says what was waited for."""
     deadline = time.monotonic() + seconds

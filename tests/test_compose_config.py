@@ -20,9 +20,9 @@ from odpctl.checkout import CATALOG, CHOICES, DEFAULTS
 
 LONG = {"postgres", "minio", "toolbox"}
 ONCE = {"secrets", "lake-init"}
-DAGSTER = {"dagster-code", "dagster", "dagster-daemon"}
-PROFILES = {"minimal": LONG | ONCE, "dev": LONG | ONCE, "full": LONG | ONCE | DAGSTER}
-PUBLISHED = {"postgres": [15432], "minio": [19000, 19001], "dagster": [18084]}
+FULL = {"dagster-code", "dagster", "dagster-daemon", "api"}
+PROFILES = {"minimal": LONG | ONCE, "dev": LONG | ONCE, "full": LONG | ONCE | FULL}
+PUBLISHED = {"postgres": [15432], "minio": [19000, 19001], "dagster": [18084], "api": [18080]}
 
 # What a service may do that no other may, and why.
 EXCEPTIONS = {
@@ -133,7 +133,7 @@ def test_ports_are_on_loopback_and_no_others(services: dict[str, Any]) -> None:
 
 def test_ports_are_quoted() -> None:
     text = (ROOT / "compose.yml").read_text()
-    published = re.findall(r"^.*\$\{BIND_ADDRESS.*$", text, re.MULTILINE)
+    published = re.findall(r"^ *(?:ports:|-).*\$\{BIND_ADDRESS.*$", text, re.MULTILINE)
     assert len(published) == sum(map(len, PUBLISHED.values()))
     assert all(re.search(r'"\$\{BIND_ADDRESS:-127\.0\.0\.1\}:[^"]+"', line) for line in published)
 
@@ -209,6 +209,13 @@ GRANTS = {
         "MART_PG_PASSWORD",
     },
     "dagster": {"DAGSTER_PG_PASSWORD"},
+    "api": {
+        "S3_API_ACCESS_KEY",
+        "S3_API_SECRET_KEY",
+        "S3_SERVING_ACCESS_KEY",
+        "S3_SERVING_SECRET_KEY",
+        "DUCKLAKE_PG_PASSWORD",
+    },
 }
 
 
@@ -232,7 +239,7 @@ def test_every_image_is_one_variable_with_a_tag(services: dict[str, Any]) -> Non
         assert "/" not in tag, f"{name}: {service['image']} has no tag"
     text = (ROOT / "compose.yml").read_text()
     images = re.findall(r"^ *image: (.*)$", text, re.MULTILINE)
-    assert len(images) == 3
+    assert len(images) == 4
     assert all(re.fullmatch(r"\$\{[A-Z_]+_IMAGE:-[^{}$]+\}", image) for image in images)
 
 

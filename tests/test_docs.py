@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from checkouts import ROOT, clean_env, copy_checkout, free_ports
+from checkouts import ROOT, clean_env, copy_checkout, embedded_ports
 from docs_blocks import Typed, blocks, commands, mismatch, steps
 
 README = ROOT / "README.md"
@@ -158,7 +158,7 @@ def without_docker(tmp_path: Path) -> Iterator[tuple[Path, dict[str, str]]]:
     tools.mkdir()
     (tools / "docker").write_text("#!/bin/sh\nexit 127\n")
     (tools / "docker").chmod(0o755)
-    env = clean_env(DAGSTER_PORT=str(free_ports(1)[0]))
+    env = clean_env(**embedded_ports())
     env["PATH"] = f"{tools}:{env['PATH']}"
     checkout = copy_checkout(tmp_path / "odp")
     yield checkout, env

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from checkouts import ROOT, clean_env, copy_checkout, free_ports
+from checkouts import ROOT, clean_env, copy_checkout, embedded_ports
 from docs_blocks import Block, Typed, mismatch, steps
 
 pytestmark = [pytest.mark.slow, pytest.mark.embedded, pytest.mark.timeout(900)]
@@ -28,7 +28,7 @@ class Newcomer:
 
     def __init__(self, checkout: Path) -> None:
         self.checkout = checkout
-        self.env = clean_env(DAGSTER_PORT=str(free_ports(1)[0]), POLARS_FMT_MAX_COLS="8")
+        self.env = clean_env(**embedded_ports(), POLARS_FMT_MAX_COLS="8")
 
     def run(self, commands: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(

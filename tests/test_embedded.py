@@ -30,10 +30,11 @@ Done = subprocess.CompletedProcess[str]
 
 @dataclass(frozen=True)
 class Embedded:
-    """One copy of the checkout with a port of its own."""
+    """One copy of the checkout with ports of its own."""
 
     dir: Path
     port: int
+    api_port: int
     with_models: bool = True  # a build of dbt takes seconds
 
     def make(self, *args: str) -> Done:
@@ -42,7 +43,9 @@ class Embedded:
             ["make", *args],
             cwd=self.dir,
             env=clean_env(
-                DAGSTER_PORT=str(self.port), **({} if self.with_models else {"ODP_DBT_PROJECT": "off"})
+                DAGSTER_PORT=str(self.port),
+                API_PORT=str(self.api_port),
+                **({} if self.with_models else {"ODP_DBT_PROJECT": "off"}),
             ),
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -68,13 +71,13 @@ class Embedded:
 
 @pytest.fixture(scope="module")
 def ports() -> list[int]:
-    return free_ports(2)
+    return free_ports(4)
 
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory, ports: list[int]) -> Iterator[Embedded]:
     """A started copy; stopped at the end, whatever happened."""
-    platform = Embedded(copy_checkout(tmp_path_factory.mktemp("embedded")), ports[0])
+    platform = Embedded(copy_checkout(tmp_path_factory.mktemp("embedded")), *ports[:2])
     try:
         done = platform.make("start", "PROFILE=embedded")
         assert done.returncode == 0, done.stdout + done.stderr
@@ -89,7 +92,10 @@ def test_six_tables_are_verified_and_the_ui_answers(platform: Embedded) -> None:
     assert platform.ui() == 200
     report = json.loads(platform.make("status", "JSON=1").stdout)
     assert (report["profile"], report["well"]) == ("embedded", True)
-    assert report["urls"] == {"dagster": f"http://127.0.0.1:{platform.port}"}
+    assert report["urls"] == {
+        "dagster": f"http://127.0.0.1:{platform.port}",
+        "api": f"http://127.0.0.1:{platform.api_port}",
+    }
 
 
 def test_everything_stays_in_the_checkout_and_no_secret_is_made(platform: Embedded) -> None:
@@ -112,11 +118,11 @@ def test_two_checkouts_give_equal_content_and_do_not_meet(
 ) -> None:
     hashes = platform.hashes()
     folder = copy_checkout(tmp_path_factory.mktemp("second"))
-    busy = Embedded(folder, platform.port).make("start", "PROFILE=embedded")
+    busy = Embedded(folder, platform.port, ports[3]).make("start", "PROFILE=embedded")
     assert busy.returncode != 0
     assert f"port {platform.port} (DAGSTER_PORT) is taken by pid " in busy.stderr
     assert not (folder / ".data" / "lake").exists()
-    second = Embedded(folder, ports[1])
+    second = Embedded(folder, *ports[2:])
     try:
         done = second.make("start", "PROFILE=embedded")
         assert done.returncode == 0, done.stdout + done.stderr

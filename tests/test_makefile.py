@@ -26,6 +26,8 @@ PROMISED = [
     "prune",
     "dagster-ui",
     "minio-console",
+    "api-key",
+    "share-profile",
     "credentials",
     "shell",
     "clean",

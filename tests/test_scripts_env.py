@@ -18,7 +18,9 @@ def test_fresh_env_is_private_and_complete(tmp_path: Path) -> None:
     added = dotenv.complete(path, Checkout(tmp_path, {}).generated())
     values = dotenv.read(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert set(added) == set(values) == {*dotenv.SECRETS, "COMPOSE_PROJECT_NAME", "ODP_IMAGE"}
+    assert (
+        set(added) == set(values) == {*dotenv.SECRETS, "COMPOSE_PROJECT_NAME", "ODP_IMAGE", "ODP_API_IMAGE"}
+    )
     assert dotenv.missing(values) == []
     assert len({values[key] for key in dotenv.PASSWORDS}) == len(dotenv.PASSWORDS)
     assert all(len(values[key]) == 40 for key in dotenv.PASSWORDS)
@@ -85,6 +87,7 @@ def test_environment_beats_env_file_beats_defaults(tmp_path: Path) -> None:
     settings = Checkout(tmp_path, {"DAGSTER_PORT": "3", "POSTGRES_PORT": ""}).settings
     ports = {key: settings[key] for key in DEFAULTS if key.endswith("PORT")}
     assert ports == {
+        "API_PORT": "18080",
         "DAGSTER_PORT": "3",
         "MINIO_PORT": "2",
         "MINIO_CONSOLE_PORT": "19001",

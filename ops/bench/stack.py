@@ -79,9 +79,7 @@ class _Stack:
             if (ROOT / name).is_file():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, folder / name)
-        ports = dict(
-            zip(("DAGSTER_PORT", "MINIO_PORT", "MINIO_CONSOLE_PORT", "POSTGRES_PORT"), _free(4), strict=True)
-        )
+        ports = dict(zip(PORTS["full"], _free(len(PORTS["full"])), strict=True))
         self.env = {**os.environ, **{k: str(v) for k, v in ports.items()}, "NO_COLOR": "1"}
 
     def run(self, *command: str, check: bool = True) -> str:

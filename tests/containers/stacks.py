@@ -17,7 +17,7 @@ from checkouts import ROOT, clean_env
 
 from odpctl import dotenv
 
-PORTS = ("DAGSTER_PORT", "MINIO_PORT", "MINIO_CONSOLE_PORT", "POSTGRES_PORT")
+PORTS = ("DAGSTER_PORT", "API_PORT", "MINIO_PORT", "MINIO_CONSOLE_PORT", "POSTGRES_PORT")
 MAKE_SECONDS = 600
 Done = subprocess.CompletedProcess[str]
 

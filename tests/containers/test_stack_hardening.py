@@ -94,7 +94,7 @@ def test_ports_answer_on_loopback_alone(stack: Stack) -> None:
         for ports in (container["NetworkSettings"]["Ports"] or {}).values()
         for port in ports or []
     ]
-    names = ("DAGSTER_PORT", "MINIO_PORT", "MINIO_CONSOLE_PORT", "POSTGRES_PORT")
+    names = ("DAGSTER_PORT", "API_PORT", "MINIO_PORT", "MINIO_CONSOLE_PORT", "POSTGRES_PORT")
     assert sorted(bound) == sorted(("127.0.0.1", stack.port(name)) for name in names)
     for name in names:
         socket.create_connection(("127.0.0.1", stack.port(name)), timeout=5).close()

@@ -16,13 +16,13 @@ from fastapi.testclient import TestClient
 
 os.environ.setdefault("ODP_DBT_PROJECT", "off")
 
-from lakehouse.materialize import materialize  # noqa: E402
-from lakehouse.pipeline import Lake, open_lake  # noqa: E402
-from lakehouse.registry import sample_files, tables  # noqa: E402
-from lakehouse.settings import Settings  # noqa: E402
-from serving.app import make_app  # noqa: E402
-from serving.keys import SCOPES, Keys  # noqa: E402
-from serving.settings import ServingSettings  # noqa: E402
+from lakehouse.materialize import materialize
+from lakehouse.pipeline import Lake, open_lake
+from lakehouse.registry import sample_files, tables
+from lakehouse.settings import Settings
+from serving.app import make_app
+from serving.keys import SCOPES, Keys
+from serving.settings import ServingSettings
 
 
 def refresh(lake: Lake) -> None:

@@ -25,6 +25,8 @@ SECRETS = [
     "S3_INGEST_SECRET_KEY",
     "S3_SERVING_ACCESS_KEY",
     "S3_SERVING_SECRET_KEY",
+    "S3_API_ACCESS_KEY",
+    "S3_API_SECRET_KEY",
     "POSTGRES_PASSWORD",
     "DAGSTER_PG_PASSWORD",
     "LAKE_PG_PASSWORD",
@@ -72,6 +74,15 @@ def test_pipeline_reads_landing_and_owns_tables_and_exports() -> None:
         *((action, bucket) for action in BROWSE for bucket in BUCKETS),
         ("GetObject", "landing/*"),
         *((action, f"{table}/*") for action in WRITE | {"DeleteObject"} for table in tables),
+    }
+
+
+def test_the_api_lands_files_and_changes_no_table() -> None:
+    tables = set(BUCKETS) - {"landing", "exports"}
+    assert allowed("api") == {
+        *((action, bucket) for action in BROWSE for bucket in {"landing", *tables}),
+        *((action, "landing/*") for action in WRITE),
+        *(("GetObject", f"{table}/*") for table in tables),
     }
 
 

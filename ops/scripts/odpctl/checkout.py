@@ -23,26 +23,37 @@ from .process import private
 
 DEFAULTS = {
     "BIND_ADDRESS": "127.0.0.1",
+    "API_PORT": "18080",
     "DAGSTER_PORT": "18084",
     "MINIO_PORT": "19000",
     "MINIO_CONSOLE_PORT": "19001",
     "POSTGRES_PORT": "15432",
 }
 CHOICES = {"LAKE_FORMAT": "delta"}
-NAMES = ("COMPOSE_PROJECT_NAME", "ODP_IMAGE")
+NAMES = ("COMPOSE_PROJECT_NAME", "ODP_IMAGE", "ODP_API_IMAGE")
 # The catalog of an embedded lake with LAKE_FORMAT=ducklake: somebody's own Postgres.
 CATALOG = ("DUCKLAKE_PG_HOST", "DUCKLAKE_PG_PORT", "DUCKLAKE_PG_DB", "DUCKLAKE_PG_USER")
 # Whole numbers that Dagster's processes read, in every profile.
 ORCHESTRATOR = ("DAGSTER_RUN_MAX_SECONDS", "DAGSTER_KEEP_DAYS", "DAGSTER_KEEP_RUNS")
 # Whether personal data goes out; read wherever outputs are made, in every profile.
 OUTPUTS = ("MART_PII", "EXPORTS_PII")
+# What the API reads, in every profile.
+API = (
+    "API_OPEN_READ",
+    "API_HOSTS",
+    "API_MAX_BODY_MB",
+    "API_REQUESTS_PER_MINUTE",
+    "API_SQL_SECONDS",
+    "API_SQL_ROWS",
+    "API_SQL_MEMORY",
+)
 IMAGES = ("MINIO_IMAGE", "POSTGRES_IMAGE", "PYTHON_IMAGE")
 PROFILES = ("full", "dev", "minimal", "embedded")
 PORTS = {
-    "full": ("DAGSTER_PORT", "MINIO_PORT", "MINIO_CONSOLE_PORT", "POSTGRES_PORT"),
-    "dev": ("DAGSTER_PORT", "MINIO_PORT", "MINIO_CONSOLE_PORT", "POSTGRES_PORT"),
+    "full": ("DAGSTER_PORT", "API_PORT", "MINIO_PORT", "MINIO_CONSOLE_PORT", "POSTGRES_PORT"),
+    "dev": ("DAGSTER_PORT", "API_PORT", "MINIO_PORT", "MINIO_CONSOLE_PORT", "POSTGRES_PORT"),
     "minimal": ("MINIO_PORT", "MINIO_CONSOLE_PORT", "POSTGRES_PORT"),
-    "embedded": ("DAGSTER_PORT",),
+    "embedded": ("DAGSTER_PORT", "API_PORT"),
 }
 
 
@@ -79,6 +90,11 @@ class Checkout:
         return self.data / "dagster-dev" / "dagster-dev.pid"
 
     @property
+    def api_pid(self) -> Path:
+        """The API's process, where it runs on the host."""
+        return self.data / "api" / "api.pid"
+
+    @property
     def env_file(self) -> Path:
         """Secrets and settings, 0600."""
         return self.root / ".env"
@@ -110,6 +126,7 @@ class Checkout:
             *CATALOG,
             *ORCHESTRATOR,
             *OUTPUTS,
+            *API,
             *dotenv.SECRETS,
             *own,
         }
@@ -128,7 +145,7 @@ class Checkout:
     @property
     def extras(self) -> list[str]:
         """The optional packages that the host's profiles and the settings ask for."""
-        return ["mart", *(["ducklake"] if self.settings["LAKE_FORMAT"] == "ducklake" else [])]
+        return ["mart", "api", *(["ducklake"] if self.settings["LAKE_FORMAT"] == "ducklake" else [])]
 
     @property
     def bind(self) -> str:
@@ -157,9 +174,13 @@ class Checkout:
         The latter are kept because later verbs, typed without them, must still find the same stack.
         """
         project = self.settings.get("COMPOSE_PROJECT_NAME") or self.default_project
-        names = {"COMPOSE_PROJECT_NAME": project, "ODP_IMAGE": f"odp-platform:{project}"}
+        names = {
+            "COMPOSE_PROJECT_NAME": project,
+            "ODP_IMAGE": f"odp-platform:{project}",
+            "ODP_API_IMAGE": f"odp-api:{project}",
+        }
         secrets = {key: dotenv.make_secret(key) for key in dotenv.SECRETS}
-        given = (*DEFAULTS, *CHOICES, *NAMES, *IMAGES, *CATALOG, *ORCHESTRATOR, *dotenv.SECRETS)
+        given = (*DEFAULTS, *CHOICES, *NAMES, *IMAGES, *CATALOG, *ORCHESTRATOR, *API, *dotenv.SECRETS)
         return {**names, **secrets, **{key: self.environ[key] for key in given if self.environ.get(key)}}
 
     @cached_property

@@ -94,20 +94,18 @@ class Stack:
         )
 
     def build(self, phase: Phase) -> None:
-        """Build our image unless the one there was built from these very inputs."""
-        service = next((name for name, one in self.config["services"].items() if "build" in one), None)
-        if service is None:
-            phase.note = "nothing to build"
-            return
-        image, inputs = self.config["services"][service]["image"], self.checkout.inputs()
-        known = self.checkout.state.get("image") or {}
-        if known.get("inputs") == inputs and known.get("id") and known["id"] == image_id(image):
+        """Build our images unless those there were built from these very inputs."""
+        built = {one["image"]: name for name, one in self.config["services"].items() if "build" in one}
+        inputs, known = self.checkout.inputs(), self.checkout.state.get("images") or {}
+        ids = {image: image_id(image) for image in built}
+        if known.get("inputs") == inputs and all(ids[i] and ids[i] == known["ids"].get(i) for i in built):
             phase.note = "unchanged"
             return
-        done = self.compose.run("build", "--progress", "plain", service, profile=self.profile)
+        done = self.compose.run("build", "--progress", "plain", *built.values(), profile=self.profile)
         if not done.ok:
             raise explain("build", done.text, self.compose)
-        self.checkout.state.put(image={"inputs": inputs, "id": image_id(image)})
+        ids = {**(known["ids"] if known.get("inputs") == inputs else {}), **{i: image_id(i) for i in built}}
+        self.checkout.state.put(images={"inputs": inputs, "ids": ids})
 
     def up(self, phase: Phase) -> None:
         """Bring the profile up, wait until it is well, and stop what another profile left running."""

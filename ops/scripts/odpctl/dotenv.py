@@ -26,6 +26,7 @@ PASSWORDS = (
     "S3_PIPELINE_SECRET_KEY",
     "S3_INGEST_SECRET_KEY",
     "S3_SERVING_SECRET_KEY",
+    "S3_API_SECRET_KEY",
 )
 # Names of principals: unlike between two installations, so that a leaked pair fits one lake only.
 PRINCIPALS = {
@@ -33,6 +34,7 @@ PRINCIPALS = {
     "S3_PIPELINE_ACCESS_KEY": "pipeline",
     "S3_INGEST_ACCESS_KEY": "ingest",
     "S3_SERVING_ACCESS_KEY": "serving",
+    "S3_API_ACCESS_KEY": "api",
 }
 SECRETS = (*PASSWORDS, *PRINCIPALS)
 

@@ -10,7 +10,7 @@ from dagster_client import answers
 
 from .checkout import CATALOG, ORCHESTRATOR, OUTPUTS, Checkout
 from .errors import Failure
-from .preflight import held_by_our_ui
+from .preflight import held_by_us
 from .process import Done, Journal, run
 from .venv import Venv
 
@@ -59,7 +59,7 @@ class Embedded:
     def ui_answers(self) -> bool:
         """Return whether a Dagster UI of this very checkout answers on our port."""
         port = self.checkout.port("DAGSTER_PORT")
-        return held_by_our_ui(self.checkout, port) and answers(f"http://127.0.0.1:{port}")
+        return held_by_us(self.checkout, port) and answers(f"http://127.0.0.1:{port}")
 
     def stop(self) -> bool:
         """End the UI of this checkout. True if there was one."""

@@ -37,6 +37,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 PASSING = (
+    "api-key",
+    "share-profile",
     "init-data-layers",
     "verify-data-layers",
     "odp",
@@ -80,6 +82,8 @@ def parser() -> argparse.ArgumentParser:
         ("ps", "containers and their state"),
         ("shell", "a shell with the lake at hand"),
         ("credentials", "print the secrets of .env"),
+        ("api-key", "make, list or revoke keys of the API; arguments go to it"),
+        ("share-profile", "print a Delta Sharing profile with a key of its own; arguments go to it"),
         ("dagster-ui", "print and open the address of Dagster"),
         ("minio-console", "print and open the address of the object store's console"),
         ("clean", "remove containers and networks; data stays"),
@@ -132,6 +136,8 @@ def _init(_: argparse.Namespace, rest: Sequence[str]) -> int:
     return done.code
 
 
+# What `make api-key` makes without arguments.
+DEFAULT_KEY = ("create", "--name", "default", "--scopes", "read,ingest,sql,share")
 Verb = Callable[[argparse.Namespace, Sequence[str]], int | None]
 VERBS: dict[str, Verb] = {
     "start": _start,
@@ -143,6 +149,8 @@ VERBS: dict[str, Verb] = {
     "ps": lambda *_: _platform().ps(),
     "shell": lambda *_: _platform().shell(),
     "credentials": lambda *_: _platform().credentials(),
+    "api-key": lambda _, rest: _platform().api_key(*(rest or DEFAULT_KEY)),
+    "share-profile": lambda _, rest: _platform().share_profile(*rest),
     "dagster-ui": lambda *_: _platform().open_page("dagster"),
     "minio-console": lambda *_: _platform().open_page("console"),
     "clean": lambda *_: _platform().clean(),

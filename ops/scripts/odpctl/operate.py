@@ -19,6 +19,7 @@ from typing import Any
 from dagster_client import answers
 
 from . import dotenv
+from .api import Api
 from .checkout import Checkout
 from .compose import Compose
 from .containers import exec_argv
@@ -45,6 +46,7 @@ class Platform:
         self.compose = Compose(self.checkout)
         self.embedded = Embedded(self.checkout)
         self.dev = Dev(self.checkout, self.embedded.venv)
+        self.api = Api(self.checkout, self.embedded, self.dev)
         self._engine: Engine | None = None
 
     @property
@@ -102,7 +104,7 @@ class Platform:
 
     def _end_processes(self) -> list[str]:
         """The ones on the host; says which there were."""
-        ends = {"dagster dev": self.dev.stop, "the embedded UI": self.embedded.stop}
+        ends = {"the API": self.api.stop, "dagster dev": self.dev.stop, "the embedded UI": self.embedded.stop}
         return [name for name, end in ends.items() if end()]
 
     def restart(self) -> None:
@@ -155,9 +157,10 @@ class Platform:
         """Volumes that no compose.yml names any more, and the image of this checkout alone."""
         for volume in self.compose.volumes():
             run(["docker", "volume", "rm", volume])
-        image = self.checkout.settings.get("ODP_IMAGE", "")
-        if image == f"odp-platform:{self.compose.project}":
-            run(["docker", "image", "rm", image])
+        for variable, name in (("ODP_IMAGE", "odp-platform"), ("ODP_API_IMAGE", "odp-api")):
+            image = self.checkout.settings.get(variable, "")
+            if image == f"{name}:{self.compose.project}":
+                run(["docker", "image", "rm", image])
 
     def _compose_or_fail(self, *args: str) -> None:
         done = self.compose.run(*args, profile="*")
@@ -193,6 +196,8 @@ class Platform:
             services["dagster dev"] = self._process(bool(self.dev.running))
         if profile == "embedded":
             services["dagster ui"] = self._process(self.embedded.ui_answers())
+        if profile in ("dev", "embedded"):
+            services["api"] = self._process(self.api.answers(), "API_PORT")
         return {
             "profile": profile,
             "project": self.compose.project if profile and profile != "embedded" else None,
@@ -204,8 +209,8 @@ class Platform:
             "landing_waiting": self._waiting(profile),
         }
 
-    def _process(self, alive: bool) -> dict[str, Any]:
-        ports = [self.checkout.port("DAGSTER_PORT")] if alive else []
+    def _process(self, alive: bool, port: str = "DAGSTER_PORT") -> dict[str, Any]:
+        ports = [self.checkout.port(port)] if alive else []
         return {
             "state": "running" if alive else "stopped",
             "health": "healthy" if alive else "",
@@ -215,9 +220,11 @@ class Platform:
 
     def _urls(self, profile: str) -> dict[str, str]:
         if profile == "embedded":
-            return {"dagster": embedded_url(self.checkout)}
+            return {"dagster": embedded_url(self.checkout), "api": self.api.url(profile)}
         urls = {"console": self.checkout.url("MINIO_CONSOLE_PORT"), "s3": self.checkout.url("MINIO_PORT")}
-        return urls if profile == "minimal" else {"dagster": self.checkout.url("DAGSTER_PORT"), **urls}
+        if profile == "minimal":
+            return urls
+        return {"dagster": self.checkout.url("DAGSTER_PORT"), "api": self.api.url(profile), **urls}
 
     def _waiting(self, profile: str) -> int:
         if profile in ("", "minimal"):
@@ -312,6 +319,26 @@ class Platform:
         for key in dotenv.SECRETS:
             self.terminal.say(f"{key:<24} {values.get(key, '(not set)')}")
         return 0
+
+    def api_key(self, *args: str) -> int:
+        """Make, list or revoke keys of the API, where it keeps them."""
+        return self._in_api("serving.keys", *args)
+
+    def share_profile(self, *args: str) -> int:
+        """Print a Delta Sharing profile with a key of its own."""
+        return self._in_api("serving.sharing.profile", *args)
+
+    def _in_api(self, module: str, *args: str) -> int:
+        profile = self.lake().profile
+        if profile == "minimal":
+            raise Failure(
+                "profile minimal runs no API", command="make start PROFILE=full", exit_code=NOT_READY
+            )
+        if profile == "full":
+            argv = exec_argv(self.compose, "python", "-m", module, *args, service="api")
+            return subprocess.call(argv, cwd=self.checkout.root, env=self.compose.env)
+        argv = [str(self.embedded.venv.python), "-m", module, *args]
+        return subprocess.call(argv, cwd=self.checkout.root, env=self.api.env(profile))
 
     def open_page(self, what: str) -> int:
         """Print the address of a page and open it where there is a screen."""

@@ -22,10 +22,12 @@ from .process import run
 from .sizes import LARGE_MB, sizes
 
 # What a profile takes at its peak during init, in MB; measured, rounded up.
-MEMORY_MB = {"full": 1500, "dev": 1500, "minimal": 400, "embedded": 700}
+MEMORY_MB = {"full": 1700, "dev": 1700, "minimal": 400, "embedded": 900}
 DISK_MB = {"full": 3000, "dev": 3000, "minimal": 2000, "embedded": 1500}
 # Below this a start would fill the disk under a running database.
 DISK_FLOOR_MB = 500
+# Ports that a process of ours may hold, where no container does.
+ON_HOST = ("DAGSTER_PORT", "API_PORT")
 # What no lake can lie below (lakehouse.storage.paths), and `:`, which ends an entry of PATH.
 NO_PLACE = re.compile(r"[\[\]|\\^=#?:\x00-\x1f\x7f]|%[0-9A-Fa-f]{2}")
 
@@ -125,7 +127,7 @@ def ports(checkout: Checkout, profile: str, compose: Compose | None) -> Iterator
             )
             continue
         seen[port] = name
-        mine = port in ours or (name == "DAGSTER_PORT" and held_by_our_ui(checkout, port))
+        mine = port in ours or (name in ON_HOST and held_by_us(checkout, port))
         if mine and profile == "embedded" and port in ours:
             yield Finding(
                 name, "error", f"port {port} ({name}) is held by this checkout's containers", "make stop"
@@ -142,9 +144,13 @@ def ports(checkout: Checkout, profile: str, compose: Compose | None) -> Iterator
             )
 
 
-def held_by_our_ui(checkout: Checkout, port: int) -> bool:
+def held_by_us(checkout: Checkout, port: int) -> bool:
     """Return whether the listener is in a process group that this checkout started on the host."""
-    noted = (path.read_text().split() for path in (checkout.ui_pid, checkout.dev_pid) if path.exists())
+    noted = (
+        path.read_text().split()
+        for path in (checkout.ui_pid, checkout.dev_pid, checkout.api_pid)
+        if path.exists()
+    )
     ours = {words[0] for words in noted if words}
     holder = host.port_holder(port) if ours else None
     try:

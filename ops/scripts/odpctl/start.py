@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 
 from . import dotenv, preflight
+from .api import Api
 from .checkout import PROFILES, Checkout
 from .compose import Compose
 from .containers import Stack
@@ -62,6 +63,7 @@ class Start:
         self.compose = Compose(checkout, self.journal)
         self.embedded = Embedded(checkout, self.journal)
         self.dev = Dev(checkout, self.embedded.venv)
+        self.api = Api(checkout, self.embedded, self.dev)
 
     def run(self, asked: str) -> None:
         """Everything, or a Failure with the log of all that was printed."""
@@ -83,7 +85,7 @@ class Start:
         self._preflight(profile, engine)
         stack = Stack(self.checkout, self.compose, profile)
         lake = Lake(self.checkout, self.compose, self.embedded, self.dev, profile)
-        if self._already(lake) and stack.as_it_came_up() and (profile != "dev" or self.dev.running):
+        if self._already(lake) and stack.as_it_came_up() and self._host_runs(profile):
             return self._nothing_to_do(lake)
         self.checkout.state.put(profile=profile, stack=None)
         with self.terminal.phase("secrets") as phase:
@@ -96,6 +98,7 @@ class Start:
         with self.terminal.phase("build") as phase:
             stack.build(phase)
         self.embedded.stop()
+        self.api.stop()
         if profile != "dev":
             self.dev.stop()
         with self.terminal.phase("up") as phase:
@@ -106,8 +109,18 @@ class Start:
             stack.remember()
             return "bring your own code; no init, no verify"
         note = self._init_and_verify(lake)
+        if profile == "dev":
+            self._api(profile)
         stack.remember()
         return note
+
+    def _host_runs(self, profile: str) -> bool:
+        return profile != "dev" or (bool(self.dev.running) and self.api.answers())
+
+    def _api(self, profile: str) -> None:
+        with self.terminal.phase("api") as phase:
+            self.api.start(profile)
+            phase.note = self.api.url(profile)
 
     def _dev_host(self) -> None:
         with self.terminal.phase("venv"):
@@ -125,16 +138,19 @@ class Start:
             and self.checkout.state.get("installed") == code
             and self.embedded.made
             and self.embedded.ui_answers()
+            and self.api.answers()
         ):
             return self._nothing_to_do(lake)
         self.checkout.state.put(profile="embedded", installed=None)
         self.dev.stop()
+        self.api.stop()
         self.embedded.stop()  # a UI that is up shows the code it was started with
         with self.terminal.phase("venv"):
             self.embedded.venv.ensure()
         note = self._init_and_verify(lake)
         with self.terminal.phase("ui"):
             self._ui()
+        self._api("embedded")
         self.checkout.state.put(installed=code)
         return note
 
@@ -192,6 +208,7 @@ class Start:
         if profile != "minimal":
             url = embedded_url(checkout) if profile == "embedded" else checkout.url("DAGSTER_PORT")
             say(f"  Dagster   {url}")
+            say(f"  API       {self.api.url(profile)}   (a key: make api-key)")
         if profile != "embedded":
             say(f"  Console   {checkout.url('MINIO_CONSOLE_PORT')}   (user and password: make credentials)")
             say(f"  S3        {checkout.url('MINIO_PORT')}")

@@ -58,6 +58,11 @@ PRINCIPALS = (
     ),
     # Lands files, and cannot read any table.
     Principal(name="ingest", rights=((LANDING, _READ + _ADD),)),
+    # The API: reads every table, lands files, and keeps what it has been sent under which key.
+    Principal(
+        name="api",
+        rights=((LANDING, _READ + _ADD), *((bucket, _READ) for bucket in TABLES)),
+    ),
     # Serves results.
     Principal(name="serving", rights=(("gold", _READ),)),
 )
