@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+_PORTS = ("DAGSTER_PORT", "API_PORT", "MINIO_PORT", "MINIO_CONSOLE_PORT", "POSTGRES_PORT")
 ROOT = Path(__file__).resolve().parents[2]
 PHASE = re.compile(r"^▸ (.+?) … ([\d.]+) s")
 SETTLE_SECONDS = 60
@@ -79,7 +80,7 @@ class _Stack:
             if (ROOT / name).is_file():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, folder / name)
-        ports = dict(zip(PORTS["full"], _free(len(PORTS["full"])), strict=True))
+        ports = dict(zip(_PORTS, _free(len(_PORTS)), strict=True))
         self.env = {**os.environ, **{k: str(v) for k, v in ports.items()}, "NO_COLOR": "1"}
 
     def run(self, *command: str, check: bool = True) -> str:
