@@ -11,14 +11,23 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
 import polars as pl
 
 from lakehouse.contracts import SYSTEM, Contract, with_side_tables
-from lakehouse.errors import TableNotFound, Unsupported
+from lakehouse.errors import (
+    DamagedTable,
+    LakeError,
+    StorageUnavailable,
+    TableNotFound,
+    UnexpectedError,
+    Unsupported,
+    only_ours,
+)
 from lakehouse.pipeline import Lake
 from lakehouse.registry import contracts
 from lakehouse.store.results import HistoryEntry, Snapshot
@@ -111,7 +120,8 @@ class Reader:
             self._scans.move_to_end(key)
         if pinned.size_bytes > _SMALL:
             return scan
-        frame = scan.collect()
+        with self.reading(pinned):
+            frame = scan.collect()
         if frame.estimated_size() > _KEPT_ROWS_BYTES // 4:
             return frame.lazy()
         with self._lock:
@@ -119,6 +129,37 @@ class Reader:
             while sum(f.estimated_size() for f in self._frames.values()) > _KEPT_ROWS_BYTES:
                 self._frames.popitem(last=False)
         return frame.lazy()
+
+    @contextmanager
+    def reading(self, pinned: Pinned) -> Iterator[None]:
+        """Tell what an engine stumbles over while it reads a pinned version.
+
+        Raises Problem 410 for a version whose files maintenance has removed, StorageUnavailable,
+        DamagedTable.
+        """
+        try:
+            with only_ours(f"reading {pinned.contract}"):
+                yield
+        except (UnexpectedError, StorageUnavailable) as exc:
+            raise self._why(pinned, exc) from None
+
+    def _why(self, pinned: Pinned, exc: LakeError) -> LakeError | Problem:
+        self._reachable()
+        table, store = pinned.contract, self.lake.store
+        with self._lock:
+            try:
+                store.check_version(table, pinned.version)
+            except Unsupported:
+                if store.base_version(table).version != pinned.version:
+                    return Problem(
+                        410, f"{table} at version {pinned.version}: maintenance has removed its files"
+                    )
+                return DamagedTable(
+                    f"reading {table}: files of it are missing. `odp verify` says what to do."
+                )
+            except LakeError as other:
+                return other
+        return exc
 
     def history(self, table: Contract, *, limit: int | None = None) -> list[HistoryEntry]:
         """Return the commits, newest first."""

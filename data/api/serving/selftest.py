@@ -20,7 +20,7 @@ from serving.app import make_app
 from serving.settings import ServingSettings
 
 _FORMATS = ("json", "csv", "arrow", "parquet")
-_TABLE = "gold/daily_stats"
+_TABLE = "gold/pipeline_metrics"
 
 
 def main() -> int:

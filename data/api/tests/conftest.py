@@ -16,19 +16,12 @@ from fastapi.testclient import TestClient
 
 os.environ.setdefault("ODP_DBT_PROJECT", "off")
 
-from lakehouse.materialize import materialize
-from lakehouse.pipeline import Lake, open_lake
-from lakehouse.registry import sample_files, tables
+from doors import key, refresh, settings_of
+
+from lakehouse.pipeline import open_lake
+from lakehouse.registry import sample_files
 from lakehouse.settings import Settings
 from serving.app import make_app
-from serving.keys import SCOPES, Keys
-from serving.settings import ServingSettings
-
-
-def refresh(lake: Lake) -> None:
-    """Bring every table of a lake up to date."""
-    for table in tables():
-        materialize(lake, table, checks=False)
 
 
 @pytest.fixture(scope="session")
@@ -49,23 +42,10 @@ def place(sample: Path, tmp_path: Path) -> Path:
     return tmp_path / "odp"
 
 
-def settings_of(place: Path, **changed: object) -> ServingSettings:
-    """Return the settings of a door onto the lake in a folder."""
-    lake = Settings(lake_url=str(place / "lake"), landing_url=str(place / "landing"))
-    state = changed.pop("state", place / "api")
-    return ServingSettings(lake=lake, state=state, hosts=("testserver", "127.0.0.1"), **changed)  # type: ignore[arg-type]
-
-
 @pytest.fixture
 def app(sample: Path, tmp_path: Path) -> FastAPI:
     """A door onto the sample, which nobody writes to."""
     return make_app(settings_of(sample, state=tmp_path / "api"))
-
-
-def key(app: FastAPI, *scopes: str) -> dict[str, str]:
-    """Return the header of a new key; without scopes it has all of them."""
-    keys: Keys = app.state.gate.keys
-    return {"Authorization": f"Bearer {keys.make('test', scopes or tuple(SCOPES))}"}
 
 
 @pytest.fixture

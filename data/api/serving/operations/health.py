@@ -52,9 +52,7 @@ class Health:
                 deadline = time.monotonic() + _PATIENCE_SECONDS
                 self._found = {}
                 for name, one in asked.items():
-                    self._found[name] = _judged(
-                        lambda one=one: one.result(max(0, deadline - time.monotonic()))
-                    )
+                    self._found[name] = _judged(one, deadline)
                 self._at = time.monotonic()
             return self._found
 

@@ -94,12 +94,12 @@ def where(
 
 
 def _term(table: Contract, column: str, operator: Operator, text: str) -> Term:
+    if is_nested(table.by_name[column].type):
+        raise Problem(422, f"{column} is nested: nothing can be asked of it")
     if operator == "is null":
         if text not in _BOOLS:
             raise Problem(422, f"{column}.null is true or false")
         return Term(column, "is null" if _BOOLS[text] else "is not null")
-    if is_nested(table.by_name[column].type):
-        raise Problem(422, f"{column} is nested: only `.null` can be asked of it")
     if operator == "in":
         parts = text.split(",")
         if len(parts) > _MOST_VALUES:

@@ -19,7 +19,6 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response, StreamingResponse
 
 from lakehouse.contracts import Contract
-from lakehouse.errors import only_ours
 from lakehouse.store import Where
 from serving.access import Caller, may
 from serving.problems import Problem
@@ -64,10 +63,10 @@ class _Asked:
 
 
 _EXAMPLE = {
-    "table": "gold/daily_stats",
+    "table": "gold/pipeline_metrics",
     "version": 3,
     "next": None,
-    "rows": [{"day": "2026-01-15", "runs": 7}],
+    "rows": [{"pipeline": "orders", "runs": 7}],
 }
 ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
@@ -154,7 +153,7 @@ def _page(
     reader: Reader, asked: _Asked, headers: dict[str, str], question: str, withheld: list[str]
 ) -> Response:
     pinned, limit = asked.pinned, asked.limit or 0
-    with only_ours(f"reading {pinned.contract}"):
+    with reader.reading(pinned):
         # One row more says whether there is another page.
         frame = _rows(reader, asked, limit + 1).collect()
     more = frame.height > limit and limit > 0
@@ -172,13 +171,13 @@ def _page(
 
 def _stream(reader: Reader, asked: _Asked, form: formats.Format, headers: dict[str, str]) -> Response:
     shown = [asked.pinned.contract.by_name[name] for name in asked.columns]
-    pieces = _told(asked.pinned.contract, formats.stream(_rows(reader, asked, asked.limit), shown, form))
+    pieces = _told(reader, asked.pinned, formats.stream(_rows(reader, asked, asked.limit), shown, form))
     first = next(pieces, b"")  # what fails, fails mostly here, where it can still be told
     return StreamingResponse(_again(first, pieces), headers=headers, media_type=form.media_type)
 
 
-def _told(table: Contract, pieces: Iterator[bytes]) -> Iterator[bytes]:
-    with only_ours(f"reading {table}"):
+def _told(reader: Reader, pinned: Pinned, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    with reader.reading(pinned):
         yield from pieces
 
 
