@@ -1,7 +1,7 @@
 """`make bench`: every figure of one machine, each beside what it is judged against, in one run.
 
 make bench                       everything this machine can do
-make bench ARGS="pipeline init"  some parts: pipeline, increment, cost, clinical, models, init, stack
+make bench ARGS="pipeline init"  some parts: pipeline, increment, cost, clinical, models, api, init, stack
 make bench ARGS="--json"
 """
 
@@ -16,6 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import api
 import clinical
 import cost
 import increment
@@ -24,7 +25,7 @@ import models
 import pipeline
 import stack
 
-PARTS = ("pipeline", "increment", "cost", "clinical", "models", "init", "stack")
+PARTS = ("pipeline", "increment", "cost", "clinical", "models", "api", "init", "stack")
 
 
 def main() -> int:
@@ -57,6 +58,9 @@ def main() -> int:
     if "models" in chosen:
         results["models"] = [models.measure(rows) for rows in models.ROWS]
         say("\n" + models.as_text(results["models"]))
+    if "api" in chosen:
+        results["api"] = api.measure(api.ROWS)
+        say("\n" + api.as_text(results["api"]))
     if "init" in chosen:
         results["init"] = init.measure(options.repeat)
         say("\n" + init.as_text(results["init"]))
