@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = ROOT / "data/lakehouse/lakehouse"
 ORCHESTRATOR = ROOT / "data/dagster/orchestration"
 CLIENT = ROOT / "data/dagster_client/dagster_client"
+API = ROOT / "data/api/serving"
 SCRIPTS = (ROOT / "ops/scripts/odpctl", ROOT / "ops/local")
 WORKAROUNDS = ORCHESTRATOR / "workarounds"
 TABLE_FORMATS = {"deltalake", "duckdb", "ducklake", "pyiceberg"}
@@ -45,6 +46,17 @@ def test_the_library_knows_nothing_of_dagster_or_http() -> None:
     outer = {"dagster", "dagster_client", "orchestration", "serving"}
     outer |= {"fastapi", "starlette", "dagster_postgres"}
     assert offenders(LIBRARY, lambda _, module: top(module) in outer) == []
+
+
+def test_the_api_knows_no_dagster_and_no_table_format() -> None:
+    outer = {"dagster", "orchestration", "dagster_graphql"}
+
+    def wrong(file: str, module: str) -> bool:
+        is_engine = top(module) == "duckdb" and file.startswith("sql/")
+        return top(module) in outer or (top(module) in TABLE_FORMATS and not is_engine)
+
+    assert offenders(API, wrong) == []
+    assert offenders(ORCHESTRATOR, lambda _, module: top(module) == "serving") == []
 
 
 def test_the_client_and_the_scripts_need_the_standard_library_alone() -> None:
@@ -239,6 +251,7 @@ def test_what_is_private_to_a_package_is_used_in_workarounds_alone() -> None:
 
     assert offenders(ORCHESTRATOR, lambda file, module: outside(file) and private(module)) == []
     assert offenders(LIBRARY, lambda _, module: private(module)) == []
+    assert offenders(API, lambda _, module: private(module)) == []
 
 
 def test_nothing_private_is_imported_by_a_string() -> None:

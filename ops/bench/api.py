@@ -68,9 +68,12 @@ def measure(rows: int) -> dict[str, Any]:
         with _server([sys.executable, __file__, "--floor", json.dumps(asked)], {}, "/gold") as (port, pid):
             found["floor"] = _reads(port, pid, lambda k: f"/point?{k}", "/gold", "/arrow", chosen)
         env = {
-            "API_STATE": str(root / "api"), "LAKE_URL": str(root / "lake"), "LANDING_URL": str(root / "landing"),
-            "API_OPEN_READ": "true", "ODP_DBT_PROJECT": "off",
-        }  # fmt: skip
+            "API_STATE": str(root / "api"),
+            "API_OPEN_READ": "true",
+            "LAKE_URL": str(root / "lake"),
+            "LANDING_URL": str(root / "landing"),
+            "ODP_DBT_PROJECT": "off",
+        }
         key = _ingest_key(env)
         with _server([sys.executable, "-m", "serving"], env, "/health") as (port, pid):
             found["api"] = _reads(
