@@ -24,7 +24,7 @@ from odpctl import dotenv
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(900)]
 
-LONG = ("postgres", "minio", "toolbox", "dagster-code", "dagster", "dagster-daemon")
+LONG = ("postgres", "minio", "toolbox", "dagster-code", "dagster", "dagster-daemon", "api")
 TABLES = ("bronze", "silver", "gold", "quarantine", "system")
 
 

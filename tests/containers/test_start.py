@@ -21,7 +21,7 @@ from odpctl.errors import REFUSED
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(900)]
 
 LONG = {"postgres", "minio", "toolbox"}
-FULL = LONG | {"dagster", "dagster-code", "dagster-daemon"}
+FULL = LONG | {"dagster", "dagster-code", "dagster-daemon", "api"}
 ONCE = {"secrets", "lake-init"}
 TABLES = {table.path for table in contracts()}
 

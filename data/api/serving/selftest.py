@@ -43,8 +43,12 @@ def main() -> int:
 async def _status(app: Any, path: str, form: str) -> int:
     found: list[int] = []
 
+    messages = [{"type": "http.request", "body": b"", "more_body": False}]
+
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": b"", "more_body": False}
+        if not messages:
+            await asyncio.Event().wait()  # who asked stays until the end
+        return messages.pop()
 
     async def send(message: Any) -> None:
         if message["type"] == "http.response.start":
