@@ -134,7 +134,7 @@ def test_without_a_key_nothing_is_told(api: Api, stack: Stack) -> None:
 
 
 def test_each_service_may_be_away(api: Api, stack: Stack) -> None:
-    """Postgres and Dagster: reads and ingests go on. The object store: both say so. The API: all else does."""
+    """Postgres, Dagster: reads and ingests go on. The object store: both say so. The API: all else does."""
     sent = []
     with stopped(stack, "postgres"):
         assert api.get(f"/data/{GOLD}?limit=1")["rows"]
