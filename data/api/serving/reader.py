@@ -21,7 +21,7 @@ from lakehouse.contracts import SYSTEM, Contract, with_side_tables
 from lakehouse.errors import TableNotFound, Unsupported
 from lakehouse.pipeline import Lake
 from lakehouse.registry import contracts
-from lakehouse.store.results import HistoryEntry, Snapshot
+from lakehouse.store.results import DataFiles, HistoryEntry, Snapshot
 from serving.problems import Problem
 
 _KEPT_SCANS = 64
@@ -119,6 +119,17 @@ class Reader:
             while sum(f.estimated_size() for f in self._frames.values()) > _KEPT_ROWS_BYTES:
                 self._frames.popitem(last=False)
         return frame.lazy()
+
+    def data_files(self, pinned: Pinned) -> DataFiles:
+        """Return the files of a pinned version. Raises SchemaViolation, Unsupported, DamagedTable."""
+        with self._lock:
+            return self.lake.store.data_files(pinned.contract, version=pinned.version)
+
+    def written(self) -> list[str]:
+        """Return every `<layer>/<name>` that holds anything. Raises StorageUnavailable."""
+        self._reachable()
+        with self._lock:
+            return self.lake.store.found()
 
     def history(self, table: Contract, *, limit: int | None = None) -> list[HistoryEntry]:
         """Return the commits, newest first."""

@@ -180,7 +180,7 @@ class DeltaReader:
         Raises TableNotFound, StorageUnavailable, DamagedTable, Unsupported (no such version).
         """
         refuse_fork()
-        if version is not None and not 0 <= version <= _NEWEST_VERSION:
+        if version is not None and (version < 0 or self._is_beyond(table, version)):
             raise self._no_version(table, version)
         try:
             return LocalTable(
@@ -190,6 +190,16 @@ class DeltaReader:
             if version is not None and self.exists(table):
                 raise self._no_version(table, version) from None
             raise self._unreadable(table, exc) from None
+
+    def _is_beyond(self, table: Contract, version: int) -> bool:
+        """Return whether a version is younger than the newest: the library looks for each that it lacks.
+
+        An older one can be read where the newest is damaged.
+        """
+        try:
+            return version > int(self.latest(table).version())
+        except DamagedTable:
+            return version > _NEWEST_VERSION
 
     def _no_version(self, table: Contract, version: int) -> Unsupported:
         newest = self.latest(table).version()
