@@ -24,6 +24,8 @@ from serving.reader import Reader
 from serving.rows import routes as rows
 from serving.rows.describe import Describer
 from serving.settings import ServingSettings
+from serving.sharing import routes as sharing
+from serving.sharing.urls import Links
 
 DESCRIPTION = (
     """Ingest and reads over HTTP. Give a key as `Authorization: Bearer <key>`; `make api-key` makes one."""
@@ -58,7 +60,8 @@ def make_app(settings: ServingSettings) -> FastAPI:
     state.ingests = Journal(settings.state / "logs", "ingests")
     state.health = Health(probes=probes_of(settings, open_lake(settings.lake), endpoint))
     state.metrics = Metrics(state.describer)
-    for room in (rows, health, metrics):
+    state.links = Links(settings, lake.store)
+    for room in (rows, health, metrics, sharing):
         app.include_router(room.router)
     problems.install(app)
     # A page of another site that has made its name resolve to this machine is not let in.

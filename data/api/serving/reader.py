@@ -30,7 +30,7 @@ from lakehouse.errors import (
 )
 from lakehouse.pipeline import Lake
 from lakehouse.registry import contracts
-from lakehouse.store.results import HistoryEntry, Snapshot
+from lakehouse.store.results import DataFiles, HistoryEntry, Snapshot
 from serving.problems import Problem
 
 _KEPT_SCANS = 64
@@ -160,6 +160,17 @@ class Reader:
             except LakeError as other:
                 return other
         return exc
+
+    def data_files(self, pinned: Pinned) -> DataFiles:
+        """Return the files of a pinned version. Raises SchemaViolation, Unsupported, DamagedTable."""
+        with self._lock:
+            return self.lake.store.data_files(pinned.contract, version=pinned.version)
+
+    def written(self) -> list[str]:
+        """Return every `<layer>/<name>` that holds anything. Raises StorageUnavailable."""
+        self._reachable()
+        with self._lock:
+            return self.lake.store.found()
 
     def history(self, table: Contract, *, limit: int | None = None) -> list[HistoryEntry]:
         """Return the commits, newest first."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lakehouse.errors import SettingsError
@@ -23,7 +23,8 @@ class ServingSettings:
     """Where the lake is, where the door keeps its own files, and its limits.
 
     `state` holds keys, logs and what is being received. `open_read` lets anybody on this machine read what is
-    not personal, without a key.
+    not personal, without a key. Addresses of shared files are signed with the key `s3_access_key` (else the
+    lake's own) for `s3_public_endpoint`, where clients reach the object store.
     """
 
     lake: Settings
@@ -41,6 +42,9 @@ class ServingSettings:
     sql_seconds: float = 30.0
     sql_memory: str = "1GB"
     sql_rows: int = 100_000
+    s3_public_endpoint: str | None = None
+    s3_access_key: str | None = None
+    s3_secret_key: str | None = field(default=None, repr=False)
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> ServingSettings:
@@ -74,6 +78,9 @@ class ServingSettings:
             sql_seconds=float(_number(values, "API_SQL_SECONDS", 30)),
             sql_memory=read(values, "API_SQL_MEMORY") or "1GB",
             sql_rows=_number(values, "API_SQL_ROWS", 100_000),
+            s3_public_endpoint=read(values, "API_S3_PUBLIC_ENDPOINT"),
+            s3_access_key=read(values, "S3_SERVING_ACCESS_KEY"),
+            s3_secret_key=read(values, "S3_SERVING_SECRET_KEY"),
         )
 
 

@@ -1,6 +1,6 @@
-"""Which folders a lake may lie in.
+"""Which folders a lake may lie in, and which names lie below a table.
 
-Belongs here: refusing a path before anything is written. Does not: addresses of tables (files.py).
+Belongs here: refusing a path before anything is written or read. Does not: addresses of tables (files.py).
 """
 
 from __future__ import annotations
@@ -27,3 +27,9 @@ def refuse_path(path: str) -> None:
         raise SettingsError(
             f"the lake's folder {path!r} is not UTF-8. Nothing was written: choose another."
         ) from None
+
+
+def is_below(name: str) -> bool:
+    """Return whether a file's name is a path below its table: neither absolute, nor a URL, nor out of it."""
+    parts = name.split("/")
+    return bool(name) and "\0" not in name and "://" not in name and not {"", ".", ".."} & set(parts)

@@ -19,8 +19,12 @@ def s3_client(
     read_seconds: float = 60,
     attempts: int = 3,
     connections: int = 32,
+    signature: str | None = None,
 ) -> Any:
-    """Return an S3 client: path-style addresses, bounded waits, `attempts` in all. No request is sent."""
+    """Return an S3 client: path-style addresses, bounded waits, `attempts` in all. No request is sent.
+
+    `signature` is the version of it, as botocore names them; None lets botocore choose.
+    """
     import boto3
     from botocore.config import Config
 
@@ -36,5 +40,6 @@ def s3_client(
             connect_timeout=connect_seconds,
             read_timeout=read_seconds,
             max_pool_connections=connections,
+            signature_version=signature,
         ),
     )

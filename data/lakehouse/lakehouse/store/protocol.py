@@ -21,6 +21,7 @@ from lakehouse.store.results import (
     Changes,
     CommitOptions,
     CommitResult,
+    DataFiles,
     Fault,
     HistoryEntry,
     MaintenanceOptions,
@@ -47,6 +48,14 @@ class ReadsTables(Protocol):
         self, table: Contract, *, version: int | None = None, where: Where | None = None
     ) -> pl.LazyFrame: ...
     def snapshot(self, table: Contract, *, version: int | None = None) -> Snapshot: ...
+
+    def data_files(self, table: Contract, *, version: int | None = None) -> DataFiles:
+        """Return the files of a version (None: the newest), for who reads them without this library.
+
+        Raises SchemaViolation when the version has columns that the contract does not know, and Unsupported
+        when its rows are more or less than what plain Parquet files below the table hold.
+        """
+        ...
 
     def base_version(self, table: Contract, names: Sequence[str] = ()) -> BaseVersion:
         """Return the table's identity, version and the state `names`, all of one moment."""

@@ -98,6 +98,37 @@ class Snapshot:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DataFile:
+    """One Parquet file of a version. `name` is its path below the table.
+
+    `partition` are the values of the partition columns, which the file itself has not got, as Delta writes
+    them as text (None: null). `rows` is None where the store does not know.
+    """
+
+    name: str
+    size_bytes: int
+    rows: int | None
+    written_at: datetime | None = None
+    partition: Mapping[str, str | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataFiles:
+    """The Parquet files whose rows are, together, the rows of a version.
+
+    `columns` are the contract's columns that the version has. A file that is older than a column lacks it:
+    there it is null.
+    """
+
+    table: str
+    identity: str
+    version: int
+    columns: Sequence[str]
+    partition_by: Sequence[str]
+    files: Sequence[DataFile]
+
+
+@dataclass(frozen=True, kw_only=True)
 class HistoryEntry:
     """One commit of a table's log."""
 

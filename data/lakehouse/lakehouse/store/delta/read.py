@@ -11,13 +11,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 from urllib.parse import unquote
 
 import polars as pl
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from lakehouse.contracts import Contract, polars_type
+from lakehouse.contracts import Column, Contract, polars_type
 from lakehouse.errors import (
     DamagedTable,
     LakeError,
@@ -30,6 +31,7 @@ from lakehouse.errors import (
 from lakehouse.process import refuse_fork
 from lakehouse.settings import Settings
 from lakehouse.storage.files import Files, open_files
+from lakehouse.storage.paths import is_below
 from lakehouse.store.delta.checkpoint import LONGEST
 from lakehouse.store.delta.commit import recorded, stands
 from lakehouse.store.delta.local import LocalTable
@@ -40,9 +42,18 @@ from lakehouse.store.delta.transactions import all_state
 from lakehouse.store.integrity import foreign_commits as foreign
 from lakehouse.store.integrity.checksums import Checked, Checksums
 from lakehouse.store.predicate import Where
-from lakehouse.store.results import BaseVersion, CommitResult, Fault, HistoryEntry, Snapshot
+from lakehouse.store.results import (
+    BaseVersion,
+    CommitResult,
+    DataFile,
+    DataFiles,
+    Fault,
+    HistoryEntry,
+    Snapshot,
+)
 
 _NEWEST_VERSION = 2**63 - 1  # as wide as the library reads one
+_PLAIN_READER = 1  # of a table without deletion vectors or mapped column names
 
 
 class DeltaReader:
@@ -169,7 +180,7 @@ class DeltaReader:
         Raises TableNotFound, StorageUnavailable, DamagedTable, Unsupported (no such version).
         """
         refuse_fork()
-        if version is not None and not 0 <= version <= _NEWEST_VERSION:
+        if version is not None and (version < 0 or self._is_beyond(table, version)):
             raise self._no_version(table, version)
         try:
             return LocalTable(
@@ -179,6 +190,16 @@ class DeltaReader:
             if version is not None and self.exists(table):
                 raise self._no_version(table, version) from None
             raise self._unreadable(table, exc) from None
+
+    def _is_beyond(self, table: Contract, version: int) -> bool:
+        """Return whether a version is younger than the newest: the library looks for each that it lacks.
+
+        An older one can be read where the newest is damaged.
+        """
+        try:
+            return version > int(self.latest(table).version())
+        except DamagedTable:
+            return version > _NEWEST_VERSION
 
     def _no_version(self, table: Contract, version: int) -> Unsupported:
         newest = self.latest(table).version()
@@ -232,15 +253,28 @@ class DeltaReader:
             return rows
         return rows.filter(where.check(table).polars())
 
-    def _scan(self, table: Contract, delta: DeltaTable) -> pl.LazyFrame:
-        absent = additions(table, delta.schema())
-        problems = differences(table, delta.schema())
-        if problems and not absent:
-            raise SchemaViolation(
-                f"reading {table} at version {delta.version()}: the stored schema is not the contract's "
-                f"({'; '.join(problems)}). Read it with the contract that wrote it, or make it anew: "
-                "`make odp ARGS=upgrade`."
+    def data_files(self, table: Contract, *, version: int | None = None) -> DataFiles:
+        """Return the files of a version (None: the newest), for who reads them without this library."""
+        delta = self.latest(table)
+        if version is not None and version != int(delta.version()):
+            delta = self.open(table, version=version)
+        absent = {column.name for column in _absent(table, delta)}
+        if (needs := delta.protocol().min_reader_version) > _PLAIN_READER:
+            raise Unsupported(
+                f"handing out the files of {table} at version {delta.version()}: its reader version is "
+                f"{needs}, so that its files may not be read as they are"
             )
+        return DataFiles(
+            table=table.path,
+            identity=str(delta.metadata().id),
+            version=int(delta.version()),
+            columns=tuple(name for name in table.column_names if name not in absent),
+            partition_by=tuple(delta.metadata().partition_columns),
+            files=_data_files(table, delta),
+        )
+
+    def _scan(self, table: Contract, delta: DeltaTable) -> pl.LazyFrame:
+        absent = _absent(table, delta)
         rows = pl.scan_delta(delta, use_pyarrow=False)
         if absent:  # this version is older than these columns
             rows = rows.with_columns(pl.lit(None, polars_type(c.type)).alias(c.name) for c in absent)
@@ -380,6 +414,46 @@ class DeltaReader:
 
     def _unavailable(self, doing: str, exc: BaseException) -> StorageUnavailable:
         return StorageUnavailable(f"{doing}: {plain(exc)}. Is the store up? `make status` tells.")
+
+
+def _absent(table: Contract, delta: DeltaTable) -> list[Column]:
+    """Return the columns that a version is older than. Raises SchemaViolation where more differs."""
+    found = additions(table, delta.schema())
+    problems = differences(table, delta.schema())
+    if problems and not found:
+        raise SchemaViolation(
+            f"reading {table} at version {delta.version()}: the stored schema is not the contract's "
+            f"({'; '.join(problems)}). Read it with the contract that wrote it, or make it anew: "
+            "`make odp ARGS=upgrade`."
+        )
+    return found
+
+
+def _data_files(table: Contract, delta: DeltaTable) -> tuple[DataFile, ...]:
+    names = delta.metadata().partition_columns
+    found = []
+    for row in pl.DataFrame(delta.get_add_actions(flatten=True)).iter_rows(named=True):
+        # Another program may name a file that lies anywhere.
+        if not is_below(name := unquote(row["path"])):
+            raise Unsupported(f"handing out the files of {table}: one of them lies outside of the table")
+        at = row["modification_time"]
+        found.append(
+            DataFile(
+                name=name,
+                size_bytes=int(row["size_bytes"]),
+                rows=row.get("num_records"),
+                written_at=datetime.fromtimestamp(at / 1000, tz=UTC) if isinstance(at, int) else at,
+                partition={column: _as_text(row[f"partition.{column}"]) for column in names},
+            )
+        )
+    return tuple(sorted(found, key=lambda file: file.name))
+
+
+def _as_text(value: Any) -> str | None:
+    """Return a partition value (text, whole number, bool, date) as a log has it."""
+    if value is None:
+        return None
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def adds(delta: DeltaTable) -> pl.DataFrame:

@@ -268,6 +268,34 @@ def moved_rows(cursor: Cursor, table: Entry, since: int, until: int) -> int:
     return int(rows[0][0])
 
 
+def record_counts(cursor: Cursor, table: Entry, version: int) -> dict[str, int]:
+    """Return rows by the path, as the catalog has it, of the files that are the table at `version`.
+
+    A path is absolute, or relative to the table.
+    """
+    rows = _ask(
+        cursor,
+        f"""
+        SELECT path, record_count FROM ducklake_data_file
+        WHERE table_id = {table.table_id} AND begin_snapshot <= {int(version)}
+          AND (end_snapshot IS NULL OR end_snapshot > {int(version)})
+        """,
+    )
+    return {str(path): int(count) for path, count in rows}
+
+
+def has_former_columns(cursor: Cursor, table: Entry) -> bool:
+    """Return whether a column was ever renamed, removed or retyped: files are read by what it was then."""
+    query = f"""
+        SELECT count(*) FROM ducklake_column a
+        WHERE a.table_id = {table.table_id} AND a.end_snapshot IS NOT NULL AND NOT EXISTS (
+          SELECT 1 FROM ducklake_column b
+          WHERE b.table_id = a.table_id AND b.column_id = a.column_id AND b.end_snapshot IS NULL
+            AND b.column_name = a.column_name AND b.column_type = a.column_type)
+    """
+    return int(_ask(cursor, query)[0][0]) > 0
+
+
 def stored_columns(cursor: Cursor, table: Contract, version: int) -> dict[str, tuple[str, bool]]:
     """Return type and nullability of the columns at snapshot `version`."""
     rows = cursor.execute(

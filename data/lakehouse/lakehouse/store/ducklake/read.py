@@ -14,6 +14,7 @@ from lakehouse.contracts import Contract
 from lakehouse.errors import SchemaViolation, TableNotFound, Unsupported
 from lakehouse.settings import Settings
 from lakehouse.storage.files import Files, open_files
+from lakehouse.storage.paths import is_below
 from lakehouse.store.ducklake import catalog, options
 from lakehouse.store.ducklake.commit import DATA, HEAD, last_change, read_state
 from lakehouse.store.ducklake.connection import Cursor, DuckLake
@@ -32,7 +33,7 @@ from lakehouse.store.ducklake.schema import (
 from lakehouse.store.integrity import foreign_commits as foreign
 from lakehouse.store.integrity.checksums import Checked, Checksums
 from lakehouse.store.predicate import Where
-from lakehouse.store.results import BaseVersion, Changes, Fault, HistoryEntry, Snapshot
+from lakehouse.store.results import BaseVersion, Changes, DataFile, DataFiles, Fault, HistoryEntry, Snapshot
 
 
 class DuckLakeReader:
@@ -74,6 +75,35 @@ class DuckLakeReader:
             size_bytes=sum(file.size for file in files),
             files=len(files),
             columns={name: kind for name, (kind, _) in stored.items()},
+        )
+
+    def data_files(self, table: Contract, *, version: int | None = None) -> DataFiles:
+        """Return the files of a version (None: the newest), for who reads them without this library."""
+        doing, base = f"handing out the files of {table}", f"{self.uri(table)}/"
+        with self.lake.asking(doing) as cursor:
+            entry = self.entry(cursor, table)
+            named, at = self._at(cursor, table, entry, version)
+            stored = self._fitting(cursor, table, named, at)
+            if catalog.has_former_columns(cursor, entry):
+                raise Unsupported(f"{doing}: a column of it was renamed, removed or retyped by other means")
+            found = catalog.files(cursor, table, at)
+            rows = catalog.record_counts(cursor, entry, at)
+            counted = cursor.execute(f"SELECT count(*) FROM {as_of(table, at)}").fetchone()
+        below = [file.path.removeprefix(base) for file in found]
+        if any(file.deletions for file in found) or sum(rows.values()) != (counted or (0,))[0]:
+            raise Unsupported(f"{doing}: rows of it were removed or kept outside of its files by other means")
+        if not all(file.path.startswith(base) for file in found) or not all(map(is_below, below)):
+            raise Unsupported(f"{doing}: one of them lies outside of the table")
+        return DataFiles(
+            table=table.path,
+            identity=entry.identity,
+            version=named,
+            columns=tuple(name for name in table.column_names if name in stored),
+            partition_by=(),
+            files=tuple(
+                DataFile(name=name, size_bytes=file.size, rows=rows.get(file.path, rows.get(name)))
+                for name, file in sorted(zip(below, found, strict=True), key=lambda pair: pair[0])
+            ),
         )
 
     def scan(
