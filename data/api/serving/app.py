@@ -24,6 +24,10 @@ from serving.reader import Reader
 from serving.rows import routes as rows
 from serving.rows.describe import Describer
 from serving.settings import ServingSettings
+from serving.sql import routes as sql
+from serving.sql.files import TableFiles
+from serving.sql.process import Workers
+from serving.sql.room import SqlRoom, memory_bytes
 
 DESCRIPTION = (
     """Ingest and reads over HTTP. Give a key as `Authorization: Bearer <key>`; `make api-key` makes one."""
@@ -36,6 +40,7 @@ def make_app(settings: ServingSettings) -> FastAPI:
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
         yield
+        app.state.sql.close()
         app.state.health.close()
         app.state.requests.close()
         app.state.ingests.close()
@@ -56,9 +61,17 @@ def make_app(settings: ServingSettings) -> FastAPI:
     )
     state.requests = Journal(settings.state / "logs", "requests")
     state.ingests = Journal(settings.state / "logs", "ingests")
+    state.sql = SqlRoom(
+        state.reader,
+        TableFiles(
+            open_lake(settings.lake), settings.state / "sql", is_delta=settings.lake.lake_format == "delta"
+        ),
+        Workers(memory=memory_bytes(settings.sql_memory), seconds=settings.sql_seconds),
+        most_rows=settings.sql_rows,
+    )
     state.health = Health(probes=probes_of(settings, open_lake(settings.lake), endpoint))
     state.metrics = Metrics(state.describer)
-    for room in (rows, health, metrics):
+    for room in (rows, sql, health, metrics):
         app.include_router(room.router)
     problems.install(app)
     # A page of another site that has made its name resolve to this machine is not let in.
