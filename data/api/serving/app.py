@@ -28,6 +28,8 @@ from serving.sql import routes as sql
 from serving.sql.files import TableFiles
 from serving.sql.process import Workers
 from serving.sql.room import SqlRoom, memory_bytes
+from serving.tools.catalog import Toolbox
+from serving.tools.server import ToolServer
 
 DESCRIPTION = (
     """Ingest and reads over HTTP. Give a key as `Authorization: Bearer <key>`; `make api-key` makes one."""
@@ -39,7 +41,8 @@ def make_app(settings: ServingSettings) -> FastAPI:
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
-        yield
+        async with app.state.tools.running():
+            yield
         app.state.sql.close()
         app.state.health.close()
         app.state.requests.close()
@@ -69,10 +72,13 @@ def make_app(settings: ServingSettings) -> FastAPI:
         Workers(memory=memory_bytes(settings.sql_memory), seconds=settings.sql_seconds),
         most_rows=settings.sql_rows,
     )
+    toolbox = Toolbox(settings, reader=state.reader, describer=state.describer, sql=state.sql)
+    state.tools = ToolServer(toolbox, settings)
     state.health = Health(probes=probes_of(settings, open_lake(settings.lake), endpoint))
     state.metrics = Metrics(state.describer)
     for room in (rows, sql, health, metrics):
         app.include_router(room.router)
+    app.router.routes.append(state.tools.route)
     problems.install(app)
     # A page of another site that has made its name resolve to this machine is not let in.
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(settings.hosts), www_redirect=False)

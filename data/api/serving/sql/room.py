@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from lakehouse.contracts import Column, Contract, Materialization
 from lakehouse.contracts.types import polars_type
-from lakehouse.errors import LakeError, SettingsError
+from lakehouse.errors import LakeError, SettingsError, only_ours
 from serving.problems import Problem
 from serving.reader import Pinned, Reader
 from serving.rows.filters import visible
@@ -61,8 +61,8 @@ class SqlRoom:
         self.reader, self.most_rows, self.workers = reader, most_rows, workers
         self._files = files
 
-    def ask(self, sql: str, *, limit: int | None, pii: bool, ticket: Ticket) -> Answer:
-        """Run one SELECT.
+    def ask(self, sql: str, *, limit: int | None, pii: bool, ticket: Ticket, rejects: bool = True) -> Answer:
+        """Run one SELECT. Without `rejects`, quarantine and system tables stay closed, whatever `pii` says.
 
         Raises Problem: 422 for a statement that is refused, is wrong or needs too much, 403 for personal
         data, 404 for a table that was never written, 503 when too many run, 504 when it takes too long.
@@ -73,7 +73,7 @@ class SqlRoom:
             with self.workers.one(ticket) as worker:
                 deadline = time.monotonic() + self.workers.seconds
                 said = next(worker.ask(wire.Parse(sql=sql), deadline))
-                pins = self._pins(_told(said)["tables"], pii=pii)
+                pins = self._pins(_told(said)["tables"], pii=pii, rejects=rejects)
                 deadline = time.monotonic() + self.workers.seconds
                 return self._run(worker, sql, pins, most, deadline, pii=pii)
         except TooSlow:
@@ -98,12 +98,14 @@ class SqlRoom:
             raise Problem(422, f"limit is at least 0 and at most {self.most_rows}")
         return self.most_rows if limit is None else limit
 
-    def _pins(self, tables: Sequence[Sequence[str]], *, pii: bool) -> list[Pinned]:
+    def _pins(self, tables: Sequence[Sequence[str]], *, pii: bool, rejects: bool) -> list[Pinned]:
         found = []
         for layer, name in tables:
             contract = self.reader.declared.get(f"{layer}/{name}")
             if contract is None:
                 raise Problem(422, f"there is no table {layer}.{name}; GET /catalog lists them")
+            if layer in _PERSONAL and not rejects:
+                raise Problem(403, f"{contract} may quote what was refused: it is not read here")
             if not pii and (layer in _PERSONAL or not visible(contract, pii=False)):
                 raise Problem(403, f"{contract} may quote personal data: it is for keys with the scope pii")
             found.append(contract)
@@ -145,9 +147,9 @@ def _answer(
         if isinstance(said, dict):
             truncated = bool(_told(said)["truncated"])
             break
-        with pa.ipc.open_stream(said) as stream:
+        with only_ours("reading the rows of a statement"), pa.ipc.open_stream(said) as stream:
             frame = pl.DataFrame(pl.from_arrow(stream.read_all()))
-        frames.append(frame.cast(types))  # type: ignore[arg-type]
+            frames.append(frame.cast(types))  # type: ignore[arg-type]
     withheld = {
         pinned.contract.path: hidden
         for pinned in pins

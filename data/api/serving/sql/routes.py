@@ -5,7 +5,7 @@ Belongs here: the call and its answer over HTTP. Does not: running a statement (
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, TypeVar
 
 import anyio
@@ -15,6 +15,7 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import Response, StreamingResponse
 
+from lakehouse.errors import only_ours
 from serving.access import Caller, may
 from serving.problems import Problem
 from serving.rows import formats
@@ -35,7 +36,10 @@ class Statement(BaseModel):
         extra="forbid",
         strict=True,
         json_schema_extra={
-            "example": {"sql": "SELECT day, runs FROM gold.daily_stats ORDER BY day DESC", "limit": 10}
+            "example": {
+                "sql": "SELECT date, success_count FROM gold.pipeline_metrics ORDER BY date DESC",
+                "limit": 10,
+            }
         },
     )
     sql: str = Field(min_length=1, max_length=MOST_TEXT)
@@ -44,10 +48,10 @@ class Statement(BaseModel):
 
 
 _EXAMPLE = {
-    "columns": [{"name": "day", "type": "date"}, {"name": "runs", "type": "int64"}],
-    "rows": [{"day": "2026-01-15", "runs": 7}],
+    "columns": [{"name": "date", "type": "date"}, {"name": "success_count", "type": "int64"}],
+    "rows": [{"date": "2026-01-15", "success_count": 7}],
     "truncated": False,
-    "tables": {"gold/daily_stats": 3},
+    "tables": {"gold/pipeline_metrics": 3},
     "withheld": {},
 }
 _ANSWERS: dict[int | str, dict[str, Any]] = {
@@ -124,6 +128,11 @@ async def _while_connected(request: Request, ticket: Ticket, work: Callable[[], 
 
 
 def _response(answer: Answer, form: formats.Format) -> Response:
+    with only_ours("writing the rows of a statement"):
+        return _formatted(answer, form)
+
+
+def _formatted(answer: Answer, form: formats.Format) -> Response:
     if form.paged:
         head = orjson.dumps(
             {
@@ -140,5 +149,10 @@ def _response(answer: Answer, form: formats.Format) -> Response:
         "X-Versions": ", ".join(f"{table}={version}" for table, version in answer.versions.items()),
         "Cache-Control": "no-store",
     }
-    pieces = formats.stream(answer.rows.lazy(), answer.columns, form)
+    pieces = _told(formats.stream(answer.rows.lazy(), answer.columns, form))
     return StreamingResponse(pieces, headers=headers, media_type=form.media_type)
+
+
+def _told(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    with only_ours("writing the rows of a statement"):
+        yield from pieces

@@ -60,6 +60,8 @@ def tables_read(
             _check_node(kind)
             if kind == "BASE_TABLE" and (table := _table(node, queries)):
                 found.add(table)
+        if node.get("class") == "PARAMETER":
+            raise Refused("parameters are not supported: write the values into the statement")
         if "function_name" in node:
             _check_function(node, TABLE_FUNCTIONS if id(node) in table_calls else functions)
     return sorted(found)
@@ -107,7 +109,7 @@ def _table(node: dict[str, Any], queries: Collection[str]) -> tuple[str, str] | 
         if name.lower() in queries:
             return None
         raise Refused(
-            f"there is no table {_shown(name)}: tables are named <layer>.<name>, as gold.daily_stats"
+            f"there is no table {_shown(name)}: tables are named <layer>.<name>, as gold.pipeline_metrics"
         )
     if node.get("at_clause"):
         raise Refused("AT is not supported: the newest version is read")

@@ -23,6 +23,7 @@ from typing import Any, BinaryIO
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lakehouse.contracts import Type
 from lakehouse.contracts.sql import duckdb_type, quoted
@@ -43,6 +44,12 @@ _THREADS = min(4, os.cpu_count() or 1)
 _LONGER_SECONDS = 10  # than the API waits: for a worker whose API was killed
 _SPARE = 512 << 20  # bytes beside DuckDB's own: Arrow, Python, stacks
 _VIEW = "answer"
+_DAY = 86_400_000_000  # microseconds
+_FIRST_DAY, _LAST_DAY = -719_162, 2_932_896  # 0001-01-01 and 9999-12-31, since 1970-01-01
+_TIMES = {
+    "date32[day]": (pa.int32(), _FIRST_DAY, _LAST_DAY),
+    "timestamp[us, tz=UTC]": (pa.int64(), _FIRST_DAY * _DAY, (_LAST_DAY + 1) * _DAY - 1),
+}
 
 
 class _Worker:
@@ -107,6 +114,8 @@ class _Worker:
             while fits and size + batch.slice(0, fits).nbytes > wire.MOST_BYTES:
                 fits //= 2
             part = batch.slice(0, fits)
+            for column in part.columns:
+                _check_times(column)
             if fits:
                 self._send(wire.ARROW, _stream(part))
             rows, size = rows + fits, size + part.nbytes
@@ -156,6 +165,20 @@ def _check_name(name: str) -> None:
     """Refuse what Polars would read as a pattern over columns."""
     if name == "*" or (name.startswith("^") and name.endswith("$")):
         raise Refused(f"{name[:60]} is no name for a column: give it another with AS")
+
+
+def _check_times(values: pa.Array) -> None:
+    """Refuse dates and times that no calendar of Python has, also within lists and structs."""
+    kind = values.type
+    if pa.types.is_list(kind):
+        _check_times(values.flatten())
+    elif pa.types.is_struct(kind):
+        for inner in values.flatten():
+            _check_times(inner)
+    elif bounds := _TIMES.get(str(kind)):
+        found = pc.min_max(values.cast(bounds[0])).as_py()
+        if found["min"] is not None and not bounds[1] <= found["min"] <= found["max"] <= bounds[2]:
+            raise Refused("a date or time is not in the years 1 to 9999: cast it to VARCHAR")
 
 
 def _first_line(exc: BaseException, question: wire.Parse | wire.Run) -> str:
