@@ -53,9 +53,16 @@ class Worker:
         self._deadline = time.monotonic() + _START_SECONDS
         try:
             self._next()
+        except (Died, TooSlow):
+            self.kill()
+            raise Problem(503, "no process for SQL could be started", headers=_BUSY_HEADERS) from None
         except BaseException:
             self.kill()
             raise
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
 
     @property
     def pid(self) -> int:
@@ -148,6 +155,7 @@ class Workers:
     size: int = 2
     waiting: int = 8
     _free: list[Worker] = field(default_factory=list)
+    _working: list[Worker] = field(default_factory=list)
     _busy: int = 0
     _queue: int = 0
     _closed: bool = False
@@ -160,10 +168,9 @@ class Workers:
         worker: Worker | None = None
         is_sound = False
         try:
+            worker = self._idle() or Worker(self.memory, self.seconds)
             with self._change:
-                worker = self._free.pop() if self._free else None
-            if worker is None:
-                worker = Worker(self.memory, self.seconds)
+                self._working.append(worker)
             ticket.take(worker)
             try:
                 yield worker
@@ -182,8 +189,18 @@ class Workers:
         with self._change:
             self._closed = True
             free, self._free = self._free, []
+            for worker in self._working:
+                worker.interrupt()
         for worker in free:
             worker.kill()
+
+    def _idle(self) -> Worker | None:
+        while True:
+            with self._change:
+                worker = self._free.pop() if self._free else None
+            if worker is None or worker.is_alive:
+                return worker
+            worker.kill()  # it was ended from outside: only its pipes are left
 
     def _enter(self) -> None:
         with self._change:
@@ -200,6 +217,8 @@ class Workers:
     def _leave(self, worker: Worker | None, *, is_sound: bool) -> None:
         with self._change:
             keep = worker is not None and is_sound and not self._closed
+            if worker in self._working:
+                self._working.remove(worker)
             if keep and worker is not None:
                 self._free.append(worker)
             self._busy -= 1

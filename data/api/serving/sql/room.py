@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from lakehouse.contracts import Column, Contract, Materialization
 from lakehouse.contracts.types import polars_type
-from lakehouse.errors import LakeError, SettingsError, only_ours
+from lakehouse.errors import SettingsError, only_ours
 from serving.problems import Problem
 from serving.reader import Pinned, Reader
 from serving.rows.filters import visible
@@ -31,6 +31,11 @@ MOST_TEXT = 100_000  # characters of a statement
 _UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
 _LEAST_MEMORY = 64 << 20
 _SHAPE = re.compile(r"([0-9]{1,12}) *([A-Za-z]{1,3})")
+_HINTS = {
+    "Conversion": " A value is not of the type that it is cast to: TRY_CAST gives null instead. Whole "
+    "numbers of a result have 64 bits: cast larger ones to DECIMAL(38, 0).",
+    "OutOfRange": " A value is too large for its type, or an argument for its function.",
+}
 _PERSONAL = ("quarantine", "system")
 
 
@@ -65,7 +70,8 @@ class SqlRoom:
         """Run one SELECT. Without `rejects`, quarantine and system tables stay closed, whatever `pii` says.
 
         Raises Problem: 422 for a statement that is refused, is wrong or needs too much, 403 for personal
-        data, 404 for a table that was never written, 503 when too many run, 504 when it takes too long.
+        data, 404 for a table that was never written, 503 when too many run or a file cannot be read, 504 when
+        it takes too long.
         Raises LakeError of reading the lake.
         """
         most = self._limit(sql, limit)
@@ -186,13 +192,9 @@ def _told(said: dict[str, Any] | bytes) -> dict[str, Any]:
         case "size":
             raise Problem(422, f"one row alone is larger than {wire.MOST_BYTES >> 20} MB")
         case "files":
-            raise LakeError("a file of a table could not be read. `odp verify` says what is wrong")
+            raise Problem(503, "a file of a table could not be read; if that stays, `odp verify` tells why")
         case "values":
-            raise Problem(
-                422,
-                f"DuckDB could not compute it ({said['kind']}): a value does not fit what the statement does "
-                "with it. TRY_CAST and TRY(…) give null instead; whole numbers end at 64 bits, cast larger "
-                "ones to DECIMAL(38, 0)",
-                kind=str(said["kind"]),
-            )
+            kind = str(said["kind"])
+            hint = _HINTS.get(kind, "")
+            raise Problem(422, f"DuckDB could not compute it ({kind}).{hint}", kind=kind)
     raise Died
