@@ -26,6 +26,12 @@ from serving.rows.describe import Describer
 from serving.settings import ServingSettings
 from serving.sharing import routes as sharing
 from serving.sharing.urls import Links
+from serving.sql import routes as sql
+from serving.sql.files import TableFiles
+from serving.sql.process import Workers
+from serving.sql.room import SqlRoom, memory_bytes
+from serving.tools.catalog import Toolbox
+from serving.tools.server import ToolServer
 
 DESCRIPTION = (
     """Ingest and reads over HTTP. Give a key as `Authorization: Bearer <key>`; `make api-key` makes one."""
@@ -37,7 +43,9 @@ def make_app(settings: ServingSettings) -> FastAPI:
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
-        yield
+        async with app.state.tools.running():
+            yield
+        app.state.sql.close()
         app.state.health.close()
         app.state.requests.close()
         app.state.ingests.close()
@@ -58,11 +66,22 @@ def make_app(settings: ServingSettings) -> FastAPI:
     )
     state.requests = Journal(settings.state / "logs", "requests")
     state.ingests = Journal(settings.state / "logs", "ingests")
+    state.sql = SqlRoom(
+        state.reader,
+        TableFiles(
+            open_lake(settings.lake), settings.state / "sql", is_delta=settings.lake.lake_format == "delta"
+        ),
+        Workers(memory=memory_bytes(settings.sql_memory), seconds=settings.sql_seconds),
+        most_rows=settings.sql_rows,
+    )
+    toolbox = Toolbox(settings, reader=state.reader, describer=state.describer, sql=state.sql)
+    state.tools = ToolServer(toolbox, settings)
     state.health = Health(probes=probes_of(settings, open_lake(settings.lake), endpoint))
     state.metrics = Metrics(state.describer)
     state.links = Links(settings, lake.store)
-    for room in (rows, health, metrics, sharing):
+    for room in (rows, sql, sharing, health, metrics):
         app.include_router(room.router)
+    app.router.routes.append(state.tools.route)
     problems.install(app)
     # A page of another site that has made its name resolve to this machine is not let in.
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(settings.hosts), www_redirect=False)

@@ -4,6 +4,16 @@ Belongs here: queries and mutations. Does not: reading their answers (readiness,
 The schema is semi-stable, so the Dagster version is pinned, and tests send every text to a real webserver.
 """
 
+RECENT_RUNS = """
+query RecentRuns($limit: Int!) {
+  runsOrError(limit: $limit) {
+    __typename
+    ... on PythonError { message }
+    ... on Runs { results { runId jobName status creationTime startTime endTime } }
+  }
+}
+"""
+
 READY = """
 query Ready($job: String!) {
   instance {
