@@ -42,7 +42,7 @@ class Bars:
 def bars(points: Sequence[tuple[str, float, str]]) -> Bars:
     """Place a bar for each (label, value, value as text); a value below 0 is drawn as 0."""
     most = max((value for _, value, _ in points), default=0.0) or 1.0
-    step = _CHART_WIDTH / max(len(points), 4)
+    step = _CHART_WIDTH / max(len(points), 8)
     every = max(1, -(-len(points) // 6))  # labels that stand beside each other without touching
     last = len(points) - 1
     placed = []

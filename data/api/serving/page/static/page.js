@@ -160,7 +160,23 @@ function ended(found) {
   say((found.status === "refused" ? "The file was refused" : "The run failed; the next one tries again") + (why ? `: ${why}` : "."));
 }
 
+// What each table made of the rows, and why it refused some.
+function tablesOf(found) {
+  const heads = ["Table", "Written", "Merged", "Refused", "By rule", "State"];
+  const count = (n) => element("td", { class: "n" }, typeof n === "number" ? n.toLocaleString("en") : "–");
+  const rows = found.tables.map((one) => element("tr", {},
+    element("th", { scope: "row" }, element("a", { href: `/tables/${one.table}` }, text(one.table))),
+    count(one.written), count(one.merged), count(one.rejected),
+    element("td", {}, Object.entries(one.rejects || {}).map(([rule, n]) => `${rule}: ${n}`).join(", ") || "–"),
+    element("td", {}, text(one.state))));
+  return element("div", { class: "scroll", role: "region", "aria-label": "Tables made of it", tabindex: "0" },
+    element("table", { class: "small" }, element("thead", {}, element("tr", {}, ...heads.map((head, at) =>
+      element("th", { scope: "col", ...(at > 0 && at < 4 ? { class: "n" } : {}) }, head)))), element("tbody", {}, ...rows)));
+}
+
 function outcome(found, table) {
+  const { tables, ...rest } = found;
+  const parts = Array.isArray(tables) && tables.length ? [tablesOf(found)] : [];
   const rows = [];
   const walk = (value, name) => {
     if (value && typeof value === "object" && !Array.isArray(value)) {
@@ -172,9 +188,9 @@ function outcome(found, table) {
         element("td", typeof value === "number" ? { class: "n" } : {}, typeof value === "number" ? value.toLocaleString("en") : text(value))));
     }
   };
-  walk(found, "");
+  walk(parts.length ? rest : found, "");
   const body = element("tbody", {}, ...rows);
-  $("outcome").replaceChildren(element("table", { class: "small" }, element("caption", {}, "What is known of it"), body),
+  $("outcome").replaceChildren(...parts, element("table", { class: "small" }, element("caption", {}, "What is known of it"), body),
     element("p", {}, element("a", { href: `/tables/${table}` }, `See ${table}`)));
 }
 
@@ -194,11 +210,16 @@ function asking() {
     try {
       const answer = await fetch("/sql", { method: "POST", body: JSON.stringify({ sql: sql.value, limit: 1000 }),
         headers: { "Content-Type": "application/json", Accept: "application/json" } });
-      if (answer.ok) grid(await answer.json(), performance.now() - begin);
+      if (answer.ok) grid(JSON.parse(await answer.text(), exact), performance.now() - begin);
       else { $("asked").textContent = ""; $("answer").replaceChildren(element("p", { class: "note bad", role: "alert" }, await problemOf(answer))); }
     } catch { $("asked").textContent = "The service does not answer: `make status` tells what runs."; }
     button.disabled = false;
   });
+}
+
+// Whole numbers beyond 2^53 are shown as they came, where the browser can tell how they came.
+function exact(_, value, context) {
+  return Number.isInteger(value) && !Number.isSafeInteger(value) && context && context.source ? context.source : value;
 }
 
 // Rows come as objects or as lists; columns as {name, type} or as names.
@@ -206,19 +227,20 @@ function grid(found, milliseconds) {
   const rows = found.rows || [];
   const names = (found.columns || Object.keys(rows[0] || {})).map((c) => typeof c === "string" ? c : c.name);
   const cells = rows.map((row) => Array.isArray(row) ? row : names.map((name) => row[name]));
+  const withheld = Object.values(found.withheld || {}).flat().join(", ");
   const isNumber = names.map((_, at) => cells.some((row) => typeof row[at] === "number") && cells.every((row) => row[at] === null || typeof row[at] === "number"));
-  $("asked").textContent = `${rows.length.toLocaleString("en")} ${rows.length === 1 ? "row" : "rows"}${found.truncated ? ", there are more" : ""}, ${Math.round(milliseconds)} ms`;
-  const kind = (at) => isNumber[at] ? { class: "n" } : {};
+  $("asked").textContent = `${rows.length.toLocaleString("en")} ${rows.length === 1 ? "row" : "rows"}${found.truncated ? ", there are more" : ""}${withheld ? `, without personal data (${withheld})` : ""}, ${Math.round(milliseconds)} ms`;
+  const kind = (at, value) => isNumber[at] ? { class: "n" } : value !== undefined && text(value).length > 32 ? { class: "long" } : {};
   const table = element("table", { class: "grid" },
     element("thead", {}, element("tr", {}, ...names.map((name, at) => element("th", { scope: "col", ...kind(at) }, name)))),
-    element("tbody", {}, ...cells.map((row) => element("tr", {}, ...row.map((value, at) => element("td", kind(at), text(value)))))));
+    element("tbody", {}, ...cells.map((row) => element("tr", {}, ...row.map((value, at) => element("td", kind(at, value), text(value)))))));
   const label = names.findIndex((_, at) => !isNumber[at]), value = isNumber.indexOf(true);
   const drawn = label >= 0 && value >= 0 && rows.length > 1 ? [bars(cells.slice(0, 40).map((row) => [text(row[label]), row[value] ?? 0]), names[label], names[value])] : [];
   $("answer").replaceChildren(...drawn, element("div", { class: "scroll", role: "region", "aria-label": "Answer", tabindex: "0" }, table));
 }
 
 function bars(points, label, value) {
-  const space = "http://www.w3.org/2000/svg", width = 640, step = width / Math.max(points.length, 4);
+  const space = "http://www.w3.org/2000/svg", width = 640, step = width / Math.max(points.length, 8);
   const made = (name, attributes, words) => {
     const one = document.createElementNS(space, name);
     for (const [key, of] of Object.entries(attributes)) one.setAttribute(key, of);
