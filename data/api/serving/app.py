@@ -20,6 +20,7 @@ from serving.operations.health import Endpoint, Health, probes_of
 from serving.operations.journal import Journal
 from serving.operations.metrics import Metrics
 from serving.operations.record import Record
+from serving.page import routes as page
 from serving.reader import Reader
 from serving.rows import routes as rows
 from serving.rows.describe import Describer
@@ -79,10 +80,11 @@ def make_app(settings: ServingSettings) -> FastAPI:
     state.health = Health(probes=probes_of(settings, open_lake(settings.lake), endpoint))
     state.metrics = Metrics(state.describer)
     state.links = Links(settings, lake.store)
-    for room in (rows, sql, sharing, health, metrics):
+    for room in (rows, sql, sharing, health, metrics, page):
         app.include_router(room.router)
     app.router.routes.append(state.tools.route)
     problems.install(app)
+    page.install(app)
     # A page of another site that has made its name resolve to this machine is not let in.
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(settings.hosts), www_redirect=False)
     app.add_middleware(Record, journal=state.requests, metrics=state.metrics)

@@ -13,6 +13,10 @@ from lakehouse.contracts import Chart, Contract, Type
 from lakehouse.masking import masked
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
+    import polars as pl
+
     from lakehouse.landing import Source
     from lakehouse.pipeline import Lake
 
@@ -59,14 +63,21 @@ def preview(lake: Lake, table: Contract) -> str:
     Without the columns that say where a row came from: Dagster shows up to 1000 characters in place and hides
     longer texts behind a link, and a fingerprint in every row would fill most of them.
     """
+    rows = preview_rows(lake.store.scan(table), table, limit=_PREVIEW_ROWS)
+    lines = ["| " + " | ".join(rows.columns) + " |", "|" + "---|" * rows.width]
+    lines += ["| " + " | ".join(map(_cell, row)) + " |" for row in rows.iter_rows()]
+    return "\n".join(lines)
+
+
+def preview_rows(rows: pl.LazyFrame, table: Contract, *, limit: int) -> pl.DataFrame:
+    """Return the first of a table's rows as people may see them: PII masked, without the columns that say
+    where a row came from.
+    """
     from lakehouse.store.values import sayable
 
     names = [c.name for c in table.columns if not c.name.startswith("_")]
-    stored = lake.store.scan(table).select(names).head(_PREVIEW_ROWS).collect()
-    rows = sayable(table, masked(stored, personal(table, names)))
-    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
-    lines += ["| " + " | ".join(_cell(row[n]) for n in names) + " |" for row in rows.iter_rows(named=True)]
-    return "\n".join(lines)
+    stored = rows.select(names).head(limit).collect()
+    return sayable(table, masked(stored, personal(table, names)))
 
 
 def chart(lake: Lake, table: Contract, spec: Chart) -> str:
@@ -75,30 +86,46 @@ def chart(lake: Lake, table: Contract, spec: Chart) -> str:
     Bars of block characters, since they are seen at once: Dagster hides longer Markdown, such as an image,
     behind a link.
     """
-    from lakehouse.store.values import sayable
-
-    sums = lake.store.scan(table).select(spec.label, spec.value).drop_nulls().group_by(spec.label).sum()
-    if table.by_name[spec.label].type in (Type.DATE, Type.TIMESTAMP):
-        chosen = sums.sort(spec.label).tail(_BARS)
-    else:
-        chosen = sums.sort(spec.value, spec.label, descending=[True, False]).head(_BARS)
-    rows = sayable(table, chosen.collect()).rows()
-    pii = table.by_name[spec.label].pii
-    top = max((float(value) for _, value in rows), default=0.0) or 1.0
+    points = chart_points(lake.store.scan(table), table, spec, most=_BARS)
+    top = max((float(value) for _, value in points), default=0.0) or 1.0
     lines = [f"| {spec.label} | {spec.title} | |", "|---|---|--:|"]
-    for place, (label, value) in enumerate(rows, 1):
-        name = f"#{place}" if pii else _cell(label)[:_LONGEST_LABEL]
+    for label, value in points:
         bar = "█" * max(1, round(_WIDEST_BAR * float(value) / top)) if value > 0 else ""
-        lines.append(f"| {name} | {bar} | {_cell(value)} |")
+        lines.append(f"| {_cell(label)[:_LONGEST_LABEL]} | {bar} | {_cell(value)} |")
     return "\n".join(lines)
 
 
-def _cell(value: Any) -> str:
+def chart_points(
+    rows: pl.LazyFrame, table: Contract, spec: Chart, *, most: int
+) -> list[tuple[Any, int | float | Decimal]]:
+    """Return label and summed value of each bar: the latest days in their order, or the largest values.
+
+    A personal label is replaced by its place, as `#1`.
+    """
+    from lakehouse.store.values import sayable
+
+    sums = rows.select(spec.label, spec.value).drop_nulls().group_by(spec.label).sum()
+    if table.by_name[spec.label].type in (Type.DATE, Type.TIMESTAMP):
+        chosen = sums.sort(spec.label).tail(most)
+    else:
+        chosen = sums.sort(spec.value, spec.label, descending=[True, False]).head(most)
+    found = sayable(table, chosen.collect()).rows()
+    if table.by_name[spec.label].pii:
+        return [(f"#{place}", value) for place, (_, value) in enumerate(found, 1)]
+    return [(label, value) for label, value in found]
+
+
+def cell_text(value: Any) -> str:
+    """Return a value as one short line of text; long ones are cut."""
     if value is None:
         return "–"
     text = f"{value:.10g}" if isinstance(value, float) else _text(value)
-    text = text.replace("|", "\\|").replace("\n", " ")
+    text = text.replace("\n", " ")
     return text if len(text) <= _LONGEST_CELL else text[:_LONGEST_CELL] + "…"
+
+
+def _cell(value: Any) -> str:
+    return cell_text(value).replace("|", "\\|")
 
 
 def _text(value: Any) -> str:
