@@ -14,6 +14,8 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from lakehouse.pipeline import open_lake
 from serving import problems
 from serving.access import Gate
+from serving.ingest import routes as ingest
+from serving.ingest.door import Door
 from serving.keys import Keys
 from serving.operations import health, metrics
 from serving.operations.health import Endpoint, Health, probes_of
@@ -35,7 +37,9 @@ def make_app(settings: ServingSettings) -> FastAPI:
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
+        app.state.ingest.start()
         yield
+        app.state.ingest.close()
         app.state.health.close()
         app.state.requests.close()
         app.state.ingests.close()
@@ -58,7 +62,8 @@ def make_app(settings: ServingSettings) -> FastAPI:
     state.ingests = Journal(settings.state / "logs", "ingests")
     state.health = Health(probes=probes_of(settings, open_lake(settings.lake), endpoint))
     state.metrics = Metrics(state.describer)
-    for room in (rows, health, metrics):
+    state.ingest = Door.of(settings, journal=state.ingests, metrics=state.metrics, reachable=endpoint.check)
+    for room in (rows, ingest, health, metrics):
         app.include_router(room.router)
     problems.install(app)
     # A page of another site that has made its name resolve to this machine is not let in.
