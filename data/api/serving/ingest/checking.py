@@ -80,7 +80,7 @@ def _check_records(source: Source, raw: BinaryIO, fmt: Format, size: int) -> boo
     errors: Errors = []
     for number, line in _lines(raw):
         try:
-            says = _fault(source, _parsed(line), what="line")
+            says = _fault(source, _parsed(line.rstrip(b"\r\n")), what="line")
         except ValueError as exc:
             says = "not JSON" + (
                 f", from column {exc.colno} on" if isinstance(exc, orjson.JSONDecodeError) else ""

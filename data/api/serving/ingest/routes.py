@@ -185,7 +185,7 @@ def status(request: Request, tracking_id: str, _: Ingests) -> dict[str, Any]:
     return door.status(parsed(tracking_id))
 
 
-class _Unread:
+class _Unread(Response):
     """An answer to a request whose body has not come whole. The connection is closed after it.
 
     What the sender is still sending is read for a moment and thrown away: a connection that is closed with
@@ -193,15 +193,15 @@ class _Unread:
     """
 
     def __init__(self, answer: Response) -> None:
-        self._answer = answer
+        super().__init__(answer.body, answer.status_code)
+        self.raw_headers = [*answer.raw_headers, (b"connection", b"close")]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = self._answer
         # Who waits for `100 Continue` sends nothing, and to read would ask for the body.
         waits = any(name == b"expect" for name, _ in scope["headers"])
-        headers = [*answer.raw_headers, (b"connection", b"close")]
-        await send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.body, "more_body": True})
+        head = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+        await send(head)
+        await send({"type": "http.response.body", "body": self.body, "more_body": True})
         if not waits:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_DRAINED_SECONDS):

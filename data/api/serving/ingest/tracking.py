@@ -77,6 +77,8 @@ class Tracker:
         """Return its status and counts. Raises Problem 404, StorageUnavailable, DamagedTable."""
         landed = self.landed(ingest)
         said = self._in_lake(ingest, landed)
+        if said is None:
+            raise Problem(404, "no ingest has this tracking id")
         if "status" in said:
             return said
         run = run_of(ingest)
@@ -88,8 +90,8 @@ class Tracker:
         is_going = run is not None and not run.ended
         return {**said, "status": "running" if partly or is_going else "queued"}
 
-    def _in_lake(self, ingest: Ingest, landed: LandedFile | None) -> dict[str, Any]:
-        """Return what the lake says; a status where no run could change it."""
+    def _in_lake(self, ingest: Ingest, landed: LandedFile | None) -> dict[str, Any] | None:
+        """Return what the lake says, with a status where no run could change it; None: it knows nothing."""
         with self._lock, only_ours("looking up an ingest"), self._lake.store.pinned_reads():
             if self._known(ingest) is not None:
                 bronze = self._bronze(ingest)
@@ -98,7 +100,7 @@ class Tracker:
                 waits = any(table["state"] == "waiting" for table in tables)
                 return said if waits else {**said, "status": "done"}
             if landed is None:
-                raise Problem(404, "no ingest has this tracking id")
+                return None
             if (reason := self._refusal(ingest, landed)) is not None:
                 return {**_said(ingest, landed), "status": "refused", "reason": reason}
             return _said(ingest, landed)
