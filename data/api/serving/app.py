@@ -14,6 +14,8 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from lakehouse.pipeline import open_lake
 from serving import problems
 from serving.access import Gate
+from serving.ingest import routes as ingest
+from serving.ingest.door import Door
 from serving.keys import Keys
 from serving.operations import health, metrics
 from serving.operations.health import Endpoint, Health, probes_of
@@ -44,8 +46,10 @@ def make_app(settings: ServingSettings) -> FastAPI:
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
+        app.state.ingest.start()
         async with app.state.tools.running():
             yield
+        app.state.ingest.close()
         app.state.sql.close()
         app.state.health.close()
         app.state.requests.close()
@@ -80,7 +84,8 @@ def make_app(settings: ServingSettings) -> FastAPI:
     state.health = Health(probes=probes_of(settings, open_lake(settings.lake), endpoint))
     state.metrics = Metrics(state.describer)
     state.links = Links(settings, lake.store)
-    for room in (rows, sql, sharing, health, metrics, page):
+    state.ingest = Door.of(settings, journal=state.ingests, metrics=state.metrics, reachable=endpoint.check)
+    for room in (ingest, rows, sql, sharing, health, metrics, page):
         app.include_router(room.router)
     app.router.routes.append(state.tools.route)
     problems.install(app)

@@ -9,6 +9,7 @@ is installed) and the API import it. Importing it does no I/O.
     readiness    can a run of a job start now: Readiness, NotReady, wait_ready
     launch       starting a run, or finding the one that is going on: RunRequest, start_run
     assets       the assets of a job, and the versions last materialised
+    runs         a run's status, by id or tag
     progress     the printer of a run's progress, and its exit code: RunProgress
     follow       a run's events, over GraphQL, to the printer
 """

@@ -1,6 +1,6 @@
 """The GraphQL texts that are sent to Dagster's webserver.
 
-Belongs here: queries and mutations. Does not: reading their answers (readiness, launch, assets, follow).
+Belongs here: queries and mutations. Does not: reading their answers (readiness, launch, assets, runs …).
 The schema is semi-stable, so the Dagster version is pinned, and tests send every text to a real webserver.
 """
 
@@ -110,5 +110,15 @@ query Versions($keys: [AssetKeyInput!]!) {
     assetKey { path }
     assetMaterializations(limit: 1) { metadataEntries { label ... on IntMetadataEntry { intValue } } }
   }
+}
+"""
+
+RUN = """
+query Run($run: ID!) { runOrError(runId: $run) { ... on Run { runId status } } }
+"""
+
+RUNS_TAGGED = """
+query Tagged($tags: [ExecutionTag!]!) {
+  runsOrError(filter: {tags: $tags}, limit: 1) { ... on Runs { results { runId status } } }
 }
 """

@@ -164,6 +164,17 @@ class Landing(Protocol):
         """Store a file atomically, replacing one of that name. Raises SourceError on an invalid name."""
         ...
 
+    def add(self, name: str, data: BinaryIO) -> LandedFile:
+        """Store a file atomically unless one of that name is there, which then stays untouched; return it.
+
+        Once this returns, the file outlives a crash of the machine. Raises as `put` does.
+        """
+        ...
+
+    def find(self, name: str) -> LandedFile | None:
+        """Return the file of that name; None where there is none, or none that would be listed."""
+        ...
+
 
 def source_of(name: str) -> str:
     return name.split("/", 1)[0] if "/" in name else ""

@@ -5,6 +5,7 @@ Belongs here: walking, opening and writing below one root, and never outside it.
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import io
 import os
@@ -12,7 +13,7 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -31,6 +32,7 @@ from lakehouse.landing.files import (
 )
 
 _GRANT = "let the platform's user read it"
+_GATE = ".add.lock"
 _LINK = "a link that leads out of landing, and is not followed; land the file itself"
 _CHANGED = "has changed since it was listed; the next run reads it, once it is written to its end"
 
@@ -62,6 +64,23 @@ class FolderLanding:
         return [name for name in ["", *folders] if next(self._files(name), None) is not None]
 
     def put(self, name: str, data: bytes | BinaryIO) -> LandedFile:
+        return self._store(name, io.BytesIO(data) if isinstance(data, bytes) else data, Path.replace)
+
+    def add(self, name: str, data: BinaryIO) -> LandedFile:
+        self._require_root()
+        landed = self._store(name, data, partial(_place_new, self._root / _GATE))
+        try:
+            for folder in [*Path(name).parents]:
+                _sync(self._root / folder)
+        except OSError as exc:
+            raise StorageUnavailable(f"cannot write {name!r} to {self._root}: {plain(exc)}") from None
+        return landed
+
+    def find(self, name: str) -> LandedFile | None:
+        self._require_root()
+        return self._landed(self._root / checked_name(name), name)
+
+    def _store(self, name: str, data: BinaryIO, place: Callable[[Path, Path], object]) -> LandedFile:
         path = self._root / checked_name(name)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,7 +88,7 @@ class FolderLanding:
                 raise SourceError(
                     f"cannot land {name!r}: its folder is a link that leaves the landing folder"
                 )
-            _write(path, io.BytesIO(data) if isinstance(data, bytes) else data)
+            _write(path, data, place)
         except OSError as exc:
             raise StorageUnavailable(f"cannot write {name!r} to {self._root}: {plain(exc)}") from None
         landed = self._landed(path, name)
@@ -235,14 +254,35 @@ def _check(path: str, listed: tuple[int, ...]) -> None:
         raise Unreadable(f"{os.path.basename(path)} {_CHANGED}")
 
 
-def _write(path: Path, data: BinaryIO) -> None:
-    """Write to a temporary file, then rename: a reader sees the old file, the new one, or none."""
+def _place_new(gate: Path, part: Path, path: Path) -> None:
+    """Give the temporary file its name, unless another file has it.
+
+    By a lock and not by a link: to remove the second name of a file changes its status, after a run may have
+    listed it.
+    """
+    with gate.open("w") as alone:
+        fcntl.flock(alone, fcntl.LOCK_EX)
+        if not path.exists():
+            part.replace(path)
+
+
+def _sync(folder: Path) -> None:
+    """Make the names in a folder outlive a crash of the machine."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _write(path: Path, data: BinaryIO, place: Callable[[Path, Path], object]) -> None:
+    """Write to a temporary file, then give it its name: a reader sees the old file, the new one, or none."""
     part = path.with_name(f".{secrets.token_hex(8)}.part")
     try:
         with part.open("xb") as out:
             shutil.copyfileobj(data, out, 1 << 20)
             out.flush()
             os.fsync(out.fileno())
-        part.replace(path)
+        place(part, path)
     finally:
         part.unlink(missing_ok=True)

@@ -258,15 +258,17 @@ def _ledger(lake: Lake, table: Contract) -> Ledger:
 def _pieces(source: Source, file: LandedFile, skip: int) -> Iterator[Piece]:
     """Yield the file's rows from row `skip` on."""
     position = 0
-    for frame in _read(source, file):
+    for frame in read_rows(source, file):
         start = max(0, skip - position)
         if start < frame.height:
             yield Piece(frame.slice(start) if start else frame, file.name, file.fingerprint, position + start)
         position += frame.height
 
 
-def _read(source: Source, file: LandedFile) -> Iterator[pl.DataFrame]:
-    """Yield what the source reads. What goes wrong with one file is a SourceError: the others land."""
+def read_rows(source: Source, file: LandedFile) -> Iterator[pl.DataFrame]:
+    """Yield what an ingest would take of the file. What goes wrong with one file is a SourceError: the
+    others land.
+    """
     try:
         for frame in source.rows(file):
             _refuse_unkept(source, file, frame)

@@ -1,0 +1,244 @@
+"""Whether landing would take a file, found out before it lands.
+
+Belongs here: records of JSON by line, and asking the source's own reader. Does not: the values of records,
+which rules judge in Silver: a row that they refuse is no reason to refuse its file.
+
+A record is a JSON object that has something in it (contracts.schema.landing_schema). The reader gets small
+files whole. Of a large one it gets pieces, so that memory stays flat: NDJSON some megabytes of lines at a
+time, the head of CSV, whose lines are all checked for their form, and the schema of Parquet. What is not
+found that way, the run finds: the status says so.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, BinaryIO
+
+import orjson
+
+from lakehouse.contracts.schema import landing_schema
+from lakehouse.errors import LakeError, SourceError, UnknownShape
+from lakehouse.landing import LandedFile, Source
+from lakehouse.landing.csv_text import csv_frames
+from lakehouse.landing.json_text import MAX_DEPTH, loads
+from lakehouse.landing.readers import MAX_LINE, Format, format_of, skip_bom
+from lakehouse.pipeline.ingest import read_rows
+from serving.ingest.receiving import GZIP, Received
+from serving.problems import Problem
+
+WINDOW = 8 << 20  # bytes that a reader gets at once
+MOST_DOCUMENT = 64 << 20  # bytes of one JSON document, which is parsed whole
+_FIRST_ERRORS = 20
+_FEW_ROWS = 5000
+
+Errors = list[dict[str, Any]]
+
+
+def check(source: Source, received: Received, name: str) -> None:
+    """Raise Problem 422 (or 413) with the first errors where landing would refuse the file.
+
+    `name` is the one that it would have in landing.
+    """
+    try:
+        with received.open() as raw:
+            if raw.read(2) == GZIP:
+                raise Problem(422, "the bytes are gzip: say so by Content-Encoding: gzip, once")
+            # Where the source declares another encoding its reader decodes the text, and only it can tell.
+            if source.form.is_utf8:
+                _check(source, raw, name, received.size)
+            else:
+                _read(source, _file(name, received.size, received.open))
+    except SourceError as exc:
+        raise Problem(422, _says(exc, name)) from None
+
+
+def _check(source: Source, raw: BinaryIO, name: str, size: int) -> None:
+    fmt = format_of(name, raw)
+    whole = _file(name, size, partial(_again, raw))
+    if fmt in (Format.JSON, Format.NDJSON):
+        as_lines = _check_records(source, raw, fmt, size)
+        if as_lines and size > WINDOW:
+            _read_windows(source, raw, name)
+            return
+    elif size > WINDOW and fmt is Format.CSV:
+        whole = _head_of_csv(source, raw, name)
+    elif fmt is Format.PARQUET and (bare := _bare_parquet(raw)) is not None:
+        whole = _held(name, bare)
+    _read(source, whole)
+
+
+def _check_records(source: Source, raw: BinaryIO, fmt: Format, size: int) -> bool:
+    """Check each record; return whether they lie in lines. A line may hold an array of records."""
+    if fmt is Format.JSON or (not _first_line_is_json(raw) and size <= MOST_DOCUMENT):
+        if size > MOST_DOCUMENT:
+            raise Problem(413, f"one JSON document may have {MOST_DOCUMENT} bytes; send records as NDJSON")
+        if _check_document(source, raw, is_lines=fmt is Format.NDJSON):
+            return False
+    errors: Errors = []
+    for number, line in _lines(raw):
+        try:
+            says = _fault(source, _parsed(line.rstrip(b"\r\n")), what="line")
+        except ValueError as exc:
+            says = "not JSON" + (
+                f", from column {exc.colno} on" if isinstance(exc, orjson.JSONDecodeError) else ""
+            )
+        if says:
+            errors.append({"line": number, "says": says})
+            if len(errors) == _FIRST_ERRORS:
+                break
+    _refuse(errors)
+    return True
+
+
+def _check_document(source: Source, raw: BinaryIO, *, is_lines: bool) -> bool:
+    """Check the records of one JSON document; return False where it is none, and lines are to be tried."""
+    skip_bom(raw)
+    try:
+        value = _parsed(raw.read())
+    except ValueError as exc:
+        if is_lines:
+            return False
+        at = {"line": exc.lineno} if isinstance(exc, orjson.JSONDecodeError) else {}
+        _refuse([{**at, "says": "not JSON"}])
+    records = value if isinstance(value, list) else [value]
+    faults = ((number, _fault(source, one, what="record")) for number, one in enumerate(records, start=1))
+    errors = [{"record": number, "says": says} for number, says in faults if says]
+    _refuse(errors[:_FIRST_ERRORS])
+    return True
+
+
+def _fault(source: Source, value: Any, *, what: str) -> str | None:
+    """Return why a value is no record; None where it is one, or a line's array of records."""
+    if what == "line" and type(value) is list:
+        found = (_fault(source, one, what="record") for one in value)
+        return next((fault for fault in found if fault), None)
+    if type(value) is not dict:
+        return "not a JSON object"
+    return None if len(value) >= _fewest(source) else "an object without any field"
+
+
+def _fewest(source: Source) -> int:
+    return _FEWEST.setdefault(source.table.path, int(landing_schema(source.table)["minProperties"]))
+
+
+_FEWEST: dict[str, int] = {}
+
+
+def _parsed(text: bytes) -> Any:
+    """Return the value of a JSON text. Raises ValueError as landing does, which refuses deep nesting too."""
+    value = orjson.loads(text)
+    if text.count(b"[") + text.count(b"{") > MAX_DEPTH:
+        loads(text)
+    return value
+
+
+def _lines(raw: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    skip_bom(raw)
+    for number, line in enumerate(iter(partial(raw.readline, MAX_LINE + 1), b""), start=1):
+        if len(line) > MAX_LINE:
+            _refuse([{"line": number, "says": f"longer than {MAX_LINE} bytes"}])
+        if not line.isspace():
+            yield number, line
+
+
+def _first_line_is_json(raw: BinaryIO) -> bool:
+    line = next((line for _, line in _lines(raw)), b"")
+    try:
+        orjson.loads(line)
+    except ValueError:
+        return False
+    return True
+
+
+def _refuse(errors: Errors) -> None:
+    if errors:
+        raise Problem(422, "the body is not what this dataset takes", errors=errors)
+
+
+def _read_windows(source: Source, raw: BinaryIO, name: str) -> None:
+    """Let the reader read all lines, some at a time. Lines of no known shape matter where no others are."""
+    unknown: UnknownShape | None = None
+    known = False
+    for window in _windows(raw):
+        try:
+            _read(source, _held(f"{name}.ndjson", window))
+            known = True
+        except UnknownShape as exc:
+            unknown = unknown or exc
+    if unknown and not known:
+        raise unknown
+
+
+def _windows(raw: BinaryIO) -> Iterator[bytes]:
+    skip_bom(raw)
+    lines: list[bytes] = []
+    size = 0
+    for _, line in _lines(raw):
+        lines.append(line)
+        size += len(line)
+        if size >= WINDOW:
+            yield b"".join(lines)
+            lines, size = [], 0
+    if lines:
+        yield b"".join(lines)
+
+
+def _head_of_csv(source: Source, raw: BinaryIO, name: str) -> LandedFile:
+    """Check the form of every line; return a file of the first ones for the reader."""
+    columns = source.payload_schema
+    for _ in csv_frames(raw, name=name, rows=_FEW_ROWS, form=source.form, known=columns):
+        pass
+    raw.seek(0)
+    head = bytearray()
+    while len(head) < WINDOW and (line := raw.readline(WINDOW)):
+        head += line
+    # Within a quoted field a line does not end.
+    while head.count(b'"') % 2 and (line := raw.readline(WINDOW)):
+        head += line
+    return _held(name, bytes(head))
+
+
+def _bare_parquet(raw: BinaryIO) -> bytes | None:
+    """Return a Parquet file of the same schema without rows; None for a file that is small once unfolded."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    raw.seek(0)
+    try:
+        whole = pq.ParquetFile(raw)
+        groups = (whole.metadata.row_group(i).total_byte_size for i in range(whole.metadata.num_row_groups))
+        if sum(groups) <= WINDOW:
+            return None
+        held = io.BytesIO()
+        pq.write_table(whole.schema_arrow.empty_table(), held)
+    except (pa.ArrowException, OSError, ValueError):
+        return None  # the reader says what is wrong with it
+    return held.getvalue()
+
+
+def _read(source: Source, file: LandedFile) -> None:
+    for _ in read_rows(source, file):
+        pass
+
+
+def _file(name: str, size: int, opener: Any) -> LandedFile:
+    return LandedFile(name, size, datetime.now(UTC), opener)
+
+
+def _held(name: str, body: bytes) -> LandedFile:
+    return _file(name, len(body), partial(io.BytesIO, body))
+
+
+def _again(raw: BinaryIO) -> BinaryIO:
+    return open(raw.name, "rb")
+
+
+def _says(exc: LakeError, name: str) -> str:
+    """Return the reason without the name in landing, which the sender has not given."""
+    text = str(exc).strip().splitlines()[0]
+    for known in (f"{name}.ndjson: ", f"{name}: "):
+        text = text.removeprefix(known)
+    return text
