@@ -305,7 +305,7 @@ def test_an_address_cannot_be_made_changed_or_kept(app: FastAPI, shared: TestCli
             path + "x",
             "/delta-sharing/files/%2e%2e%2fx",
         ):
-            assert nobody.get(f"{changed}?sig={signature}").status_code == 403
+            assert nobody.get(f"{changed}?sig={signature}").status_code in (403, 404)
         for wrong in ("", "é", signature[:-1], signature + "A", "A" * 200):
             assert nobody.get(path, params={"sig": wrong}).status_code == 403
         pii = next(t for t in contracts() if t.name == "user_profiles")
