@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from itertools import chain
+from itertools import chain, islice
 from typing import Annotated, Any
 
 import orjson
@@ -28,6 +28,7 @@ from serving.sharing.urls import Links
 router = APIRouter(prefix="/delta-sharing", tags=["delta sharing"], route_class=SharingRoute)
 VERSION_HEADER = "Delta-Table-Version"
 _LARGEST_BODY = 1 << 20
+_LINES_AT_ONCE = 500  # each piece of an answer is made in a thread
 _INT32, _INT64 = 2**31 - 1, 2**63 - 1
 _NDJSON = "application/x-ndjson; charset=utf-8"
 _TABLE = "/shares/{share}/schemas/{schema}/tables/{table}"
@@ -283,8 +284,9 @@ def _lines(answer: Answer, form: Format, lines: Iterable[dict[str, Any]]) -> Res
 
 
 def _written(lines: Iterable[dict[str, Any]]) -> Iterator[bytes]:
-    for line in lines:
-        yield orjson.dumps(line) + b"\n"
+    left = iter(lines)
+    while some := list(islice(left, _LINES_AT_ONCE)):
+        yield b"".join(orjson.dumps(line) + b"\n" for line in some)
 
 
 def _whole(asked: Mapping[str, Any], name: str, most: int) -> int | None:

@@ -3,9 +3,9 @@
 Belongs here: making such an address, and finding the file of one that came back. Does not: who may have it.
 
     a lake in buckets    a presigned address of the object store: the bytes never pass through here
-    a lake in a folder   `/delta-sharing/files/<statement>?sig=<signature>` of this server. The statement says
-                         table, file, key and end; the signature is over all of it, so that nothing in an
-                         address can be chosen by who sends it.
+    a lake in a folder   `/delta-sharing/files/<statement>?sp=r&sig=<signature>` of this server. The statement
+                         says table, file, key and end; the signature is over all of it, so that nothing in
+                         an address can be chosen by who sends it.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ from serving.settings import ServingSettings
 
 SECONDS = 900
 _SECRET_BYTES = 32
+# Delta's kernel fetches an address only if its query is that of a known store's: `sp=r` is Azure's "may be
+# read". Without it, it looks for a local file (0.22, as in delta-kernel-rust-sharing-wrapper 0.3.3).
+_SIGNED = "sp=r&sig="
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +73,8 @@ class Links:
             said = orjson.dumps([table.path, name, key, until])
             statement = urlsafe_b64encode(said).decode().rstrip("=")
             base = f"{self._settings.public_url}/delta-sharing/files"
-            return Link(url=f"{base}/{statement}?sig={self._signature(statement)}", expires_ms=until * 1000)
+            url = f"{base}/{statement}?{_SIGNED}{self._signature(statement)}"
+            return Link(url=url, expires_ms=until * 1000)
         layer, folder = table.path.split("/", 1)
         url = self._s3.generate_presigned_url(
             "get_object", Params={"Bucket": layer, "Key": f"{folder}/{name}"}, ExpiresIn=SECONDS
