@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
@@ -26,8 +27,11 @@ from lakehouse.pipeline import open_lake
 from lakehouse.registry import contracts
 from lakehouse.settings import Settings
 from serving.app import make_app
+from serving.problems import Problem
 from serving.reader import Reader
+from serving.sql import wire
 from serving.sql.files import TableFiles
+from serving.sql.process import Died, Ticket, Workers
 
 BY_PATH = {contract.path: contract for contract in contracts()}
 
@@ -443,10 +447,18 @@ def test_the_journal_has_tables_and_no_statement(door: TestClient) -> None:
     assert "very_secret" not in log.read_text()
 
 
+def end_workers(door: TestClient) -> None:
+    """Kill the workers that wait for a statement, as the kernel does when memory is short."""
+    free = door.app.state.sql.workers._free  # type: ignore[attr-defined]
+    for worker in free:
+        os.kill(worker.pid, signal.SIGKILL)
+    until(lambda: not any(worker.is_alive for worker in free))
+
+
 def test_a_worker_that_was_killed_is_replaced(door: TestClient) -> None:
     rows(door, "SELECT 1")
     (before,) = pids(door)
-    os.kill(before, signal.SIGKILL)
+    end_workers(door)
     assert rows(door, "SELECT 2 AS x") == [{"x": 2}]
     assert pids(door) != [before]
 
@@ -454,8 +466,7 @@ def test_a_worker_that_was_killed_is_replaced(door: TestClient) -> None:
 def test_the_worker_has_no_secret_in_its_environment(
     door: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for pid in pids(door):
-        os.kill(pid, signal.SIGKILL)
+    end_workers(door)
     monkeypatch.setenv("S3_SECRET_KEY", "very-secret")
     rows(door, "SELECT 1")
     (pid,) = pids(door)
@@ -511,3 +522,100 @@ def test_decimals_of_a_table_are_exact(door: TestClient) -> None:
     (found,) = rows(door, f"SELECT {', '.join(f'sum({n}) AS {n}' for n in exact)} FROM silver.loans")
     wanted = expected(door, "silver/loans").select(pl.col(exact).sum()).row(0, named=True)
     assert {name: Decimal(text) for name, text in found.items()} == wanted
+
+
+@pytest.fixture
+def workers() -> Iterator[Workers]:
+    made = Workers(memory=256 << 20, seconds=60.0, size=1, waiting=1)
+    yield made
+    made.close()
+
+
+def test_a_statement_that_nobody_waits_for_is_ended(workers: Workers) -> None:
+    ticket = Ticket()
+    ended: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            with workers.one(ticket) as worker:
+                endless = "SELECT count(*) FROM range(1000000000000)"
+                list(worker.ask(wire.Run(sql=endless, views=(), limit=1), time.monotonic() + 60))
+        except Died as exc:
+            ended.append(exc)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    until(lambda: ticket.worker is not None)
+    ticket.give_up()
+    thread.join(30)
+    assert [type(exc) for exc in ended] == [Died]
+    with workers.one(Ticket()) as worker:
+        assert next(worker.ask(wire.Parse(sql="SELECT 1"), time.monotonic() + 60)) == {"tables": []}
+
+
+def test_only_so_many_wait_for_a_worker(workers: Workers) -> None:
+    entered: list[int] = []
+
+    def wait() -> None:
+        with workers.one(Ticket()):
+            entered.append(1)
+
+    with workers.one(Ticket()):
+        thread = threading.Thread(target=wait)
+        thread.start()
+        until(lambda: workers._queue == 1)
+        with pytest.raises(Problem) as refused, workers.one(Ticket()):
+            pass
+        assert refused.value.status == 503
+        assert "Retry-After" in refused.value.headers
+        assert entered == []
+    thread.join(30)
+    assert entered == [1]
+
+
+def test_a_caller_who_goes_ends_the_statement(sample: Path, tmp_path: Path) -> None:
+    app = make_app(settings_of(sample, state=tmp_path, sql_seconds=120.0))
+    room = app.state.sql
+    body = body_of("SELECT count(*) FROM range(1000000000000)")
+    headers = [(n.lower().encode(), text.encode()) for n, text in key(app, "read", "sql").items()]
+    scope = {
+        "type": "http", "method": "POST", "path": "/sql", "raw_path": b"/sql", "query_string": b"",
+        "root_path": "", "headers": [(b"host", b"testserver"), *headers],
+        "scheme": "http", "http_version": "1.1", "server": ("testserver", 80), "client": ("127.0.0.1", 1),
+    }  # fmt: skip
+    messages = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> dict[str, Any]:
+        if messages:
+            return messages.pop()
+        while not room.workers._working:
+            await asyncio.sleep(0.02)
+        return {"type": "http.disconnect"}
+
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    begin = time.monotonic()
+    asyncio.run(app(scope, receive, send))  # type: ignore[arg-type]
+    assert time.monotonic() - begin < 100
+    assert room.workers._working == []
+    assert room.workers._free == []
+
+
+def test_two_callers_see_what_their_own_keys_open(door: TestClient, trusted: dict[str, str]) -> None:
+    visible = [c.name for c in BY_PATH["silver/patient"].columns if not c.pii]
+    seen: dict[str, set[tuple[str, ...]]] = {"plain": set(), "trusted": set()}
+
+    def look(who: str, headers: dict[str, str]) -> None:
+        for _ in range(5):
+            answer = ask(door, "FROM silver.patient", headers=headers).json()
+            seen[who].add(tuple(c["name"] for c in answer["columns"]))
+
+    threads = [threading.Thread(target=look, args=one) for one in (("plain", {}), ("trusted", trusted))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert seen == {"plain": {tuple(visible)}, "trusted": {tuple(BY_PATH["silver/patient"].column_names)}}
