@@ -195,7 +195,7 @@ def test_a_file_is_sent_and_followed_into_the_tables(page: Page, door: Door, sho
     shot(page, "page-sent")
     row.get_by_role("link").click()
     expect(page.locator("#quality")).to_contain_text("occurred_at_readable")
-    expect(page.locator("#history tbody tr").first).to_contain_text("1 inserted")
+    expect(page.locator("#history tbody tr").first).to_contain_text("1 added")
 
 
 @needs_ingest
