@@ -352,6 +352,15 @@ def test_each_json_of_the_suite_is_taken_or_refused(sender: TestClient) -> None:
             assert within == 202, file.name
 
 
+def test_each_parquet_of_the_corpus_is_taken_or_refused(sender: TestClient) -> None:
+    """apache/parquet-testing: damaged and unusual files, none of which has columns of this dataset."""
+    files = sorted((SHARED / "parquet_robustness").rglob("*.parquet"))
+    assert files
+    for file in files:
+        answer = sender.post("/ingest/pipeline_events", content=file.read_bytes(), headers=PARQUET)
+        assert answer.status_code in (413, 422), (file.name, answer.status_code)
+
+
 def test_real_payloads_come_in_and_are_all_accounted_for(sender: TestClient, lake: Lake) -> None:
     sent = []
     for dataset, folder in (("github", "github_events/webhooks"), ("temporal", "temporal_histories")):

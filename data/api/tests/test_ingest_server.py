@@ -198,7 +198,8 @@ def test_a_length_that_lies_is_no_body(server: Server) -> None:
     body = lines(event("05"))
     with server.connect(f"Content-Length: {len(body)}") as sender:
         sender.sendall(body + body)
-        assert sender.recv(65_536).startswith(b"HTTP/1.1 202 ")
+        # Whichever is answered first: the one that came whole, or the one that is no HTTP.
+        assert sender.recv(65_536).startswith((b"HTTP/1.1 202 ", b"HTTP/1.1 400 "))
     with server.connect("Content-Length: 5", "Transfer-Encoding: chunked") as sender:
         sender.sendall(b"5\r\nhello\r\n0\r\n\r\n")
         assert sender.recv(4096).startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 422 "))

@@ -19,6 +19,7 @@ from dagster_client.follow import follow
 from dagster_client.launch import RunRequest, start_run
 from dagster_client.progress import RunProgress
 from dagster_client.readiness import NotReady, wait_ready
+from dagster_client.runs import Run, newest_run_tagged, run_by_id
 
 pytestmark = pytest.mark.slow
 
@@ -92,6 +93,18 @@ def test_a_run_that_fails_says_why(client: Client) -> None:
     assert follow(client, run, progress, deadline=time.monotonic() + 120) == "FAILURE"
     assert progress.errors == ["gold__b: no rows at all"]
     assert progress.exit_code("FAILURE") == 1
+
+
+def test_a_run_is_found_by_its_id_and_by_a_tag(client: Client) -> None:
+    key, value = "odp.ingest/0123456789abcdef01234567", f"pipeline_events~{'0' * 64}"
+    progress, assets = RunProgress(quiet=True), [("silver", "a")]
+    for _ in range(2):
+        request = RunRequest("everything", assets=assets, tags={key: value})
+        run = start_run(client, ready(client), request, progress)
+        follow(client, run, progress, deadline=time.monotonic() + 120)
+    assert run_by_id(client, run) == newest_run_tagged(client, key, value) == Run(run, "SUCCESS")
+    assert newest_run_tagged(client, key, "another") is None
+    assert run_by_id(client, "00000000-0000-0000-0000-000000000000") is None
 
 
 def test_what_dagster_refuses_is_named(client: Client) -> None:

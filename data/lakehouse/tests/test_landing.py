@@ -41,6 +41,27 @@ def test_files_are_listed_by_name_with_those_of_no_source(landing: Landing, tmp_
     assert [file.source for file in landing.list()] == ["a", "a", "a", "b", "b", ""]
 
 
+def test_a_file_is_added_once_and_found_by_its_name(landing: Landing, tmp_path: Path) -> None:
+    first = landing.add("a/b/x.json", io.BytesIO(b"one"))
+    again = landing.add("a/b/x.json", io.BytesIO(b"another"))
+    assert (again.read(), again.version) == (b"one", first.version)
+    found = landing.find("a/b/x.json")
+    assert found is not None
+    assert (found, found.version) == (landing.list()[0], first.version)
+    assert landing.find("a/b/y.json") is None
+    assert landing.find("a/b") is None
+    assert names(landing) == ["a/b/x.json"]  # nothing is left of the other
+    for name in ("x.json", "a/../x.json", "a/.x.json", "a/x.part"):
+        with pytest.raises(SourceError):
+            landing.find(name)
+        with pytest.raises(SourceError):
+            landing.add(name, io.BytesIO(b"1"))
+    (tmp_path / "landing").rename(tmp_path / "away")
+    with pytest.raises(StorageUnavailable, match="is gone"):
+        landing.add("a/b/z.json", io.BytesIO(b"1"))
+    assert not (tmp_path / "landing").exists()
+
+
 def test_hidden_and_unfinished_files_do_not_count(landing: Landing, tmp_path: Path) -> None:
     root = tmp_path / "landing"
     for name in (".hidden", "a/.x.json", ".git/config", "a/x.tmp", "a/x.part", "a/x.json~", "a/ok.json"):

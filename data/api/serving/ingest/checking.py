@@ -4,8 +4,8 @@ Belongs here: records of JSON by line, and asking the source's own reader. Does 
 which rules judge in Silver: a row that they refuse is no reason to refuse its file.
 
 A record is a JSON object that has something in it (contracts.schema.landing_schema). The reader gets small
-files whole. Of a large one it gets pieces, so that memory stays flat: NDJSON some megabytes of lines at a
-time, the head of CSV, whose lines are all checked for their form, and the schema of Parquet. What is not
+files whole. Of a large one it gets a part, so that memory stays flat: of NDJSON the lines up to some that it
+knows, the head of CSV, whose lines are all checked for their form, and the schema of Parquet. What is not
 found that way, the run finds: the status says so.
 """
 
@@ -14,11 +14,12 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from typing import Any, BinaryIO
 
 import orjson
 
+from lakehouse.contracts import Contract
 from lakehouse.contracts.schema import landing_schema
 from lakehouse.errors import LakeError, SourceError, UnknownShape
 from lakehouse.landing import LandedFile, Source
@@ -78,9 +79,10 @@ def _check_records(source: Source, raw: BinaryIO, fmt: Format, size: int) -> boo
         if _check_document(source, raw, is_lines=fmt is Format.NDJSON):
             return False
     errors: Errors = []
+    fewest = _fewest(source.table)
     for number, line in _lines(raw):
         try:
-            says = _fault(source, _parsed(line.rstrip(b"\r\n")), what="line")
+            says = _fault(fewest, _parsed(line.rstrip(b"\r\n")), what="line")
         except ValueError as exc:
             says = "not JSON" + (
                 f", from column {exc.colno} on" if isinstance(exc, orjson.JSONDecodeError) else ""
@@ -103,28 +105,27 @@ def _check_document(source: Source, raw: BinaryIO, *, is_lines: bool) -> bool:
             return False
         at = {"line": exc.lineno} if isinstance(exc, orjson.JSONDecodeError) else {}
         _refuse([{**at, "says": "not JSON"}])
-    records = value if isinstance(value, list) else [value]
-    faults = ((number, _fault(source, one, what="record")) for number, one in enumerate(records, start=1))
+    records, fewest = value if isinstance(value, list) else [value], _fewest(source.table)
+    faults = ((number, _fault(fewest, one, what="record")) for number, one in enumerate(records, start=1))
     errors = [{"record": number, "says": says} for number, says in faults if says]
     _refuse(errors[:_FIRST_ERRORS])
     return True
 
 
-def _fault(source: Source, value: Any, *, what: str) -> str | None:
+def _fault(fewest: int, value: Any, *, what: str) -> str | None:
     """Return why a value is no record; None where it is one, or a line's array of records."""
     if what == "line" and type(value) is list:
-        found = (_fault(source, one, what="record") for one in value)
+        found = (_fault(fewest, one, what="record") for one in value)
         return next((fault for fault in found if fault), None)
     if type(value) is not dict:
         return "not a JSON object"
-    return None if len(value) >= _fewest(source) else "an object without any field"
+    return None if len(value) >= fewest else "an object without any field"
 
 
-def _fewest(source: Source) -> int:
-    return _FEWEST.setdefault(source.table.path, int(landing_schema(source.table)["minProperties"]))
-
-
-_FEWEST: dict[str, int] = {}
+@cache
+def _fewest(table: Contract) -> int:
+    """Return how many fields a record has at least."""
+    return int(landing_schema(table)["minProperties"])
 
 
 def _parsed(text: bytes) -> Any:
@@ -159,16 +160,16 @@ def _refuse(errors: Errors) -> None:
 
 
 def _read_windows(source: Source, raw: BinaryIO, name: str) -> None:
-    """Let the reader read all lines, some at a time. Lines of no known shape matter where no others are."""
+    """Let the reader read lines, some at a time, until it knows any: others are then for rules to judge."""
     unknown: UnknownShape | None = None
-    known = False
     for window in _windows(raw):
         try:
             _read(source, _held(f"{name}.ndjson", window))
-            known = True
         except UnknownShape as exc:
             unknown = unknown or exc
-    if unknown and not known:
+        else:
+            return
+    if unknown:
         raise unknown
 
 
