@@ -25,7 +25,7 @@ from typing import Annotated, Any
 import polars as pl
 import pytest
 import uvicorn
-from conftest import key, refresh, settings_of
+from doors import key, settings_of
 from fastapi import Depends, FastAPI
 from fastapi.testclient import TestClient
 
