@@ -23,8 +23,8 @@ class ServingSettings:
     """Where the lake is, where the door keeps its own files, and its limits.
 
     `state` holds keys, logs and what is being received. `open_read` lets anybody on this machine read what is
-    not personal, without a key. Addresses of shared files are signed with the key `s3_access_key` (else the
-    lake's own) for `s3_public_endpoint`, where clients reach the object store.
+    not personal, without a key. Addresses of shared files of Gold are signed with the key `s3_access_key`,
+    of others with the lake's own, for `s3_public_endpoint`, where clients reach the object store.
     """
 
     lake: Settings

@@ -50,6 +50,9 @@ class Api:
                 **{name: text for name, text in self.dev.env.items() if name.startswith(_READS)},
                 "S3_ACCESS_KEY": settings.get("S3_API_ACCESS_KEY", ""),
                 "S3_SECRET_KEY": settings.get("S3_API_SECRET_KEY", ""),
+                "S3_SERVING_ACCESS_KEY": settings.get("S3_SERVING_ACCESS_KEY", ""),
+                "S3_SERVING_SECRET_KEY": settings.get("S3_SERVING_SECRET_KEY", ""),
+                "API_S3_PUBLIC_ENDPOINT": self.checkout.url("MINIO_PORT"),
                 "MINIO_CONSOLE_URL": self.checkout.url("MINIO_CONSOLE_PORT"),
             }
         dagster = f"http://127.0.0.1:{self.checkout.port('DAGSTER_PORT')}"

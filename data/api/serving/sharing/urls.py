@@ -76,7 +76,8 @@ class Links:
             url = f"{base}/{statement}?{_SIGNED}{self._signature(statement)}"
             return Link(url=url, expires_ms=until * 1000)
         layer, folder = table.path.split("/", 1)
-        url = self._s3.generate_presigned_url(
+        client = self._for_gold if layer == "gold" else self._for_others
+        url = client.generate_presigned_url(
             "get_object", Params={"Bucket": layer, "Key": f"{folder}/{name}"}, ExpiresIn=SECONDS
         )
         return Link(url=str(url), expires_ms=until * 1000)
@@ -128,13 +129,23 @@ class Links:
             return _whole(path)
 
     @cached_property
-    def _s3(self) -> Any:
-        """A client that signs for the endpoint that clients reach. It sends no request."""
+    def _for_gold(self) -> Any:
+        """Signs with the key that reads Gold alone, where there is one."""
         settings, lake = self._settings, self._settings.lake
+        own = (lake.s3_access_key, lake.s3_secret_key)
+        return self._signer(settings.s3_access_key or own[0], settings.s3_secret_key or own[1])
+
+    @cached_property
+    def _for_others(self) -> Any:
+        return self._signer(self._settings.lake.s3_access_key, self._settings.lake.s3_secret_key)
+
+    def _signer(self, access_key: str | None, secret_key: str | None) -> Any:
+        """Return a client that signs for the endpoint that clients reach. It sends no request."""
+        lake = self._settings.lake
         return s3_client(
-            endpoint=settings.s3_public_endpoint or lake.s3_endpoint,
-            access_key=settings.s3_access_key or lake.s3_access_key,
-            secret_key=settings.s3_secret_key or lake.s3_secret_key,
+            endpoint=self._settings.s3_public_endpoint or lake.s3_endpoint,
+            access_key=access_key,
+            secret_key=secret_key,
             region=lake.s3_region,
             signature="s3v4",
         )
