@@ -462,6 +462,7 @@ def test_each_snippet_reads_the_table(running: tuple[str, str], sample: Path, tm
     env = {
         **os.environ,
         "ODP_KEY": text,
+        "POLARS_TABLE_WIDTH": "400",
         "LAKE_URL": str(sample / "lake"),
         "LANDING_URL": str(sample / "landing"),
     }
