@@ -239,6 +239,21 @@ def test_a_bucket_lists_like_a_folder(store: dict[str, str]) -> None:
     assert landing.sources() == ["", "a", "b"]
 
 
+def test_an_object_is_added_once_and_found_by_its_name(store: dict[str, str]) -> None:
+    landing = open_landing("s3://raw/added", **store)
+    assert landing.find("a/x.json") is None
+    first = landing.add("a/x.json", io.BytesIO(b"one"))
+    again = landing.add("a/x.json", io.BytesIO(b"another"))
+    assert (again.read(), again.version, again.size) == (b"one", first.version, 3)
+    found = landing.find("a/x.json")
+    assert found is not None
+    assert (found, found.version) == (landing.list()[0], first.version)
+    with pytest.raises(StorageUnavailable):
+        open_landing("s3://raw", **{**store, "secret_key": "wrong-secret"}).find("a/x")
+    with pytest.raises(StorageUnavailable, match="NoSuchBucket"):
+        open_landing("s3://nobody", **store).find("a/x")
+
+
 def test_an_object_is_read_as_listed_or_not_at_all(store: dict[str, str]) -> None:
     landing = open_landing("s3://raw/objects", **store)
     content = os.urandom(9_000_000)  # past one upload part

@@ -48,28 +48,18 @@ class BucketLanding:
         with self._own_errors("write", name):
             self._client.upload_fileobj(body, self._bucket, key)
             head = self._client.head_object(Bucket=self._bucket, Key=key)
-        return self._headed(name, key, head)
+        opener = partial(self._open, key, head["ETag"])
+        return LandedFile(name, head["ContentLength"], head["LastModified"], opener, version=head["ETag"])
 
     def add(self, name: str, data: BinaryIO) -> LandedFile:
         # Two at once may both write: of equal bytes, which then have one ETag.
         return self.find(name) or self.put(name, data)
 
     def find(self, name: str) -> LandedFile | None:
-        from botocore.exceptions import ClientError
-
+        # As a listing tells it: the answer to HEAD has another time, in whole seconds, and no reason.
         key = self._prefix + checked_name(name)
-        with self._own_errors("look up", name):
-            try:
-                head = self._client.head_object(Bucket=self._bucket, Key=key)
-            except ClientError as exc:
-                if exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode") != 404:
-                    raise
-                return None
-        return self._headed(name, key, head)
-
-    def _headed(self, name: str, key: str, head: dict[str, Any]) -> LandedFile:
-        opener = partial(self._open, key, head["ETag"])
-        return LandedFile(name, head["ContentLength"], head["LastModified"], opener, version=head["ETag"])
+        entry = next(self._entries(key), None)
+        return self._landed(entry) if entry is not None and entry["Key"] == key else None
 
     def _entries(self, below: str, *, delimiter: str = "") -> Iterator[dict[str, Any]]:
         with self._own_errors("list", below):
