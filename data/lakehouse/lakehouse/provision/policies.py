@@ -58,7 +58,7 @@ PRINCIPALS = (
     ),
     # Lands files, and cannot read any table.
     Principal(name="ingest", rights=((LANDING, _READ + _ADD),)),
-    # The API: reads every table, lands files, and keeps what it has been sent under which key.
+    # The API: reads every table, and lands files.
     Principal(
         name="api",
         rights=((LANDING, _READ + _ADD), *((bucket, _READ) for bucket in TABLES)),
