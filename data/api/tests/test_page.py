@@ -9,11 +9,8 @@ import gzip
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html import escape
@@ -24,8 +21,7 @@ from typing import Annotated, Any
 
 import polars as pl
 import pytest
-import uvicorn
-from doors import key, settings_of
+from doors import Running, key, refresh, running, settings_of
 from fastapi import Depends, FastAPI
 from fastapi.testclient import TestClient
 
@@ -437,28 +433,13 @@ def test_refused_rows_show_by_rule_without_what_they_say(place: Path) -> None:
         assert "1 refused" in client.get("/").text
 
 
-@pytest.fixture
-def running(sample: Path, tmp_path: Path) -> Iterator[tuple[str, str]]:
-    """A door onto the sample that listens; its address, and a key for all but personal data."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        app = make_app(settings_of(sample, state=tmp_path / "api", public_url=url))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        deadline = time.monotonic() + 60
-        while not server.started and time.monotonic() < deadline:
-            thread.join(0.05)
-        assert server.started
-        yield url, app.state.gate.keys.make("test", ["read", "share"])
-        server.should_exit = True
-        thread.join(30)
-        assert not thread.is_alive()
+def test_each_snippet_reads_the_table(sample: Path, tmp_path: Path) -> None:
+    with running(sample, state=tmp_path / "api") as server:
+        run_snippets(server, sample, tmp_path)
 
 
-def test_each_snippet_reads_the_table(running: tuple[str, str], sample: Path, tmp_path: Path) -> None:
-    url, text = running
+def run_snippets(server: Running, sample: Path, tmp_path: Path) -> None:
+    url, text = server.url, server.key("read", "share")
     env = {
         **os.environ,
         "ODP_KEY": text,

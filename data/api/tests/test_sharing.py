@@ -10,11 +10,6 @@ import hashlib
 import hmac
 import io
 import json
-import os
-import subprocess
-import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -26,9 +21,9 @@ import delta_sharing
 import pandas as pd
 import polars as pl
 import pytest
-from checkouts import free_ports, wait_until
 from conftest import key, settings_of
 from deltalake import DeltaTable
+from doors import key, running, settings_of
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
@@ -56,35 +51,11 @@ ROOT = "/delta-sharing/shares/odp"
 @pytest.fixture(scope="module")
 def server(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
     """A server of the sample in a process of its own; yields its state and a profile for everything."""
-    state, port = tmp_path_factory.mktemp("state"), free_ports(1)[0]
-    url = f"http://127.0.0.1:{port}"
-    env = os.environ | {
-        "API_STATE": str(state), "API_PORT": str(port), "API_PUBLIC_URL": url,
-        "LAKE_URL": str(sample / "lake"), "LANDING_URL": str(sample / "landing"),
-    }  # fmt: skip
-    process = subprocess.Popen([sys.executable, "-m", "serving"], env=env)
-    try:
-        wait_until(
-            "the server answers",
-            lambda: process.poll() is not None or answers(f"{url}/delta-sharing/shares"),
-            120,
-        )
-        assert process.poll() is None
-        path = state / "all.share"
-        path.write_text(profile(Keys(state / "keys.json"), "t", endpoint=f"{url}/delta-sharing/", pii=True))
-        yield state, path
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def answers(url: str) -> bool:
-    try:
-        return bool(urllib.request.urlopen(url, timeout=5).status)
-    except urllib.error.HTTPError:
-        return True
-    except OSError:
-        return False
+    with running(sample, state=tmp_path_factory.mktemp("state")) as made:
+        path = made.state / "all.share"
+        held = Keys(made.state / "keys.json")
+        path.write_text(profile(held, "t", endpoint=f"{made.url}/delta-sharing/", pii=True))
+        yield made.state, path
 
 
 def plain(value: Any) -> Any:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,8 +18,8 @@ from pathlib import Path
 import delta_sharing
 import polars as pl
 import pytest
-from checkouts import free_ports, wait_until
-from test_sharing import answers, rows_of
+from doors import running
+from test_sharing import rows_of
 
 from lakehouse.contracts import (
     Column,
@@ -109,7 +108,7 @@ def moving(**rows: int | None) -> pl.DataFrame:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TableStore, Path, list[int]]]:
     """The store, a profile, and the versions of `moving`, of which some are older than a column."""
-    place, port = tmp_path_factory.mktemp("values"), free_ports(1)[0]
+    place = tmp_path_factory.mktemp("values")
     lake = Settings(lake_url=str(place / "lake with blank"), landing_url=str(place / "landing"))
     store = open_store(lake)
     store.append(ODD, odd_rows())
@@ -119,24 +118,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TableStor
     versions.append(store.merge(MOVING, moving(b=20, d=4)).version)
     versions.append(store.merge(WIDER, moving(e=5).with_columns(late=pl.lit("x"))).version)
     versions.append(store.delete(WIDER, Where(Term("id", "=", "a"))).version)
-    url = f"http://127.0.0.1:{port}"
-    env = os.environ | {
-        "API_STATE": str(place / "state"), "API_PORT": str(port), "API_PUBLIC_URL": url,
-        "LAKE_URL": lake.lake_url, "LANDING_URL": lake.landing_url,
-        "PYTHONPATH": os.pathsep.join([*sys.path, str(Path(__file__).parent)]),
-    }  # fmt: skip
-    process = subprocess.Popen([sys.executable, "-c", _SERVE], env=env)
-    try:
-        wait_until(
-            "it answers", lambda: process.poll() is not None or answers(f"{url}/delta-sharing/shares"), 120
-        )
-        assert process.poll() is None
+    paths = os.pathsep.join([*sys.path, str(Path(__file__).parent)])
+    with running(place, "-c", _SERVE, LAKE_URL=lake.lake_url, PYTHONPATH=paths) as server:
         path = place / "odp.share"
-        path.write_text(profile(Keys(place / "state" / "keys.json"), "t", endpoint=f"{url}/delta-sharing"))
+        held = Keys(server.state / "keys.json")
+        path.write_text(profile(held, "t", endpoint=f"{server.url}/delta-sharing"))
         yield store, path, versions
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 @pytest.mark.parametrize("delta", [False, True], ids=["parquet", "delta"])
