@@ -15,7 +15,6 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from lakehouse.errors import DamagedTable, LakeError, SettingsError, StorageUnavailable, plain
-from serving.operations.journal import note_error
 
 MEDIA_TYPE = "application/problem+json"
 TITLES = {
@@ -87,14 +86,7 @@ def install(app: FastAPI) -> None:
         detail = TITLES.get(exc.status_code, "Error").lower()
         return Problem(exc.status_code, detail, headers=exc.headers).response()
 
-    async def unexpected(request: Request, exc: Exception) -> Response:
-        note_error(request, plain(exc))
-        return Problem(
-            500, "something failed here that should not have; the door's log says where"
-        ).response()
-
     app.add_exception_handler(Problem, problem)
     app.add_exception_handler(LakeError, lake)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
-    app.add_exception_handler(Exception, unexpected)

@@ -17,7 +17,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from conftest import key, settings_of
+from doors import key, settings_of
 from fastapi.testclient import TestClient
 
 from lakehouse.materialize import materialize

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import key, settings_of
+from doors import key, settings_of
 from fastapi.testclient import TestClient
 from test_ingest import NDJSON, bring_in, event, lines
 

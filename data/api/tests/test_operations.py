@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
+import uvicorn
+from checkouts import wait_until
 from doors import key, settings_of
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from starlette.responses import StreamingResponse
 
 from lakehouse.errors import StorageUnavailable
 from serving.app import make_app
@@ -90,3 +99,50 @@ def test_the_journal_starts_a_file_a_day(place: Path) -> None:
     journal.close()
     [log] = (place / "logs").iterdir()
     assert [json.loads(line).get("two") for line in log.read_text().splitlines()] == [None, 2]
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["before the answer", "in the middle of it"])
+def test_what_fails_unexpectedly_quotes_nothing(
+    place: Path, late: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Nor does the server print it: a dependency's text may hold a value."""
+
+    def pieces() -> Iterator[bytes]:
+        yield b"some"
+        raise ValueError("Ada Lovelace")
+
+    def failing() -> StreamingResponse:
+        if late:
+            return StreamingResponse(pieces())
+        raise ValueError("Ada Lovelace")
+
+    app = make_app(settings_of(place))
+    app.add_api_route("/failing", failing)
+    with serving(app) as url:
+        try:
+            answer = httpx.get(f"{url}/failing")
+            assert (answer.status_code, late) == (500, False)
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert "Lovelace" not in answer.text
+        except httpx.RemoteProtocolError:
+            assert late
+    [log] = (place / "api" / "logs").glob("requests-*.jsonl")
+    line = json.loads(log.read_text().splitlines()[-1])
+    assert "ValueError" in line["error"]
+    assert line.get("ended") == ("cut" if late else None)
+    printed = capfd.readouterr()
+    assert "Lovelace" not in printed.out + printed.err + log.read_text()
+
+
+@contextmanager
+def serving(app: FastAPI) -> Iterator[str]:
+    """Serve an application by the server itself, in a thread."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        wait_until("the server has started", lambda: server.started, 60)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server.should_exit = True
+        thread.join(30)

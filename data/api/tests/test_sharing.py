@@ -21,7 +21,6 @@ import delta_sharing
 import pandas as pd
 import polars as pl
 import pytest
-from conftest import key, settings_of
 from deltalake import DeltaTable
 from doors import key, running, settings_of
 from fastapi import FastAPI

@@ -45,8 +45,8 @@ class Server:
 
 
 REFUSED_EVENT = (
-    b'{"pipeline_id":"refused-1","workspace_id":"ws-kept-away","event_type":"no_such_type",'
-    b'"timestamp":"2026-01-14T12:50:17.102Z","raw_data":{}}\n'
+    b'{"pipeline_id":"refused-1","workspace_id":"ws-kept-away","event_type":"run_started",'
+    b'"timestamp":"no time at all","raw_data":{}}\n'
 )
 
 

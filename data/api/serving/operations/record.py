@@ -11,8 +11,10 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lakehouse.errors import plain
 from serving.operations.journal import Journal
 from serving.operations.metrics import Metrics
+from serving.problems import Problem
 
 
 class Record:
@@ -25,23 +27,28 @@ class Record:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        begin, sent, status = time.monotonic(), 0, 500
+        begin, sent, status, begun = time.monotonic(), 0, 500, False
         request_id = uuid.uuid4().hex[:16]
         state: dict[str, Any] = scope.setdefault("state", {})
 
         async def noting(message: Message) -> None:
-            nonlocal sent, status
+            nonlocal sent, status, begun
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, begun = message["status"], True
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
             elif message["type"] == "http.response.body":
                 sent += len(message.get("body", b""))
             await send(message)
 
-        ended = "cut"
+        error, is_whole = None, False
         try:
             await self._app(scope, receive, noting)
-            ended = "whole"
+            is_whole = True
+        except Exception as exc:  # noqa: BLE001  # the server would print it, and its text may quote a value
+            error = plain(exc)
+            if not begun:
+                await Problem(500, _FAILED).response()(scope, receive, noting)
+                is_whole = True
         finally:
             seconds = time.monotonic() - begin
             route = getattr(scope.get("route"), "path", None) or "(none)"
@@ -49,13 +56,20 @@ class Record:
             self._metrics.requests.labels(method, route, status).inc()
             self._metrics.seconds.labels(route).observe(seconds)
             caller = state.get("caller")
-            note = {"error": state["error"]} if "error" in state else {}
-            if ended == "cut":
-                note["ended"] = ended
+            note = {"error": error} if error else {}
+            if not is_whole:
+                note["ended"] = "cut"
             self._journal.write(
                 request=request_id, method=method, route=route, status=status, ms=round(seconds * 1000, 1),
                 bytes=sent, key=caller.id if caller else None, **note, **state.get("noted", {}),
             )  # fmt: skip
+        if not is_whole:
+            raise AnswerCut(f"an answer was cut short: {error}") from None
 
 
+class AnswerCut(Exception):
+    """An answer failed when some of it had gone: the connection ends, so that it is not taken for whole."""
+
+
+_FAILED = "something failed here that should not have; the log of requests says where"
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
