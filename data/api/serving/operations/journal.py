@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from starlette.requests import Request
+
 
 class Journal:
     """One log: `<folder>/<name>-YYYY-MM-DD.jsonl`, each line flushed, so that it can be read at any time."""
@@ -38,3 +40,8 @@ class Journal:
         if self._file >= 0:
             os.close(self._file)
         self._day, self._file = "", -1
+
+
+def note_error(request: Request, says: str) -> None:
+    """Keep what failed, as `lakehouse.errors.plain` tells it, with the request's line."""
+    request.state.error = says

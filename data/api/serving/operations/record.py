@@ -56,6 +56,7 @@ class Record:
             self._metrics.requests.labels(method, route, status).inc()
             self._metrics.seconds.labels(route).observe(seconds)
             caller = state.get("caller")
+            error = error or state.get("error")
             note = {"error": error} if error else {}
             if not is_whole:
                 note["ended"] = "cut"
