@@ -17,16 +17,18 @@ from typing import Any
 
 import polars as pl
 import pytest
+from checkouts import ROOT
 from doors import key, settings_of
 from fastapi.testclient import TestClient
 
+from lakehouse import fault_points
 from lakehouse.materialize import materialize
 from lakehouse.pipeline import Lake, open_lake
 from lakehouse.registry import tables
 from lakehouse.settings import Settings
 from serving.app import make_app
 
-SHARED = Path(os.environ.get("ODP_SHARED_DATA", "/work/shared/data"))
+SHARED = Path(os.environ.get("ODP_SHARED_DATA") or ROOT.parent / "shared" / "data")
 NDJSON = {"Content-Type": "application/x-ndjson"}
 JSON = {"Content-Type": "application/json"}
 CSV = {"Content-Type": "text/csv"}
@@ -65,6 +67,27 @@ def bring_in(lake: Lake, domain: str = "pipelines") -> None:
     for table in tables():
         if table.contract.domain == domain and table.contract.layer in ("bronze", "silver"):
             materialize(lake, table, checks=False)
+
+
+def test_it_has_not_ended_while_a_refused_row_is_on_its_way(sender: TestClient, lake: Lake) -> None:
+    body = lines(event("01"), event("02", timestamp="no time"))
+    where = sender.post("/ingest/pipeline_events", content=body, headers=NDJSON).headers["Location"]
+
+    def ends(point: str) -> None:
+        if point == "flow.committed":
+            raise KeyboardInterrupt
+
+    fault_points.arm(ends)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            bring_in(lake)
+    finally:
+        fault_points.arm(None)
+    assert sender.get(where).json()["status"] == "running"
+    bring_in(lake)
+    said = sender.get(where).json()
+    assert said["status"] == "done"
+    assert [(t["written"], t["rejected"]) for t in said["tables"] if t["taken"]] == [(1, 1)]
 
 
 def test_what_was_sent_comes_to_its_end(sender: TestClient, lake: Lake) -> None:

@@ -26,7 +26,7 @@ from dagster_client.runs import Run
 from lakehouse.contracts import LANDING_REJECTS, Contract
 from lakehouse.errors import TableNotFound, Unreadable, only_ours
 from lakehouse.landing import LandedFile
-from lakehouse.pipeline import Lake, lineage
+from lakehouse.pipeline import Lake, lineage, outbox
 from lakehouse.pipeline.holds import hold_of
 from lakehouse.pipeline.ledger import Ledger, ledger_of
 from lakehouse.pipeline.state import FILES, GENERATION, position_key
@@ -156,7 +156,8 @@ class Tracker:
         if not taken:
             return None
         said: dict[str, Any] = {"table": table.path, "taken": taken}
-        if not self._is_past(table, ingest.source.table, bronze.batches[1]):
+        is_past = self._is_past(table, ingest.source.table, bronze.batches[1])
+        if not is_past or outbox.pending(self._lake, table):  # refused rows may be on their way
             return {**said, "state": "waiting"}
         written = self._written(table, ingest, bronze)
         after = (bronze.batches[0] - 1, bronze.batches[1])
