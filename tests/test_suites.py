@@ -1,4 +1,4 @@
-"""Every test runs in a suite of `.ci/run`: what `make test` leaves out is in another one.
+"""Every test runs in a suite of `.ci/run`, or is long: what `make test` leaves out is in another one.
 
 What a suite checks is in the other files.
 """
@@ -19,7 +19,10 @@ CI = ROOT / ".ci" / "run"
 
 def suites() -> dict[str, str]:
     """Return the marker expression of each suite: that of `make test`, and those CI gives to it."""
-    found = {"make test": re.findall(r'^UNIT = "(.+)"$', QUALITY.read_text(), re.MULTILINE)[0]}
+    found = {
+        "long": "long",
+        "make test": re.findall(r'^UNIT = "(.+)"$', QUALITY.read_text(), re.MULTILINE)[0],
+    }
     for name, args in re.findall(r'^check "(.+?)" make test ARGS="(.+)"$', CI.read_text(), re.MULTILINE):
         words = shlex.split(args)
         found[name] = words[words.index("-m") + 1]
@@ -31,6 +34,7 @@ def suites() -> dict[str, str]:
 def test_a_suite_of_slow_tests_is_there() -> None:
     found = suites()
     assert set(found) == {
+        "long",
         "make test",
         "slow tests",
         "container tests",

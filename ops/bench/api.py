@@ -244,10 +244,12 @@ def _ingest(port: int, pid: int, key: str) -> dict[str, float]:
 
 def _line(number: int) -> bytes:
     row = {
-        "event_id": f"b-{number}", "event_name": "pipeline_completed", "user_id": f"u{number % 997}",
+        "pipeline_id": f"b-{number}",
+        "event_type": "pipeline.completed",
+        "workspace_id": f"w-{number % 997}",
         "timestamp": f"2026-01-{number % 28 + 1:02d}T00:00:00Z",
-        "properties": {"pipeline": f"p{number % 50}", "duration_ms": number % 10_000, "note": "x" * 120},
-    }  # fmt: skip
+        "raw_data": {"duration_ms": number % 10_000, "note": "x" * 120},
+    }
     return json.dumps(row).encode() + b"\n"
 
 
@@ -266,7 +268,7 @@ def _floor(asked: dict[str, Any], port: int) -> int:
         start = {"type": "http.response.start", "status": 200, "headers": []}
         await send(start)
         if scope["path"] == "/arrow":
-            reader = cursor.execute(f"SELECT * FROM {tables['silver']}").fetch_record_batch(65536)
+            reader = cursor.execute(f"SELECT * FROM {tables['silver']}").to_arrow_reader(65536)
             sink = pa.BufferOutputStream()
             writer = pa.ipc.new_stream(sink, reader.schema)
             for batch in reader:

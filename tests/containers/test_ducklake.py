@@ -10,7 +10,7 @@ from checkouts import ROOT
 from docs_blocks import Typed, commands, steps
 from stacks import Stack
 
-pytestmark = [pytest.mark.containers, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.containers, pytest.mark.long, pytest.mark.timeout(900)]
 
 _FORMAT = "from lakehouse.pipeline import open_lake; print(type(open_lake().store).__name__)"
 

@@ -114,6 +114,7 @@ def opened(settings: Settings, at: float) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_many_processes_that_open_one_catalog_at_once_all_get_in(tmp_path: Path) -> None:
     with ProcessPoolExecutor(8, mp_context=get_context("spawn")) as pool:
