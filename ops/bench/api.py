@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 ROWS = 1_000_000
-_SILVER, _GOLD = "silver/pipeline_events", "gold/pipeline_metrics"
+_SILVER, _GOLD, _KEY = "silver/pipeline_events", "gold/pipeline_metrics", "event_id"
 _POINTS, _SECONDS, _CONNECTIONS = 60, 4.0, 4
 _INGEST_BYTES = 100 << 20
 _READY_SECONDS = 60
@@ -58,12 +58,12 @@ def measure(rows: int) -> dict[str, Any]:
         root = Path(folder)
         lake = _fill(root, rows)
         silver, gold = (next(t for t in _contracts() if t.path == path) for path in (_SILVER, _GOLD))
-        keys = lake.store.scan(silver).select(silver.key[0]).collect()[silver.key[0]]
+        keys = lake.store.scan(silver).select(_KEY).collect()[_KEY]
         chosen = [str(keys[int(i * len(keys) / _POINTS)]) for i in range(_POINTS)]
         files = {
             t.path: [f"{lake.store.uri(t)}/{n}" for n in lake.store.file_names(t)] for t in (silver, gold)
         }
-        asked = {"files": files, "silver": _SILVER, "gold": _GOLD, "key": silver.key[0]}
+        asked = {"files": files, "silver": _SILVER, "gold": _GOLD, "key": _KEY}
         found: dict[str, Any] = {"rows": rows}
         with _server([sys.executable, __file__, "--floor", json.dumps(asked)], {}, "/gold") as (port, pid):
             found["floor"] = _reads(port, pid, lambda k: f"/point?{k}", "/gold", "/arrow", chosen)
@@ -77,7 +77,7 @@ def measure(rows: int) -> dict[str, Any]:
         key = _ingest_key(env)
         with _server([sys.executable, "-m", "serving"], env, "/health") as (port, pid):
             found["api"] = _reads(
-                port, pid, lambda k: f"/data/{_SILVER}?{silver.key[0]}={k}", f"/data/{_GOLD}",
+                port, pid, lambda k: f"/data/{_SILVER}?{_KEY}={k}", f"/data/{_GOLD}",
                 f"/data/{_SILVER}?format=arrow", chosen,
             )  # fmt: skip
         with _server([sys.executable, "-m", "serving"], env, "/health") as (port, pid):
