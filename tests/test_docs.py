@@ -14,7 +14,7 @@ from docs_blocks import Typed, blocks, commands, mismatch, steps
 
 README = ROOT / "README.md"
 VALIDATION = ROOT / "docs" / "operations" / "dagster-validation.md"
-TYPED_BY_ITS_OWN_TEST = ("lakehouse.md", "add-a-table.md", "ducklake.md", "outputs.md", "dbt.md")
+TYPED_BY_ITS_OWN_TEST = ("api.md", "lakehouse.md", "add-a-table.md", "ducklake.md", "outputs.md", "dbt.md")
 PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 IMAGES = ROOT / "docs" / "images"
 LARGEST_IMAGE = 250_000

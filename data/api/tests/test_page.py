@@ -449,7 +449,7 @@ def run_snippets(server: Running, sample: Path, tmp_path: Path) -> None:
     }
     ran = []
     for one in snippets("gold", "pipeline_metrics", url=url, pii=False):
-        if one.language == "text" or (one.name == "sharing" and find_spec("serving.sharing") is None):
+        if one.language == "text" or (one.name == "sharing" and find_spec("delta_sharing") is None):
             continue
         command = ["sh", "-ec", one.code] if one.language == "sh" else [sys.executable, "-c", one.code]
         done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=120)

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
-import delta_sharing
 import pandas as pd
 import polars as pl
 import pytest
@@ -38,6 +37,10 @@ from serving.sharing.actions import schema_string
 from serving.sharing.hints import needed
 from serving.sharing.profile import main, profile
 from serving.sharing.urls import SECONDS, Links
+
+delta_sharing = pytest.importorskip("delta_sharing", reason="uv sync --group readers brings the client")
+
+pytestmark = pytest.mark.readers
 
 GOLD = [t for t in contracts() if t.layer == "gold"]
 OPEN = [t for t in contracts() if not any(c.pii for c in t.columns)]

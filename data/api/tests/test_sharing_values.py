@@ -15,7 +15,6 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
-import delta_sharing
 import polars as pl
 import pytest
 from doors import running
@@ -35,6 +34,10 @@ from lakehouse.settings import Settings
 from lakehouse.store import TableStore, Term, Where, open_store
 from serving.keys import Keys
 from serving.sharing.profile import profile
+
+delta_sharing = pytest.importorskip("delta_sharing", reason="uv sync --group readers brings the client")
+
+pytestmark = pytest.mark.readers
 
 NESTED = ListType(
     StructType(
