@@ -271,3 +271,9 @@ class _ListedOnce:
 
     def put(self, name: str, data: bytes | BinaryIO) -> LandedFile:
         raise NotImplementedError(f"a plan writes nothing: {name!r}")
+
+    def add(self, name: str, data: BinaryIO) -> LandedFile:
+        raise NotImplementedError(f"a plan writes nothing: {name!r}")
+
+    def find(self, name: str) -> LandedFile | None:
+        return next((file for file in self.list() if file.name == name), None)

@@ -199,7 +199,7 @@ class BucketFiles:
                 "Is the object store up? `make status` tells."
             ) from None
 
-    def _connect(self, **patience: int) -> Any:
+    def _connect(self, **patience: Any) -> Any:
         return s3_client(
             endpoint=self._settings.s3_endpoint,
             access_key=self._settings.s3_access_key,
