@@ -188,7 +188,7 @@ def test_stop_ends_the_ui_and_a_later_start_finds_the_lake(platform: Embedded) -
     before = platform.hashes()
     done = platform.make("stop")
     assert done.returncode == 0
-    assert done.stdout == "stopped: the embedded UI\n"
+    assert done.stdout == "stopped: the API, the embedded UI\n"
     wait_until("the UI is gone", lambda: platform.ui() == 0, 20)
     assert platform.make("stop").stdout == "nothing was running\n"
     assert platform.make("status").returncode != 0

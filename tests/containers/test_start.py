@@ -210,7 +210,7 @@ def test_dev_runs_dagster_on_the_host(new_stack: Callable[..., Stack]) -> None:
     assert "✓ dagster dev     running  healthy" in other.make("status").stdout
     again = other.make("start", "PROFILE=dev")
     assert "it was up already" in again.stdout, again.stdout + again.stderr
-    assert other.make("stop").stdout.startswith("stopped: dagster dev, the containers of ")
+    assert other.make("stop").stdout.startswith("stopped: the API, dagster dev, the containers of ")
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(f"{other.url('DAGSTER_PORT')}/server_info", timeout=5)
 
