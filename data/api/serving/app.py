@@ -81,7 +81,7 @@ def make_app(settings: ServingSettings) -> FastAPI:
     )
     toolbox = Toolbox(settings, reader=state.reader, describer=state.describer, sql=state.sql)
     state.tools = ToolServer(toolbox, settings)
-    state.health = Health(probes=probes_of(settings, open_lake(settings.lake), endpoint))
+    state.health = Health(probes=probes_of(settings, lake, endpoint))
     state.metrics = Metrics(state.describer)
     state.links = Links(settings, lake.store)
     state.ingest = Door.of(settings, journal=state.ingests, metrics=state.metrics, reachable=endpoint.check)

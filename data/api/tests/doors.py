@@ -63,9 +63,11 @@ class Running:
 
 
 @contextmanager
-def running(place: Path, *argv: str, state: Path | None = None, **env: str) -> Iterator[Running]:
+def running(
+    place: Path, *argv: str, state: Path | None = None, port: int | None = None, **env: str
+) -> Iterator[Running]:
     """Serve the lake in a folder on a free port, by `python -m serving` or another command of Python's."""
-    port, state = free_ports(1)[0], state or place / "api"
+    port, state = port or free_ports(1)[0], state or place / "api"
     url = f"http://127.0.0.1:{port}"
     own = {
         "LAKE_URL": str(place / "lake"),

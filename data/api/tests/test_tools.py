@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
-import socket
-import subprocess
-import sys
-import threading
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+from checkouts import free_ports
+from doors import Running, running
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
@@ -28,20 +23,8 @@ from lakehouse.pipeline import Lake, open_lake
 from lakehouse.quarantine.listing import by_rule, open_rejects
 from lakehouse.registry import contracts, find
 from lakehouse.settings import Settings
-from serving.keys import Keys
 
 BY_PATH = {contract.path: contract for contract in contracts()}
-
-
-@dataclass(frozen=True)
-class Server:
-    """A running `python -m serving`."""
-
-    url: str
-    keys: Keys
-
-    def key(self, *scopes: str) -> str:
-        return self.keys.make("test", scopes)
 
 
 REFUSED_EVENT = (
@@ -67,41 +50,20 @@ def lake_in(place: Path) -> Lake:
 
 
 @pytest.fixture(scope="module")
-def server(refusing: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(refusing: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A server of that lake, on a free port of this machine."""
-    state = tmp_path_factory.mktemp("state")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {
-        **os.environ,
-        "API_STATE": str(state), "API_PORT": str(port), "LAKE_URL": str(refusing / "lake"),
-        "LANDING_URL": str(refusing / "landing"), "DAGSTER_URL": f"http://127.0.0.1:{port}",
-        "ODP_DBT_PROJECT": "off",
-    }  # fmt: skip
-    process = subprocess.Popen([sys.executable, "-m", "serving"], env=environment)
-    try:
-        deadline = time.monotonic() + 120
-        while True:
-            try:
-                httpx2.get(f"http://127.0.0.1:{port}/health")
-                break
-            except httpx2.TransportError:
-                assert process.poll() is None
-                assert time.monotonic() < deadline
-                threading.Event().wait(0.1)
-        yield Server(url=f"http://127.0.0.1:{port}", keys=Keys(state / "keys.json"))
-    finally:
-        process.terminate()
-        assert process.wait(60) is not None
+    port, state = free_ports(1)[0], tmp_path_factory.mktemp("state")
+    no_dagster = f"http://127.0.0.1:{port}"  # it answers, and is none
+    with running(refusing, state=state, port=port, DAGSTER_URL=no_dagster) as made:
+        yield made
 
 
-def call(server: Server, key: str, name: str, **arguments: Any) -> Any:
+def call(server: Running, key: str, name: str, **arguments: Any) -> Any:
     """Return what a tool says: its structured content, or the text of its error."""
     return asyncio.run(_call(server, key, name, arguments))
 
 
-async def _call(server: Server, key: str, name: str, arguments: dict[str, Any]) -> Any:
+async def _call(server: Running, key: str, name: str, arguments: dict[str, Any]) -> Any:
     async with (
         _http(key) as http,
         Client(streamable_http_client(f"{server.url}/mcp", http_client=http)) as client,
@@ -118,7 +80,7 @@ def _http(key: str) -> httpx2.AsyncClient:
     return httpx2.AsyncClient(headers={"Authorization": f"Bearer {key}"}, timeout=120)
 
 
-def test_the_tools_are_read_only_and_described(server: Server) -> None:
+def test_the_tools_are_read_only_and_described(server: Running) -> None:
     async def ask() -> list[Any]:
         transport = streamable_http_client(f"{server.url}/mcp", http_client=_http(server.key("read")))
         async with Client(transport) as client:
@@ -133,7 +95,7 @@ def test_the_tools_are_read_only_and_described(server: Server) -> None:
     assert all(tool.input_schema["type"] == "object" for tool in tools)
 
 
-def test_every_table_is_listed_and_described_by_its_contract(server: Server) -> None:
+def test_every_table_is_listed_and_described_by_its_contract(server: Running) -> None:
     key = server.key("read")
     assert [card["table"] for card in call(server, key, "list_tables")["tables"]] == list(BY_PATH)
     said = call(server, key, "describe_table", table="silver/observation")
@@ -143,7 +105,7 @@ def test_every_table_is_listed_and_described_by_its_contract(server: Server) -> 
 
 @pytest.mark.parametrize("scopes", [("read",), ("read", "pii", "sql")])
 def test_samples_mask_personal_data_whoever_asks(
-    server: Server, refusing: Path, scopes: tuple[str, ...]
+    server: Running, refusing: Path, scopes: tuple[str, ...]
 ) -> None:
     lake = lake_in(refusing)
     key = server.key(*scopes)
@@ -159,7 +121,7 @@ def test_samples_mask_personal_data_whoever_asks(
         assert not {text for text in texts if text in json.dumps(said["rows"], ensure_ascii=False)}
 
 
-def test_rows_that_were_refused_are_counted_and_never_shown(server: Server, refusing: Path) -> None:
+def test_rows_that_were_refused_are_counted_and_never_shown(server: Running, refusing: Path) -> None:
     key = server.key("read", "sql", "pii")
     lake = lake_in(refusing)
     for table in with_side_tables(contracts()):
@@ -173,7 +135,7 @@ def test_rows_that_were_refused_are_counted_and_never_shown(server: Server, refu
     assert "ws-kept-away" not in json.dumps(told)
 
 
-def test_a_query_needs_its_scope_and_leaves_personal_columns_out(server: Server) -> None:
+def test_a_query_needs_its_scope_and_leaves_personal_columns_out(server: Running) -> None:
     patient = BY_PATH["silver/patient"]
     hidden = [c.name for c in patient.columns if c.pii]
     assert "scope sql" in call(server, server.key("read"), "query", sql="SELECT 1")
@@ -187,7 +149,7 @@ def test_a_query_needs_its_scope_and_leaves_personal_columns_out(server: Server)
     assert [c["name"] for c in trusted["columns"]] == [hidden[0]]
 
 
-def test_freshness_and_lineage(server: Server) -> None:
+def test_freshness_and_lineage(server: Running) -> None:
     key = server.key("read")
     (one,) = call(server, key, "freshness", table="silver/observation")["tables"]
     assert one["table"] == "silver/observation"
@@ -198,7 +160,7 @@ def test_freshness_and_lineage(server: Server) -> None:
     assert "gold/pipeline_metrics" in said["used_by"]
 
 
-def test_runs_are_not_told_when_something_else_stands_in_dagsters_place(server: Server) -> None:
+def test_runs_are_not_told_when_something_else_stands_in_dagsters_place(server: Running) -> None:
     # The server itself stands where Dagster should: it answers, but not as Dagster does.
     assert call(server, server.key("read"), "recent_runs") == (
         "what answers in Dagster's place does not speak as Dagster does"
@@ -222,7 +184,7 @@ def test_runs_are_not_told_when_something_else_stands_in_dagsters_place(server: 
     ],
 )
 def test_errors_are_told_as_errors_of_the_tool(
-    server: Server, name: str, arguments: dict[str, Any], says: str
+    server: Running, name: str, arguments: dict[str, Any], says: str
 ) -> None:
     said = call(server, server.key("read", "sql"), name, **arguments)
     assert isinstance(said, str)
@@ -230,13 +192,13 @@ def test_errors_are_told_as_errors_of_the_tool(
     assert "Traceback" not in said
 
 
-def _post(server: Server, **headers: str) -> httpx2.Response:
+def _post(server: Running, **headers: str) -> httpx2.Response:
     body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
     accepted = {"Accept": "application/json, text/event-stream", **headers}
     return httpx2.post(f"{server.url}/mcp", json=body, headers=accepted)
 
 
-def test_keys_are_those_of_http(server: Server) -> None:
+def test_keys_are_those_of_http(server: Running) -> None:
     assert _post(server).status_code == 401
     assert _post(server).headers["www-authenticate"].startswith("Bearer")
     assert _post(server, Authorization="Bearer odp_00000000_no").status_code == 401
@@ -252,7 +214,7 @@ def test_keys_are_those_of_http(server: Server) -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"[]", b"null", b'{"jsonrpc": "2.0"}', b"\xff", b" " * (2 << 20)]
 )
-def test_bodies_that_are_no_message(server: Server, body: bytes) -> None:
+def test_bodies_that_are_no_message(server: Running, body: bytes) -> None:
     answer = httpx2.post(
         f"{server.url}/mcp",
         content=body,

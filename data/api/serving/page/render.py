@@ -23,6 +23,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
+from lakehouse.contracts.encoding import size_text
 from lakehouse.errors import LakeError, plain
 from serving.access import COOKIE, Caller
 from serving.operations.journal import note_error
@@ -95,13 +96,7 @@ def number(value: float | None) -> str:
 
 def size(value: float | None) -> str:
     """Return a number of bytes in the unit that fits."""
-    if value is None:
-        return "–"
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"
+    return "–" if value is None else size_text(value)
 
 
 def duration(seconds: int | None) -> str:

@@ -26,7 +26,6 @@ from lakehouse.registry import contracts, find, sources
 from lakehouse.store.integrity.foreign_commits import is_ours
 from lakehouse.table import Kind
 
-LAYERS = ("bronze", "silver", "gold")
 _HISTORY = 50
 _COUNTS = {
     "num_added_rows": "added",

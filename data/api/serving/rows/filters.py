@@ -43,6 +43,11 @@ class Order:
     descending: bool = False
 
 
+def may_quote(table: Contract) -> bool:
+    """Return whether a table may quote what was refused or found in data, in columns that are not marked."""
+    return table.layer in ("quarantine", "system")
+
+
 def visible(table: Contract, *, pii: bool) -> list[str]:
     """Return the columns that a caller may see."""
     return [c.name for c in table.columns if pii or not c.pii]

@@ -14,23 +14,14 @@ from typing import Any, Literal
 
 import orjson
 
-from lakehouse.contracts import ColumnType, Contract, DecimalType, ListType, StructType, Type
+from lakehouse.contracts import ColumnType, Contract, DecimalType, ListType, StructType
+from lakehouse.contracts.sql import DELTA_TYPES
 from lakehouse.store import DataFile, DataFiles
 from serving.problems import Problem
 from serving.sharing.urls import Link
 
 Format = Literal["parquet", "delta"]
 HEADER = "delta-sharing-capabilities"
-_TYPES: dict[Type, str] = {
-    Type.STRING: "string",
-    Type.BOOL: "boolean",
-    Type.INT32: "integer",
-    Type.INT64: "long",
-    Type.FLOAT64: "double",
-    Type.DATE: "date",
-    Type.TIMESTAMP: "timestamp",
-    Type.BINARY: "binary",
-}
 
 
 def chosen(header: str | None) -> Format:
@@ -130,4 +121,4 @@ def _type(kind: ColumnType) -> Any:
                 "fields": [_field(f.name, f.type, True, f.description) for f in kind.fields],
             }
         case _:
-            return _TYPES[kind]
+            return DELTA_TYPES[kind]

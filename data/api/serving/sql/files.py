@@ -17,7 +17,6 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import unquote
 
 from lakehouse.errors import only_ours
 from lakehouse.pipeline import Lake
@@ -47,7 +46,7 @@ class TableFiles:
         root = Path(self._lake.store.uri(pinned.contract))
         names = [] if as_read or not self._is_delta or pinned.contract.partition_by else self._names(pinned)
         if names and root.is_absolute():
-            yield tuple(root / unquote(name) for name in names)
+            yield tuple(root / name for name in names)
             return
         if pinned.size_bytes > self._most:
             raise Problem(422, f"{pinned.contract} is too large to be read by SQL from where it lies")
@@ -83,7 +82,7 @@ class TableFiles:
 
     def _copier(self, pinned: Pinned, name: str) -> Callable[[Path], None]:
         def copy(to: Path) -> None:
-            to.write_bytes(self._lake.store.files.read(pinned.contract.path, unquote(name)))
+            to.write_bytes(self._lake.store.files.read(pinned.contract.path, name))
 
         return copy
 

@@ -21,7 +21,7 @@ from lakehouse.contracts.types import polars_type
 from lakehouse.errors import SettingsError, only_ours
 from serving.problems import Problem
 from serving.reader import Pinned, Reader
-from serving.rows.filters import visible
+from serving.rows.filters import may_quote, visible
 from serving.sql import wire
 from serving.sql.columns import decoded
 from serving.sql.files import TableFiles
@@ -36,7 +36,6 @@ _HINTS = {
     "numbers of a result have 64 bits: cast larger ones to DECIMAL(38, 0).",
     "OutOfRange": " A value is too large for its type, or an argument for its function.",
 }
-_PERSONAL = ("quarantine", "system")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +47,16 @@ class Answer:
     truncated: bool
     versions: dict[str, int]
     withheld: dict[str, list[str]]  # columns of personal data by table
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What an answer in JSON says besides its rows."""
+        return {
+            "columns": [{"name": c.name, "type": str(c.type)} for c in self.columns],
+            "truncated": self.truncated,
+            "tables": self.versions,
+            "withheld": self.withheld,
+        }
 
 
 def memory_bytes(text: str) -> int:
@@ -110,9 +119,9 @@ class SqlRoom:
             contract = self.reader.declared.get(f"{layer}/{name}")
             if contract is None:
                 raise Problem(422, f"there is no table {layer}.{name}; GET /catalog lists them")
-            if layer in _PERSONAL and not rejects:
+            if may_quote(contract) and not rejects:
                 raise Problem(403, f"{contract} may quote what was refused: it is not read here")
-            if not pii and (layer in _PERSONAL or not visible(contract, pii=False)):
+            if not pii and (may_quote(contract) or not visible(contract, pii=False)):
                 raise Problem(403, f"{contract} may quote personal data: it is for keys with the scope pii")
             found.append(contract)
         return [self.reader.pin(contract) for contract in found]

@@ -134,15 +134,9 @@ def _response(answer: Answer, form: formats.Format) -> Response:
 
 def _formatted(answer: Answer, form: formats.Format) -> Response:
     if form.paged:
-        head = orjson.dumps(
-            {
-                "columns": [{"name": c.name, "type": str(c.type)} for c in answer.columns],
-                "truncated": answer.truncated,
-                "tables": answer.versions,
-                "withheld": answer.withheld,
-            }
+        body = (
+            orjson.dumps(answer.told)[:-1] + b',"rows":' + formats.array(answer.rows, answer.columns) + b"}"
         )
-        body = head[:-1] + b',"rows":' + formats.array(answer.rows, answer.columns) + b"}"
         return Response(body, media_type="application/json", headers={"Cache-Control": "no-store"})
     headers = {
         "X-Truncated": str(answer.truncated).lower(),

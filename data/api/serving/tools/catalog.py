@@ -25,7 +25,7 @@ from serving.problems import Problem
 from serving.reader import Reader
 from serving.rows import formats
 from serving.rows.describe import Describer, edges
-from serving.rows.filters import chosen
+from serving.rows.filters import chosen, may_quote
 from serving.settings import ServingSettings
 from serving.sql.process import Ticket
 from serving.sql.room import MOST_TEXT, SqlRoom
@@ -33,7 +33,6 @@ from serving.sql.room import MOST_TEXT, SqlRoom
 _MOST_SAMPLED, _MOST_QUERIED, _MOST_RUNS = 50, 1000, 50
 _SHOWN = 100
 _DAGSTER_SECONDS = 5.0
-_PERSONAL = ("quarantine", "system")
 _Said = dict[str, Any]
 
 
@@ -146,7 +145,7 @@ class Toolbox:
 
     def _sample(self, asked: OfSample, _: Call) -> _Said:
         table = self._table(asked.table)
-        if table.layer in _PERSONAL:
+        if may_quote(table):
             raise Problem(403, f"{table} may quote what was refused: reject_counts tells how much by rule")
         # With personal columns, which are masked.
         names = chosen(table, None if asked.columns is None else ",".join(asked.columns), pii=True)
@@ -164,13 +163,7 @@ class Toolbox:
         answer = self._sql.ask(asked.sql, limit=asked.limit, pii=pii, ticket=call.ticket, rejects=False)
         with only_ours("writing the rows of a statement"):
             rows = orjson.loads(formats.array(answer.rows, answer.columns))
-        return {
-            "columns": [{"name": c.name, "type": str(c.type)} for c in answer.columns],
-            "rows": rows,
-            "truncated": answer.truncated,
-            "tables": answer.versions,
-            "withheld": answer.withheld,
-        }
+        return {**answer.told, "rows": rows}
 
     def _freshness(self, asked: OfTables, _: Call) -> _Said:
         names = ("table", "state", "changed_at", "age_seconds", "max_age_seconds", "fresh", "held")

@@ -1,7 +1,7 @@
 """Values of types that have no plain text, as text: one that tells all of them apart, and one for JSON.
 
-Belongs here: both encodings, of columns and of Python's values. Does not: who asks (content hashes,
-quarantine, answers).
+Belongs here: both encodings, of columns and of Python's values; sizes for people. Does not: who asks (content
+hashes, quarantine, answers).
 
 Polars writes no list or struct as CSV, no bytes as JSON, and decimals as JSON numbers, which most readers
 take for floats.
@@ -80,6 +80,15 @@ def plain(value: object) -> str:
     if isinstance(value, bytes):
         return b64encode(value).decode()
     return f"{value:f}" if isinstance(value, Decimal) else str(value)
+
+
+def size_text(size: float) -> str:
+    """Return a number of bytes in the unit that fits, of a thousand each."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
 
 
 def _has_no_json(dtype: pl.DataType) -> bool:

@@ -1,6 +1,6 @@
-"""How names and texts stand in SQL, and what DuckDB calls the types of a contract.
+"""How names and texts stand in SQL, and what DuckDB and Delta call the types of a contract.
 
-Belongs here: what engine, store and outputs write alike. Does not: an engine, or whole statements.
+Belongs here: what engine, store, outputs and the API write alike. Does not: an engine, or whole statements.
 """
 
 from __future__ import annotations
@@ -17,6 +17,18 @@ _TYPES: dict[Type, str] = {
     Type.TIMESTAMP: "TIMESTAMP WITH TIME ZONE",
     Type.BINARY: "BLOB",
 }
+
+DELTA_TYPES: dict[Type, str] = {
+    Type.STRING: "string",
+    Type.BOOL: "boolean",
+    Type.INT32: "integer",
+    Type.INT64: "long",
+    Type.FLOAT64: "double",
+    Type.DATE: "date",
+    Type.TIMESTAMP: "timestamp",
+    Type.BINARY: "binary",
+}
+"""What Delta, and so Spark, calls the types that are neither decimals nor nested."""
 
 
 def duckdb_type(type_: ColumnType) -> str:

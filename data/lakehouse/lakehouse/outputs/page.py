@@ -13,6 +13,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from lakehouse.contracts import LAYERS
+from lakehouse.contracts.encoding import size_text
 
 if TYPE_CHECKING:
     from lakehouse.outputs.quality import Quality, RunRows, TableQuality
@@ -241,10 +242,4 @@ def _duration(seconds: int) -> str:
 
 
 def _size(size: float | None) -> str:
-    if size is None:
-        return "–"
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
+    return "–" if size is None else size_text(size)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
+from lakehouse.contracts.encoding import size_text
 from lakehouse.verify.checks import Verification
 
 _LISTED = ("problems", "notes")  # listed for all tables together
@@ -32,7 +33,7 @@ def as_text(result: Verification) -> str:
     lines = [f"{'table':<34} {'rows':>10} {'version':>8} {'size':>10}  content"]
     for t in result.tables:
         mark = "✗" if t.table in broken else "✓"
-        size = _size(t.size_bytes)
+        size = size_text(t.size_bytes)
         line = f"{mark} {t.table:<32} {t.rows:>10,} {t.version:>8} {size:>10}  {t.content_hash[:12]}"
         lines.append(line.rstrip())
     for problem in result.all_problems:
@@ -63,11 +64,3 @@ def _verdict(result: Verification) -> str:
         if count
         else "✗ not verified: no tables"
     )
-
-
-def _size(size: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"

@@ -21,19 +21,10 @@ from lakehouse.contracts import (
     StructType,
     Type,
 )
+from lakehouse.contracts.sql import DELTA_TYPES
 from lakehouse.contracts.types import is_nested
 from lakehouse.store.schema import append_only
 
-DELTA_TYPES: dict[Type, str] = {
-    Type.STRING: "string",
-    Type.BOOL: "boolean",
-    Type.INT32: "integer",
-    Type.INT64: "long",
-    Type.FLOAT64: "double",
-    Type.DATE: "date",
-    Type.TIMESTAMP: "timestamp",
-    Type.BINARY: "binary",
-}
 DeltaType = PrimitiveType | ArrayType | DeltaStruct
 
 
