@@ -14,7 +14,9 @@ from pathlib import Path
 import lakes
 import orjson
 import polars as pl
+import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 from loans import one_more
 
 from lakehouse import fault_points, registry
@@ -227,6 +229,24 @@ def test_a_kill_while_tables_are_taken_is_completed_from_the_same_versions(
         }
         assert at_first in seen, table.path  # it was of the first build's version, before it was of the next
     assert lake.store.files.read_tagged(NOTE) is None
+
+
+@pytest.mark.slow
+def test_a_source_whose_files_lack_its_partition_column_is_read_whole(lake: Lake, tmp_path: Path) -> None:
+    before = hashes(lake)
+    rows = lake.store.scan(lending.LOANS).collect().to_arrow()
+    nullable = {column.name: column.nullable for column in lending.LOANS.columns}
+    schema = pa.schema([field.with_nullable(nullable[field.name]) for field in rows.schema])
+    write_deltalake(
+        str(tmp_path / "lake" / lending.LOANS.path),
+        rows.cast(schema),
+        mode="overwrite",
+        schema_mode="overwrite",
+        partition_by=["state"],
+    )
+    assert list(lake.store.data_files(lending.LOANS).partition_by) == ["state"]
+    assert refresh_models(lake, registry.models(), registry.models()).built is not None
+    assert hashes(lake) == before
 
 
 @pytest.mark.slow

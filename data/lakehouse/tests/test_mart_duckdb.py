@@ -120,6 +120,16 @@ def test_what_another_program_left_beside_the_file_does_not_reach_the_new_one(ma
     assert sorted(p.name for p in file.parent.glob("*mart*")) == [".mart.duckdb.lock", "mart.duckdb"]
 
 
+@pytest.mark.parametrize("folder", ["visits=7", "a*b", "[ab]", "a'b"])
+def test_a_folder_is_no_value_and_no_pattern(made: Made, tmp_path: Path, folder: str) -> None:
+    lake, settings, _ = made
+    put(lake, PEOPLE, people(3, 1))
+    file = tmp_path / folder / "mart.duckdb"
+    refresh_mart(lake, [PEOPLE], replace(settings, mart=file, mart_pii=True))
+    with duckdb.connect(str(file), read_only=True) as mart:
+        assert mart.execute("SELECT * FROM people ORDER BY 1").fetchall() == people(3, 1)
+
+
 def test_a_file_that_is_none_of_ours_is_replaced(made: Made) -> None:
     lake, settings, file = made
     file.write_text("no database")

@@ -5,7 +5,13 @@ Belongs here: what engine, store, outputs and the API write alike. Does not: an 
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
 from lakehouse.contracts.types import ColumnType, DecimalType, ListType, StructType, Type
+
+_PATTERN = re.compile(r"[*?\[]")
 
 _TYPES: dict[Type, str] = {
     Type.STRING: "VARCHAR",
@@ -52,3 +58,12 @@ def quoted(name: str) -> str:
 def text(value: str) -> str:
     """Return a text as an SQL literal."""
     return "'" + value.replace("'", "''") + "'"
+
+
+def parquet_rows(files: Iterable[Path]) -> str:
+    """Return what DuckDB reads the rows of these very files by, with the columns that any of them has.
+
+    By itself it takes a path for a pattern, and a folder named `a=b` for the value of every row's column `a`.
+    """
+    listed = ", ".join(text(_PATTERN.sub(r"[\g<0>]", str(file))) for file in files)
+    return f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"

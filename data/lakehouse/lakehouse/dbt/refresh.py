@@ -20,7 +20,6 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 import orjson
 import polars as pl
@@ -29,7 +28,7 @@ from lakehouse.contracts import Contract
 from lakehouse.dbt.build import BuildFailed, Built, build, refuse_without_dbt, workplace
 from lakehouse.dbt.project import Node, Project, the_project
 from lakehouse.dbt.tables import HISTORY, LAYER, is_history
-from lakehouse.errors import Conflict, LakeError, Moved, TableNotFound, only_ours
+from lakehouse.errors import Conflict, LakeError, Moved, TableNotFound, Unsupported, only_ours
 from lakehouse.fault_points import reach
 from lakehouse.pipeline import Lake, RefreshReport, code, holds
 from lakehouse.pipeline.aggregates import good_rows
@@ -238,20 +237,26 @@ class _Run:
                         file.table(LAYER, table.contract, rows)
 
     def _fill_source(self, file: DatabaseFile, place: Path, source: Contract, version: int) -> None:
-        """Make a source a view of its own files; where these are not in a folder, or are not all there is to
-        its rows (a format may hold deletions beside them), of a copy that the store reads."""
-        store = self.lake.store
-        root = Path(store.uri(source))
-        names = store.file_names(source, version=version) if root.is_absolute() else []
-        files = [root / unquote(name) for name in names]
-        if files and all(one.is_file() for one in files):
-            if file.view(source, files) == store.snapshot(source, version=version).rows:
-                return
-            file.drop_view(source)
+        """Make a source a view of its own files, or of a copy that the store reads."""
+        if files := self._own_files(source, version):
+            file.view(source, files)
+            return
         copy = place / "sources" / source.layer / f"{source.name}.parquet"
         copy.parent.mkdir(parents=True, exist_ok=True)
-        store.scan(source, version=version).select(source.column_names).sink_parquet(copy)
+        self.lake.store.scan(source, version=version).select(source.column_names).sink_parquet(copy)
         file.view(source, [copy])
+
+    def _own_files(self, source: Contract, version: int) -> list[Path]:
+        """Return the files of a version; none where they are not in a folder, or not all there is to its
+        rows: partition columns stand in the log alone, and a format may hold deletions beside the files."""
+        store = self.lake.store
+        if not (root := Path(store.uri(source))).is_absolute():
+            return []
+        try:
+            found = store.data_files(source, version=version)
+        except Unsupported:
+            return []
+        return [] if found.partition_by else [root / one.name for one in found.files]
 
     def _rows(self, table: Table, made: DatabaseFile) -> pl.DataFrame:
         """Return what dbt has made, as the contract has it. Raises SchemaViolation, DataViolation."""

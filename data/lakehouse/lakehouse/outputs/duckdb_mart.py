@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lakehouse.contracts import Contract
-from lakehouse.contracts.sql import duckdb_type, quoted, text
+from lakehouse.contracts.sql import duckdb_type, parquet_rows, quoted, text
 from lakehouse.errors import SettingsError, StorageUnavailable, UnexpectedError, plain
 from lakehouse.outputs.mart import TABLES, TABLES_SAYS, Known, Loaded, Mart
 from lakehouse.outputs.selection import Chosen, rows_of, run_of
@@ -126,7 +126,7 @@ def _load(database: duckdb.DuckDBPyConnection, lake: Lake, one: Chosen, rows_fil
         database.execute(f"COMMENT ON COLUMN {name}.{quoted(c.name)} IS {text(says)}")
     rows = rows_of(lake, one)
     rows.write_parquet(rows_file)
-    database.execute(f"INSERT INTO {name} SELECT * FROM read_parquet({text(str(rows_file))})")  # noqa: S608
+    database.execute(f"INSERT INTO {name} SELECT * FROM {parquet_rows([rows_file])}")  # noqa: S608
     left_out = f"[{', '.join(map(text, one.left_out))}]::VARCHAR[]"
     run, at = run_of(lake, one), f"make_timestamptz({physical(lake.clock())})"
     said = [

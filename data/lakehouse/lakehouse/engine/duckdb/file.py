@@ -13,7 +13,7 @@ import duckdb
 import polars as pl
 
 from lakehouse.contracts import Contract
-from lakehouse.contracts.sql import duckdb_type, quoted, text
+from lakehouse.contracts.sql import duckdb_type, parquet_rows, quoted
 
 _OFFLINE: Mapping[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": "false",
@@ -32,8 +32,7 @@ class DatabaseFile:
 
         A column that no file has yet is null.
         """
-        listed = ", ".join(text(str(file)) for file in files)
-        rows = f"read_parquet([{listed}], union_by_name = true)"
+        rows = parquet_rows(files)
         known = {row[0] for row in self._connection.execute(f"DESCRIBE SELECT * FROM {rows}").fetchall()}
         columns = ", ".join(
             f"CAST({name if c.name in known else 'NULL'} AS {duckdb_type(c.type)}) AS {name}"
@@ -55,9 +54,6 @@ class DatabaseFile:
             handed = rows.select(table.column_names).collect(engine="streaming").to_arrow()
             self._connection.execute(f"INSERT INTO {_path(schema, table.name)} SELECT * FROM handed")
             del handed
-
-    def drop_view(self, table: Contract) -> None:
-        self._connection.execute(f"DROP VIEW IF EXISTS {_path(table.layer, table.name)}")
 
     def rows(self, schema: str, table: Contract) -> pl.DataFrame:
         """Return the rows of `<schema>.<name>`, whatever its columns are."""
