@@ -1,19 +1,31 @@
-"""Which tests are long: those that take minutes to guard what changes seldom.
+"""Which tests are long: those that take minutes, or guard once more what shorter ones guard.
 
 Belongs here: that choice. Does not: fixtures. `make test ARGS="-m long -n 2 --dist loadfile"` runs them,
-`.ci/run` does not. Slow tests of DuckLake, which is experimental, are long, but for the contract suite that
-every backend passes.
+`.ci/run` does not, since its time is bounded.
 """
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-_CONTRACT = "test_store_contract.py"
-# A hundred commits and more, each some requests; a folder shows the same.
-_MANY_REQUESTS = (
-    "test_a_foreign_commit_is_named_after_many_of_our_own",
-    "test_a_clinical_lake_of_before_says_afterwards_what_a_fresh_one_says",
+# DuckLake is experimental: its slow tests are long, but for the contract suite that every backend passes.
+_DUCKLAKE = r"test_store_ducklake\w*\.py::|::.*\[.*ducklake"
+_CONTRACT = r"test_store_contract\.py::.*\[(?!ducklake-s3)"
+# What a folder, fewer trials or another part of the system shows too.
+_ONCE_MORE = re.compile(
+    r"test_store_contract\.py::.*\[ducklake-s3"
+    r"|::test_a_foreign_commit_is_named_after_many_of_our_own\[s3"
+    r"|::test_a_clinical_lake_of_before_says_afterwards_what_a_fresh_one_says\[s3"
+    r"|::test_an_old_lake_verifies_goes_on_and_goes_back\[s3"
+    r"|::test_nothing_is_lost_doubled_or_changed\[s3-(every|flows|many|random)"
+    r"|::test_random_histories_equal_a_full_refresh\[[1-9]"
+    r"|::test_a_lake_of_real_data_is_the_same_to_the_byte\[(fhir_smart|temporal)"
+    r"|::test_no_json_value_in_any_field_stops_a_cohort\[(?!Patient|Observation)"
+    r"|::test_the_marts_of_real_years_and_one_year_more"
+    r"|::test_two_checkouts_give_equal_content_and_do_not_meet"
+    r"|::test_thirty_verifications_beside_running_processes_report_nothing\[increments"
 )
 
 
@@ -21,8 +33,8 @@ _MANY_REQUESTS = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark them, before any suite is chosen by its marks."""
     for item in items:
-        name, _, kind = item.name.partition("[")
-        is_slow = any(item.get_closest_marker(one) for one in ("slow", "containers"))
-        is_ducklake = "ducklake" in kind and item.path.name != _CONTRACT
-        if is_slow and (is_ducklake or (name in _MANY_REQUESTS and "s3" in kind)):
+        if not any(item.get_closest_marker(one) for one in ("slow", "containers")):
+            continue
+        of_ducklake = re.search(_DUCKLAKE, item.nodeid) and not re.search(_CONTRACT, item.nodeid)
+        if of_ducklake or _ONCE_MORE.search(item.nodeid):
             item.add_marker(pytest.mark.long)

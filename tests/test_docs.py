@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from checkouts import ROOT, clean_env, copy_checkout, embedded_ports
+from checkouts import ROOT, clean_env, ready_checkout, embedded_ports
 from docs_blocks import Typed, blocks, commands, mismatch, steps
 
 README = ROOT / "README.md"
@@ -160,7 +160,7 @@ def without_docker(tmp_path: Path) -> Iterator[tuple[Path, dict[str, str]]]:
     (tools / "docker").chmod(0o755)
     env = clean_env(**embedded_ports())
     env["PATH"] = f"{tools}:{env['PATH']}"
-    checkout = copy_checkout(tmp_path / "odp")
+    checkout = ready_checkout(tmp_path / "odp")
     yield checkout, env
     subprocess.run(["make", "nuke", "FORCE=1"], cwd=checkout, env=env, capture_output=True, check=False)
 

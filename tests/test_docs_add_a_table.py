@@ -14,7 +14,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from checkouts import ROOT, clean_env, copy_checkout, embedded_ports
+from checkouts import ROOT, clean_env, ready_checkout, embedded_ports
 from docs_blocks import Block, Typed, mismatch, steps
 
 pytestmark = [pytest.mark.slow, pytest.mark.embedded, pytest.mark.timeout(900)]
@@ -61,7 +61,7 @@ class Newcomer:
 
 @pytest.fixture
 def newcomer(tmp_path: Path) -> Iterator[Newcomer]:
-    newcomer = Newcomer(copy_checkout(tmp_path / "odp"))
+    newcomer = Newcomer(ready_checkout(tmp_path / "odp"))
     try:
         yield newcomer
     finally:

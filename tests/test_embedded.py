@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from checkouts import clean_env, copy_checkout, free_ports, wait_until
+from checkouts import clean_env, ready_checkout, free_ports, wait_until
 
 pytestmark = [pytest.mark.embedded, pytest.mark.timeout(900)]
 
@@ -77,7 +77,7 @@ def ports() -> list[int]:
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory, ports: list[int]) -> Iterator[Embedded]:
     """A started copy; stopped at the end, whatever happened."""
-    platform = Embedded(copy_checkout(tmp_path_factory.mktemp("embedded")), *ports[:2])
+    platform = Embedded(ready_checkout(tmp_path_factory.mktemp("embedded")), *ports[:2])
     try:
         done = platform.make("start", "PROFILE=embedded")
         assert done.returncode == 0, done.stdout + done.stderr
@@ -117,7 +117,7 @@ def test_two_checkouts_give_equal_content_and_do_not_meet(
     platform: Embedded, tmp_path_factory: pytest.TempPathFactory, ports: list[int]
 ) -> None:
     hashes = platform.hashes()
-    folder = copy_checkout(tmp_path_factory.mktemp("second"))
+    folder = ready_checkout(tmp_path_factory.mktemp("second"))
     busy = Embedded(folder, platform.port, ports[3]).make("start", "PROFILE=embedded")
     assert busy.returncode != 0
     assert f"port {platform.port} (DAGSTER_PORT) is taken by pid " in busy.stderr

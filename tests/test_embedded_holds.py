@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from checkouts import copy_checkout, free_ports
+from checkouts import ready_checkout, free_ports
 from test_embedded import Done, Embedded
 
 pytestmark = [pytest.mark.embedded, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -21,7 +21,7 @@ VERBS = ("quarantine show silver/pipeline_events", "quarantine replay silver/pip
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
     """A copy of the checkout, started with four events in landing, two of them bad, and nothing else."""
-    platform = Embedded(copy_checkout(tmp_path_factory.mktemp("holds")), *free_ports(2), with_models=False)
+    platform = Embedded(ready_checkout(tmp_path_factory.mktemp("holds")), *free_ports(2), with_models=False)
     drop(platform, "four", good=2, bad=2)
     try:
         yield platform
@@ -104,7 +104,7 @@ def test_an_accepted_file_lets_gold_go_on(platform: Embedded) -> None:
 def test_a_first_start_with_a_bad_file_ends_in_3_and_the_next_is_up(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    fresh = Embedded(copy_checkout(tmp_path_factory.mktemp("fresh")), *free_ports(2))
+    fresh = Embedded(ready_checkout(tmp_path_factory.mktemp("fresh")), *free_ports(2))
     drop(fresh, "bad", good=8, bad=12)
     try:
         first = fresh.make("start", "PROFILE=embedded")

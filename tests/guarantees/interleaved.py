@@ -353,7 +353,7 @@ def every_pair(settings: Settings, *, quick: bool) -> Verdict:
     pairs = PAIRS[::5] if quick and kind != "folder" else PAIRS
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as processes:
         if kind == "folder":
-            verdicts = [processes.submit(on_folder, pair, most=2 if quick else None) for pair in pairs]
+            verdicts = [processes.submit(on_folder, pair, most=1 if quick else None) for pair in pairs]
         else:
             verdicts = [processes.submit(sampled, kind, pair, most=1 if quick else 3) for pair in pairs]
         return summed(verdict.result() for verdict in verdicts)

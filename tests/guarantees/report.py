@@ -45,7 +45,7 @@ def _counter(how: str) -> Trial:
 
 def _soak(settings: Settings, quick: bool) -> Verdict:
     """Ten minutes of natural timing; its trials are the commits that were made."""
-    verdict, commits, _ = soak.soak(settings, seconds=20 if quick else 600)
+    verdict, commits, _ = soak.soak(settings, seconds=8 if quick else 600)
     return replace(verdict, trials=commits)
 
 

@@ -209,7 +209,7 @@ def refresh_silver_only(lake: Lake) -> None:
     refresh(lake, c.PIPELINE_EVENTS, transforms.pipeline_events)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     steps=st.lists(
         st.lists(

@@ -55,6 +55,7 @@ CHANGES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "value", "scope"), CHANGES)
 def test_verify_names_an_option_that_another_program_changed_and_maintenance_sets_it_right(
     settings: Settings, name: str, value: object, scope: dict[str, str]
