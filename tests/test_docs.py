@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from checkouts import ROOT, clean_env, ready_checkout, embedded_ports
+from checkouts import ROOT, clean_env, embedded_ports, ready_checkout
 from docs_blocks import Typed, blocks, commands, mismatch, steps
 
 README = ROOT / "README.md"

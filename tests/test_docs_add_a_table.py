@@ -14,7 +14,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from checkouts import ROOT, clean_env, ready_checkout, embedded_ports
+from checkouts import ROOT, clean_env, embedded_ports, ready_checkout
 from docs_blocks import Block, Typed, mismatch, steps
 
 pytestmark = [pytest.mark.slow, pytest.mark.embedded, pytest.mark.timeout(900)]

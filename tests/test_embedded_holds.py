@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from checkouts import ready_checkout, free_ports
+from checkouts import free_ports, ready_checkout
 from test_embedded import Done, Embedded
 
 pytestmark = [pytest.mark.embedded, pytest.mark.slow, pytest.mark.timeout(900)]
