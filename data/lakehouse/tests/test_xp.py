@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
+import duckdb
 import narwhals.stable.v2 as nw
 import polars as pl
 import pytest
@@ -186,6 +187,20 @@ def test_snake_case(text: str, expected: str) -> None:
     assert apply(xp.snake_case, [expected], to="s")["s"].item() == expected
 
 
+@pytest.mark.parametrize("engine", ["polars", "duckdb"])
+def test_what_a_text_decides_is_the_same_for_equal_texts_and_different_ones(engine: str) -> None:
+    few = [None, "a", "", "B ", "a"] * 1000
+    made = {"n": nw.col("t").str.len_chars(), "lower": nw.col("t").str.to_lowercase()}
+    for texts in (few, [None, *(f"X{n}" for n in range(3000))], [], [None]):
+        frame = pl.DataFrame({"t": texts}, schema={"t": pl.String})
+        with duckdb.connect() as connection:
+            native = frame.lazy() if engine == "polars" else connection.from_arrow(frame.to_arrow())
+            rows = xp.by_value(nw.from_native(native), "t", made).collect("polars").to_native()
+        wanted = [(t, None, None) if t is None else (t, len(t), t.lower()) for t in texts]
+        assert sorted(rows.rows(), key=str) == sorted(wanted, key=str)
+        assert engine == "duckdb" or rows.rows() == wanted
+
+
 @settings(deadline=None)
 @given(st.integers(0, 10**9), st.integers(0, 4))
 def test_round_half_up(eighths: int, digits: int) -> None:
@@ -204,7 +219,7 @@ def test_another_engine_is_refused_by_name() -> None:
 
 def test_rare_fields_are_found_however_their_name_is_spelled() -> None:
     texts = ['{"a":{"b":1}}', '{"a":{"\\u0062":2}}', '{"a":3}', "{", "", None]
-    made = apply(xp.rare_json_fields, texts, {"b": "$.a.b"})
+    made = apply(xp.json_fields, texts, {"b": "$.a.b"})
     assert made["b"].to_list() == ["1", "2", None, None, None, None]
 
 

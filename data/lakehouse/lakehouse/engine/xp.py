@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     import polars as pl
 
 __all__ = [
-    "Frame", "by_rows", "computed", "date_after", "decimal", "divided", "durations", "extracted", "in_polars",
-    "json_fields", "json_length", "json_texts", "percent_decoded", "rare_json_fields", "round_half_up",
-    "rounded_decimals", "snake_case", "span_start", "timestamp",
+    "Frame", "by_rows", "by_value", "computed", "date_after", "decimal", "divided", "durations",
+    "extracted", "in_polars", "json_fields", "json_length", "json_texts", "percent_decoded",
+    "round_half_up", "rounded_decimals", "snake_case", "span_start", "timestamp",
 ]  # fmt: skip
 
 P = ParamSpec("P")
@@ -84,7 +84,7 @@ def in_polars(build: Callable[..., pl.LazyFrame]) -> Callable[..., Frame]:
 
 
 json_fields = _per_engine(reference.json_fields)
-rare_json_fields = _per_engine(reference.rare_json_fields)
+by_value = _per_engine(reference.by_value)
 json_length = _per_engine(reference.json_length)
 timestamp = _per_engine(reference.timestamp)
 span_start = _per_engine(reference.span_start)

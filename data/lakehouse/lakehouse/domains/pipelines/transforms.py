@@ -20,19 +20,21 @@ def pipeline_events(raw: xp.Frame) -> xp.Frame:
         "duration_ms_text": "$.duration_ms",
         "activities_executed_text": "$.activities_executed",
         "_steps": "$.steps",
+        "_event_id": "$.event_id",
+        "_extra_id": "$._extra.event_id",
     }
     frame = xp.json_fields(raw, "raw_data", fields, is_object="raw_data_is_object")
-    frame = xp.rare_json_fields(
-        frame, "raw_data", {"_event_id": "$.event_id", "_extra_id": "$._extra.event_id"}
-    )
     frame = _with_github_id(xp.json_length(frame, "_steps", to="_steps_length"))
     frame = xp.timestamp(frame, "timestamp", to="occurred_at")
     frame = xp.snake_case(frame, "event_type", to="_event_type")
+    frame = xp.by_value(frame, "_event_type", {"event_type": _event_name()})
+    frame = xp.by_value(
+        frame, "event_type", {"status": vocabulary.status(), "_is_part": vocabulary.is_part()}
+    )
     return _score_events(
         frame.with_columns(
             filled("pipeline_id").alias("pipeline_id"),
             filled("workspace_id").alias("_workspace_id"),
-            _event_name().alias("event_type"),
             nw.coalesce(given("_event_id"), given("_extra_id"), filled("_github_id"), nw.lit("")).alias(
                 "event_id"
             ),
@@ -174,8 +176,7 @@ def _score_events(frame: xp.Frame) -> xp.Frame:
     """Add the typed numbers, the status and the score. A missing workspace scores nothing."""
     frame = frame.with_columns(
         *[whole(c).alias(c) for c in ("duration_ms", "activities_executed", "steps")],
-        vocabulary.status().alias("status"),
-        nw.when(vocabulary.is_part()).then(nw.col("pipeline_id")).alias("parent_id"),
+        nw.when(nw.col("_is_part")).then(nw.col("pipeline_id")).alias("parent_id"),
         nw.coalesce(nw.col("_workspace_id"), nw.lit("unassigned")).alias("workspace_id"),
     )
     score = (

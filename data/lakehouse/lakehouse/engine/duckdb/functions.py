@@ -62,7 +62,6 @@ def _as_the_reference(operation: Callable[..., Frame]) -> Callable[..., Frame]:
 
 
 json_fields = _as_the_reference(reference.json_fields)
-rare_json_fields = _as_the_reference(reference.rare_json_fields)
 json_length = _as_the_reference(reference.json_length)
 timestamp = _as_the_reference(reference.timestamp)
 decimal = _as_the_reference(reference.decimal)
@@ -70,6 +69,10 @@ rounded_decimals = _as_the_reference(reference.rounded_decimals)
 snake_case = _as_the_reference(reference.snake_case)
 percent_decoded = _as_the_reference(reference.percent_decoded)
 json_texts = _as_the_reference(reference.json_texts)
+
+
+def by_value(frame: Frame, column: str, made: Mapping[str, nw.Expr]) -> Frame:  # noqa: ARG001  # it groups itself
+    return frame.with_columns(**made)
 
 
 def computed(frame: Frame) -> Frame:

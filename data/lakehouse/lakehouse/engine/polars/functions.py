@@ -61,32 +61,50 @@ def json_fields(
 
     A missing field, a JSON null and a text that is no JSON all give null. With `is_object`, also add a
     boolean column of that name: true where the text is a well-formed JSON object.
-    """
-    text = pl.col(column)
-    added = [text.str.json_path_match(path).alias(name) for name, path in fields.items()]
-    if is_object is not None:
-        # json_path_match('$') is null exactly where serde_json refuses the text.
-        opens = text.str.strip_chars_start().str.starts_with("{")
-        readable = opens & text.str.json_path_match("$").is_not_null()
-        added.append(readable.fill_null(False).alias(is_object))
-    return nw.from_native(_polars(frame).with_columns(added))
 
-
-def rare_json_fields(frame: Frame, column: str, fields: Mapping[str, str]) -> Frame:
-    """Add the same columns as `json_fields`, of fields that few rows have.
-
-    Only a text with the path's last name in it is parsed, or one with an escape that could spell it.
+    Each path parses the text anew, so only a text with the path's last name in it is parsed, or one with an
+    escape that could spell it.
     """
     text = pl.col(column)
     escaped = text.str.contains("\\u", literal=True)
-    added = [
+    native = _polars(frame).with_columns(
         pl.when(text.str.contains(path.rsplit(".", 1)[-1], literal=True) | escaped)
         .then(text)
         .str.json_path_match(path)
         .alias(name)
         for name, path in fields.items()
-    ]
-    return nw.from_native(_polars(frame).with_columns(added))
+    )
+    if is_object is not None:
+        opens = text.str.strip_chars_start().str.starts_with("{")
+        # A text in which something was found is well-formed, where it opens as an object.
+        found = pl.any_horizontal(pl.lit(False), *(pl.col(name).is_not_null() for name in fields))
+        # json_path_match('$') is null exactly where serde_json refuses the text.
+        readable = found | pl.when(opens & ~found).then(text).str.json_path_match("$").is_not_null()
+        native = native.with_columns((opens & readable).fill_null(False).alias(is_object))
+    return nw.from_native(native)
+
+
+def by_value(frame: Frame, column: str, made: Mapping[str, nw.Expr]) -> Frame:
+    """Add columns that the text of one column decides alone; each is computed once for equal texts."""
+    none = nw.from_native(pl.LazyFrame(schema={column: pl.String}))
+    kinds = nw.to_native(none.select(**made)).collect_schema()
+    computed = pl.col(column).map_batches(
+        partial(_by_value, made), return_dtype=pl.Struct(dict(kinds)), is_elementwise=True
+    )
+    return nw.from_native(_polars(frame).with_columns(computed.struct.field(*made)))
+
+
+_LOOK = 1_000  # rows by which it is told whether equal texts are many
+
+
+def _by_value(made: Mapping[str, nw.Expr], texts: pl.Series) -> pl.Series:
+    name, first = texts.name, texts.head(_LOOK)
+    given = texts.to_frame()
+    values = given.unique() if first.n_unique() * 2 <= first.len() else given
+    rows = nw.to_native(nw.from_native(values).with_columns(**made))
+    if values is not given:
+        rows = given.join(rows, on=name, how="left", nulls_equal=True, maintain_order="left")
+    return rows.select(*made).to_struct(name)
 
 
 def timestamp(frame: Frame, column: str, *, to: str) -> Frame:
@@ -106,19 +124,22 @@ def timestamp(frame: Frame, column: str, *, to: str) -> Frame:
 
 # The parser takes "26" for the year 26, and one digit for two: years and days would be swapped in silence.
 _ISO = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}"
+_PLAIN = rf"{_ISO}(\.[0-9]+)?Z?$"
 
 
 def _instants(texts: pl.Series) -> pl.Series:
     """Read the common form (`2026-01-10T10:00:00.123Z`) at once; only what is left is looked at closely."""
-    plain = texts.str.strip_suffix("Z").str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False)
-    found = plain.dt.replace_time_zone("UTC").zip_with(
-        texts.str.contains(_ISO).fill_null(True), pl.Series([None], dtype=pl.Datetime("us", "UTC"))
+    name, text = texts.name, pl.col(texts.name)
+    second = text.str.slice(0, 19).str.to_datetime(
+        "%Y-%m-%dT%H:%M:%S", time_unit="us", strict=False, cache=False
     )
+    micros = text.str.slice(20, 6).str.strip_suffix("Z").str.pad_end(6, "0").cast(pl.Int64, strict=False)
+    plain = pl.when(text.str.contains(_PLAIN)).then(second + pl.duration(microseconds=micros))
+    found = texts.to_frame().select(plain.dt.replace_time_zone("UTC")).to_series()
     left = found.is_null() & texts.is_not_null()
     if left.any():
         rest = texts.filter(left).to_frame("text").select(_any_instant(pl.col("text"))).to_series()
         found = found.scatter(left.arg_true(), rest)
-    name = found.name
     return (
         found.to_frame(name).select(pl.when(in_calendar(pl.col(name), Type.TIMESTAMP)).then(name)).to_series()
     )
@@ -264,14 +285,14 @@ def snake_case(frame: Frame, column: str, *, to: str) -> Frame:
     small letter (`HTTPError` -> `http_error`), and after anything that is no letter or digit.
     """
     words = (
-        pl.col(column)
+        nw.col(column)
         .str.replace_all(r"([\p{Ll}\p{N}])(\p{Lu})", "${1}_${2}")
         .str.replace_all(r"(\p{Lu})(\p{Lu}\p{Ll})", "${1}_${2}")
         .str.replace_all(r"[^\p{L}\p{N}]+", "_")
         .str.strip_chars("_")
         .str.to_lowercase()
     )
-    return nw.from_native(_polars(frame).with_columns(words.alias(to)))
+    return by_value(frame, column, {to: words})
 
 
 def durations(
