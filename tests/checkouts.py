@@ -14,9 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from odpctl.checkout import Checkout
-from odpctl.venv import Venv
-
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -35,27 +32,6 @@ def copy_checkout(target: Path, *folders: str) -> Path:
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target / name)
     return target
-
-
-def ready_checkout(target: Path) -> Path:
-    """A copy with its .venv, and what Python has compiled for this checkout: to compile it anew for each copy
-    takes longer than most tests. One test starts without: that of the profile `dev`."""
-    copy = copy_checkout(target)
-    Venv(Checkout(copy, clean_env())).ensure()
-    ours, theirs = (root / ".venv" / "pycache" / str(root).lstrip("/") for root in (ROOT, copy))
-    if ours.is_dir():
-        shutil.copytree(ours, theirs, copy_function=_share)
-    return copy
-
-
-def _share(source: str, target: str) -> None:
-    """Python writes such a file anew instead of into it, at any time."""
-    try:
-        os.link(source, target)
-    except FileNotFoundError:
-        pass
-    except OSError:  # another file system
-        shutil.copy2(source, target)
 
 
 def free_ports(count: int) -> list[int]:

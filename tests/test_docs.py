@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from checkouts import ROOT, clean_env, embedded_ports, ready_checkout
+from checkouts import ROOT, clean_env, embedded_ports
 from docs_blocks import Typed, blocks, commands, mismatch, steps
+from ready_checkouts import ready_checkout
 
 README = ROOT / "README.md"
 VALIDATION = ROOT / "docs" / "operations" / "dagster-validation.md"

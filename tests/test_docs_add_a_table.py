@@ -14,8 +14,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from checkouts import ROOT, clean_env, embedded_ports, ready_checkout
+from checkouts import ROOT, clean_env, embedded_ports
 from docs_blocks import Block, Typed, mismatch, steps
+from ready_checkouts import ready_checkout
 
 pytestmark = [pytest.mark.slow, pytest.mark.embedded, pytest.mark.timeout(900)]
 

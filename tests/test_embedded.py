@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from checkouts import clean_env, free_ports, ready_checkout, wait_until
+from checkouts import clean_env, free_ports, wait_until
+from ready_checkouts import ready_checkout
 
 pytestmark = [pytest.mark.embedded, pytest.mark.timeout(900)]
 

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from checkouts import free_ports, ready_checkout
+from checkouts import free_ports
+from ready_checkouts import ready_checkout
 from test_embedded import Done, Embedded
 
 pytestmark = [pytest.mark.embedded, pytest.mark.slow, pytest.mark.timeout(900)]

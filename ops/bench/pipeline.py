@@ -1,12 +1,13 @@
-"""Rows per second and peak memory of Bronze -> Silver -> Gold, against a floor, in one run.
+"""Rows per second and peak memory of Bronze -> Silver -> Gold, against two floors, in one run.
 
-Belongs here: the two ways over the same landed file. Does not: what `make bench` prints besides (run.py).
-The floor is the least anybody would write by hand: read the file, the same transforms in plain Polars, one
-`write_deltalake` per table; no positions, no quarantine, no checks, no restart. Each measurement is a fresh
-process, so that peak memory is its own.
+Belongs here: the ways over the same landed file. Does not: what `make bench` prints besides (run.py).
+One floor is our own transforms in plain Polars, one `write_deltalake` per table; no positions, no quarantine,
+no checks, no restart: what the platform adds. The other is SQL by hand for DuckDB (by_hand.py), whose tables
+are compared with ours: what somebody has who does without us. Each measurement is a fresh process, so that
+peak memory is its own.
 
     python ops/bench/pipeline.py [--rows 100000 1000000] [--repeat 3] [--json]
-    python ops/bench/pipeline.py --once platform|floor --file F --lake DIR
+    python ops/bench/pipeline.py --once platform|floor|by_hand --file F --lake DIR
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+WAYS = ("by_hand", "floor", "platform")
 SHARES = {"duplicates": 0.05, "late": 0.02, "broken": 0.01}
 
 
@@ -33,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--once", choices=["platform", "floor"])
+    parser.add_argument("--once", choices=WAYS)
     parser.add_argument("--file", type=Path)
     parser.add_argument("--lake", type=Path)
     options = parser.parse_args(argv)
@@ -47,6 +49,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def compare(rows: int, repeat: int) -> dict[str, Any]:
     """Run both ways `repeat` times in turn on one generated file; return medians and ratios of pairs."""
+    import by_hand
+
     from lakehouse.domains.pipelines import sample
 
     with tempfile.TemporaryDirectory(prefix="odp-bench-") as folder:
@@ -55,18 +59,22 @@ def compare(rows: int, repeat: int) -> dict[str, Any]:
         sample.write(sample.events(rows, seed=1, clock=sample.CLOCK, **SHARES), file)
         pairs = []
         for _ in range(repeat):
-            pairs.append({way: _fresh(way, file, Path(folder) / way) for way in ("floor", "platform")})
+            pairs.append({way: _fresh(way, file, Path(folder) / way) for way in WAYS})
+        by_hand.refuse_other_tables(Path(folder) / "by_hand", Path(folder) / "platform")
     return {
         "rows": rows,
         **{
             f"{way}_{figure}": statistics.median(pair[way][figure] for pair in pairs)
-            for way in ("floor", "platform")
+            for way in WAYS
             for figure in ("seconds", "peak_mb", "cpu_seconds")
         },
-        "ratio": statistics.median(pair["floor"]["seconds"] / pair["platform"]["seconds"] for pair in pairs),
+        **{
+            name: statistics.median(pair[way]["seconds"] / pair["platform"]["seconds"] for pair in pairs)
+            for name, way in (("ratio", "floor"), ("of_by_hand", "by_hand"))
+        },
         "steps": pairs[-1]["platform"]["steps"],
         "floor_steps": pairs[-1]["floor"]["steps"],
-        "tables": {way: pairs[-1][way]["tables"] for way in ("floor", "platform")},
+        "tables": {way: pairs[-1][way]["tables"] for way in WAYS},
     }
 
 
@@ -79,7 +87,7 @@ def _fresh(way: str, file: Path, lake: Path) -> dict[str, Any]:
 
 def once(way: str, file: Path, lake: Path) -> dict[str, Any]:
     """Do it once in this process and say what it took. Importing is not counted, on either side."""
-    do = {"platform": platform, "floor": floor}[way]
+    do = {"platform": platform, "floor": floor, "by_hand": by_hand}[way]
     prepared = do(file, lake)
     before = time.process_time()
     started = time.monotonic()
@@ -160,6 +168,17 @@ def floor(file: Path, lake: Path):
     return run
 
 
+def by_hand(file: Path, lake: Path):
+    """SQL for DuckDB."""
+    import by_hand as sql
+
+    def run() -> tuple[dict[str, float], dict[str, int]]:
+        clock = _Clock()
+        return clock.steps, sql.flow(file, lake, clock.mark)
+
+    return run
+
+
 class _Clock:
     """Seconds since the last mark, by name."""
 
@@ -175,15 +194,17 @@ class _Clock:
 
 def as_text(results: list[dict[str, Any]]) -> str:
     lines = [
-        "Bronze -> Silver -> Gold of generated events, against plain Polars + one write_deltalake per table",
-        f"{'rows':>10} {'platform':>10} {'floor':>8} {'rows/s':>10} {'of floor':>9} "
-        f"{'peak MB':>8} {'floor MB':>9}",
+        "Bronze -> Silver -> Gold of generated events, against our transforms in plain Polars with one "
+        "write_deltalake per table (floor), and against SQL by hand for DuckDB that writes equal tables",
+        f"{'rows':>10} {'platform':>10} {'floor':>8} {'by hand':>8} {'rows/s':>10} {'of floor':>9} "
+        f"{'of by hand':>11} {'peak MB':>8} {'floor MB':>9} {'by hand MB':>11}",
     ]
     for r in results:
         lines.append(
             f"{r['rows']:>10,} {r['platform_seconds']:>8.2f} s {r['floor_seconds']:>6.2f} s "
-            f"{r['rows'] / r['platform_seconds']:>10,.0f} {r['ratio']:>9.2f} {r['platform_peak_mb']:>8,.0f} "
-            f"{r['floor_peak_mb']:>9,.0f}"
+            f"{r['by_hand_seconds']:>6.2f} s {r['rows'] / r['platform_seconds']:>10,.0f} {r['ratio']:>9.2f} "
+            f"{r['of_by_hand']:>11.2f} {r['platform_peak_mb']:>8,.0f} {r['floor_peak_mb']:>9,.0f} "
+            f"{r['by_hand_peak_mb']:>11,.0f}"
         )
     if len(results) > 1:
         first, last = results[0], results[-1]
