@@ -1,6 +1,6 @@
 """Copies of the checkout that can start at once.
 
-Belongs here: what needs the scripts' own modules. Does not: what other processes than pytest use (checkouts.py).
+Belongs here: what needs the scripts' modules. Does not: what other processes than pytest use (checkouts.py).
 """
 
 from __future__ import annotations
