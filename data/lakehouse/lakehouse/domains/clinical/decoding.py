@@ -17,7 +17,7 @@ import polars as pl
 from lakehouse.domains.clinical.datatypes import Concept
 from lakehouse.domains.clinical.dates import moments
 from lakehouse.domains.clinical.fields import Field
-from lakehouse.domains.clinical.modifiers import DELETED, GONE, kept_out
+from lakehouse.domains.clinical.modifiers import DELETED, GONE, extended, kept_out
 from lakehouse.domains.clinical.records import AnyResource, Medication, Resource, concept_of
 from lakehouse.domains.clinical.resources import DELETE, SHAPES, TYPE
 from lakehouse.domains.clinical.taking import UNCODED, CodedParts, coded
@@ -69,7 +69,7 @@ def _medications(raw: pl.DataFrame) -> dict[str, pl.Series]:
     found: list[CodedParts] = []
     for kind, method, text in raw.select(TYPE, "entry_method", "resource").iter_rows():
         concept = None
-        if kind == "Medication" and method != DELETE and '"modifierExtension"' not in text:
+        if kind == "Medication" and method != DELETE and not extended(text):
             concept = _medication(text)
         found.append(coded(concept) if concept is not None else UNCODED)
     names = ("code", "code_system", "code_display")

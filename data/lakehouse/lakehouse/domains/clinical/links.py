@@ -7,15 +7,37 @@ it leads to (references.py).
 from __future__ import annotations
 
 import re
+from urllib.parse import quote
+
+from lakehouse.domains.clinical.datatypes import Reference
 
 ADDRESS = r"(?:^|/)([A-Z][A-Za-z]+)/([A-Za-z0-9.-]{1,64})(?:/_history/[A-Za-z0-9.-]{1,64})?$"
 """Of a reference by address: its type and its id."""
 _ADDRESS = re.compile(ADDRESS)
-_URN = re.compile(r"urn:(?:uuid|oid):(.+)")
+URN = r"^urn:(?:uuid|oid):(.+)$"
+"""Of a reference into a bundle: its id, where the bundle does not say another."""
+_URN = re.compile(URN)
 _CONDITIONAL = re.compile(r"([A-Z][A-Za-z]+)\?")
 _TYPE = re.compile(r"[A-Z][A-Za-z]+")
 
+UNADDRESSED = "(no address)"
+"""What stands for a reference that says in words alone what it means, or why it does not."""
 Target = tuple[str | None, str | None]
+
+
+def text_of(given: Reference | None, kind: str | None) -> str | None:
+    """Return a reference as text: as it is stated; a logical one as the conditional one that means the same.
+
+    `kind` is the type that it leads to where it states none. Return None for one that says nothing.
+    """
+    if given is None or given.reference is not None:
+        return given.reference if given is not None else None
+    if (own := given.identifier) is not None and own.value is not None:
+        stated = given.type if given.type is not None and _TYPE.fullmatch(given.type) else kind
+        token = quote(f"{own.system or ''}|{own.value}", safe=":/|")
+        return f"{stated or ''}?identifier={token}"
+    told = (own, given.display, given.extension)
+    return UNADDRESSED if any(one is not None for one in told) else None
 
 
 def address(reference: str | None, known: dict[str, str] | None = None, stated: str | None = None) -> Target:
@@ -28,7 +50,7 @@ def address(reference: str | None, known: dict[str, str] | None = None, stated: 
     """
     stated = stated if stated is not None and _TYPE.fullmatch(stated) else None
     if reference is None:
-        return None, None
+        return stated, None
     if known and reference in known:
         kind, _, own = known[reference].rpartition("/")
         return kind or stated, own

@@ -84,6 +84,19 @@ def medication(request: r.MedicationRequest) -> Any:
     )
 
 
+def dosage(request: r.MedicationRequest) -> str | None:
+    return "; ".join(one.text for one in each(request.dosageInstruction) if one.text) or None
+
+
+def as_needed(request: r.MedicationRequest) -> bool | None:
+    """Say whether it is taken as needed, by the first instruction; what names the need says so too."""
+    first = next(iter(each(request.dosageInstruction)), None)
+    if first is None:
+        return None
+    needed: bool | None = first.asNeededBoolean
+    return True if first.asNeededCodeableConcept is not None else needed
+
+
 def core(url: str) -> Any:
     """US core says race and ethnicity in extensions: their text, else the first coding's words."""
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import narwhals.stable.v2 as nw
 
-from lakehouse.domains.clinical.links import ADDRESS
+from lakehouse.domains.clinical.links import ADDRESS, URN
 from lakehouse.domains.clinical.resources import LINKS
 from lakehouse.engine import xp
 
@@ -51,13 +51,23 @@ def resolved(frame: xp.Frame, link: str, to: tuple[str, ...], index: xp.Frame) -
 
 
 def _stated(frame: xp.Frame, link: str, to: tuple[str, ...]) -> xp.Frame:
-    """Add what a reference states, as the columns `__cohort`, `__kind`, `__id`, `__ref` and `__kinds`."""
-    return xp.extracted(frame, f"{link}_ref", ADDRESS, 2, to="__id").with_columns(
-        nw.col("cohort").alias("__cohort"),
-        nw.col(f"{link}_type").alias("__kind"),
-        nw.coalesce(nw.col(f"{link}_id"), nw.col("__id")).alias("__id"),
-        nw.col(f"{link}_ref").alias("__ref"),
-        nw.lit(",".join(to)).alias("__kinds"),
+    """Add what a reference states, as the columns `__cohort`, `__kind`, `__id`, `__ref` and `__kinds`.
+
+    One of a type that the standard does not allow there leads nowhere: it has neither id nor text.
+    """
+    kind, ref = nw.col(f"{link}_type"), nw.col(f"{link}_ref")
+    fits = kind.is_null() | kind.is_in(to).fill_null(False)
+    by_urn = xp.extracted(frame, f"{link}_ref", URN, 1, to="__urn")
+    return (
+        xp.extracted(by_urn, f"{link}_ref", ADDRESS, 2, to="__id")
+        .with_columns(
+            nw.col("cohort").alias("__cohort"),
+            kind.alias("__kind"),
+            nw.when(fits).then(nw.coalesce(f"{link}_id", "__id", "__urn")).alias("__id"),
+            nw.when(fits).then(ref).otherwise(nw.lit("")).alias("__ref"),
+            nw.lit(",".join(to)).alias("__kinds"),
+        )
+        .drop("__urn")
     )
 
 
