@@ -100,6 +100,44 @@ def test_a_full_url_is_what_a_reference_says_whatever_its_form(lake: Lake) -> No
     assert [(r["resolved"], r["dangling"]) for r in gold(lake, "fhir_references")] == [(4, 0)]
 
 
+def test_a_resource_of_another_server_is_none_of_the_cohort(lake: Lake) -> None:
+    """Where the bundle's full URLs tell its server; elsewhere an address is all that there is to go by."""
+    own, other = "http://own.example/fhir", "http://other.example/fhir"
+    stated = {"own": f"{own}/Patient/p", "other": f"{other}/Patient/p", "relative": "Patient/p"}
+    stated["version"] = f"{own}/Patient/p/_history/2"
+    land(
+        lake,
+        "a/1.json",
+        {"entry": {"fullUrl": f"{own}/Patient/p", "resource": patient("p", birthDate="1950-01-01")}},
+        *(
+            {"entry": {"fullUrl": f"{own}/Encounter/{i}", "resource": visit(i, of)}}
+            for i, of in stated.items()
+        ),
+        {
+            "entry": {
+                "fullUrl": f"{own}/MedicationRequest/m",
+                "resource": order("m", medicationReference={"reference": f"{other}/Medication/x"}),
+            }
+        },
+        {"resourceType": "Medication", "id": "x", "code": {"coding": [{"code": "wrong"}]}},
+    )
+    land(lake, "a/2.json", visit("unknown", stated["other"]))
+    run(lake)
+    told = {r["encounter_id"]: (r["patient_id"], r["age_years"]) for r in gold(lake, "encounter_summary")}
+    known = ("p", 70)
+    assert told == {
+        "own": known,
+        "other": (None, None),
+        "relative": known,
+        "version": known,
+        "unknown": known,
+    }
+    assert by_id(lake, "encounter")["other"]["patient_type"] == "Patient"
+    assert {r["active_medications"] for r in gold(lake, "encounter_summary")} == {"[]"}
+    dangling = {(r["table"], r["reference"]): r["dangling"] for r in gold(lake, "fhir_references")}
+    assert (dangling["encounter", "patient"], dangling["medication_request", "medication"]) == (1, 1)
+
+
 def test_a_group_of_a_bundle_is_no_patient_though_its_url_has_its_id(lake: Lake) -> None:
     land(
         lake,

@@ -20,6 +20,8 @@ _URN = re.compile(URN)
 _CONDITIONAL = re.compile(r"([A-Z][A-Za-z]+)\?")
 _TYPE = re.compile(r"[A-Z][A-Za-z]+")
 
+ELSEWHERE = ""
+"""What a bundle says of a reference to another server's resource: none of the cohort has that id."""
 UNADDRESSED = "(no address)"
 """What stands for a reference that says in words alone what it means, or why it does not."""
 Target = tuple[str | None, str | None]
@@ -43,15 +45,18 @@ def text_of(given: Reference | None, kind: str | None) -> str | None:
 def address(reference: str | None, known: dict[str, str] | None = None, stated: str | None = None) -> Target:
     """Return type and id of what a reference means, as far as it says them.
 
-    `known` has what its bundle says of it: `Type/id`, or an id alone in rows of older versions. `stated` is
-    Reference.type, which counts where the reference itself says none. A conditional reference
+    `known` has what its bundle says of it: `Type/id`, an id alone in rows of older versions, or `ELSEWHERE`.
+    `stated` is Reference.type, which counts where the reference itself says none. A conditional reference
     (`Practitioner?identifier=…`) has a type and no id; one to a contained resource (`#a`) and one that is no
     reference have no id.
     """
     stated = stated if stated is not None and _TYPE.fullmatch(stated) else None
     if reference is None:
         return stated, None
+    found = _ADDRESS.search(reference)
     if known and reference in known:
+        if known[reference] == ELSEWHERE:
+            return (found[1] if found else stated), None
         kind, _, own = known[reference].rpartition("/")
         return kind or stated, own
     if urn := _URN.fullmatch(reference):
@@ -59,5 +64,4 @@ def address(reference: str | None, known: dict[str, str] | None = None, stated: 
     if "?" in reference:
         conditional = _CONDITIONAL.match(reference)
         return (conditional[1] if conditional else stated), None
-    found = _ADDRESS.search(reference)
     return (found[1], found[2]) if found else (stated, None)

@@ -27,7 +27,7 @@ import polars as pl
 
 from lakehouse.domains.clinical.contracts import DELETE, RAW_FHIR_RESOURCES, TYPE
 from lakehouse.domains.clinical.decoding import fault
-from lakehouse.domains.clinical.links import address
+from lakehouse.domains.clinical.links import ADDRESS, ELSEWHERE, address
 from lakehouse.errors import SourceError, UnknownShape
 from lakehouse.landing import LandedFile
 from lakehouse.landing.readers import (
@@ -44,6 +44,7 @@ from lakehouse.landing.source import payload_schema
 CHUNK_ROWS = 20_000
 _TYPE = re.compile(r"[A-Z][A-Za-z]{1,63}")
 _REFERENCE = re.compile(rb'"reference"\s*:\s*("[^"\\]*(?:\\.[^"\\]*)*")')
+_SERVER = re.compile(rf"(https?://.*){ADDRESS.replace('(?:^|/)', '/')}")
 _COHORT = re.compile(r"(?:cohort=)?([^/]+)")
 _NO = msgspec.Raw(b"")
 _MALFORMED = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
@@ -190,12 +191,12 @@ def _entries(text: bytes) -> Iterator[Row]:
     if history:
         entries.reverse()
         _date_the_undated(entries, _text_of(bundle.meta, "lastUpdated") or _plain(bundle.timestamp))
-    meant = _meant(entries)
+    meant, servers = _meant(entries), _servers(entries)
     for one in entries:
         if one.head is not None and one.head.resourceType == "Bundle":
             yield from _entries(one.text)  # one that answers within a batch, or a page within a message
             continue
-        links = _links(one.text, meant) if meant and one.head and not one.deleted else None
+        links = _links(one.text, meant, servers) if one.head and not one.deleted else None
         yield _row(one.text, one.head, bundle.type, links, one)
 
 
@@ -290,8 +291,22 @@ def _meant(entries: Sequence[_Told]) -> dict[str, str]:
     return found
 
 
-def _links(resource: bytes, meant: dict[str, str]) -> str | None:
-    used = {url: meant[url] for one in _REFERENCE.findall(resource) if (url := _plain_text(one)) in meant}
+def _servers(entries: Sequence[_Told]) -> frozenset[str]:
+    """Return the addresses of the servers that the bundle's full URLs are of."""
+    found = (_SERVER.match(one.url) for one in entries if one.url)
+    return frozenset(one[1] for one in found if one)
+
+
+def _links(resource: bytes, meant: dict[str, str], servers: frozenset[str]) -> str | None:
+    """Return what references mean, where they do not say so by themselves; nothing for other servers'."""
+    if not meant and not (servers and b'"http' in resource):
+        return None
+    used = {}
+    for url in map(_plain_text, _REFERENCE.findall(resource)):
+        if url in meant:
+            used[url] = meant[url]
+        elif servers and (at := _SERVER.match(url)) and at[1] not in servers:
+            used[url] = ELSEWHERE
     return orjson.dumps(used).decode() if used else None
 
 

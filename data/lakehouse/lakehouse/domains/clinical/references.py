@@ -18,6 +18,7 @@ from lakehouse.engine import xp
 
 SHARED = r"(^|-)reference$"
 _CONDITIONAL = r"^([A-Z][A-Za-z]+)\?identifier=(.+)$"
+_NAMED = {"patient": "Patient", "encounter": "Encounter"}
 _STATED = ["cohort", "kind", "id", "ref", "kinds"]
 _KEY = ["resource_type", "id"]
 
@@ -57,13 +58,15 @@ def _stated(frame: xp.Frame, link: str, to: tuple[str, ...]) -> xp.Frame:
     """
     kind, ref = nw.col(f"{link}_type"), nw.col(f"{link}_ref")
     fits = kind.is_null() | kind.is_in(to).fill_null(False)
-    by_urn = xp.extracted(frame, f"{link}_ref", URN, 1, to="__urn")
+    other = kind != nw.lit(_NAMED.get(link, ""))  # of such a type Silver has no id
+    frame = xp.extracted(frame, f"{link}_ref", URN, 1, to="__urn")
+    by_text = nw.when(other if link in _NAMED else nw.lit(False)).then(nw.coalesce("__id", "__urn"))
     return (
-        xp.extracted(by_urn, f"{link}_ref", ADDRESS, 2, to="__id")
+        xp.extracted(frame, f"{link}_ref", ADDRESS, 2, to="__id")
         .with_columns(
             nw.col("cohort").alias("__cohort"),
             kind.alias("__kind"),
-            nw.when(fits).then(nw.coalesce(f"{link}_id", "__id", "__urn")).alias("__id"),
+            nw.when(fits).then(nw.coalesce(nw.col(f"{link}_id"), by_text)).alias("__id"),
             nw.when(fits).then(ref).otherwise(nw.lit("")).alias("__ref"),
             nw.lit(",".join(to)).alias("__kinds"),
         )
