@@ -67,6 +67,30 @@ def test_a_reference_without_an_address_is_one(lake: Lake) -> None:
     assert told == {("condition", 5, 1, 4), ("encounter", 1, 0, 0), ("encounter", 1, 0, 1)}
 
 
+def test_lists_of_references_have_those_without_an_address_too(lake: Lake) -> None:
+    given = [
+        {"reference": "Observation/o"},
+        None,
+        {"identifier": {"system": "s", "value": "1"}},
+        {"display": "w"},
+    ]
+    report = {"resourceType": "DiagnosticReport", "id": "r", "status": "final", **HERE, "result": given}
+    other = {"type": "Patient", "identifier": {"value": "1"}}
+    land(
+        lake,
+        "a/1.json",
+        report,
+        observation("o", hasMember=given[2:]),
+        patient("p", link=[{"type": "seealso", "other": other}]),
+    )
+    run(lake)
+    found = rows(lake, "diagnostic_report")[0]
+    told = ["Observation/o", "Observation?identifier=s|1", "(no address)"]
+    assert (json.loads(found["results"]), found["result_count"]) == (told, 3)
+    assert json.loads(rows(lake, "observation")[0]["members"]) == ["?identifier=s|1", "(no address)"]
+    assert json.loads(rows(lake, "patient")[0]["links"]) == [["seealso", "Patient?identifier=|1"]]
+
+
 def test_a_full_url_is_what_a_reference_says_whatever_its_form(lake: Lake) -> None:
     """https://hl7.org/fhir/R4/bundle.html#references: a reference into the bundle equals a full URL."""
     land(

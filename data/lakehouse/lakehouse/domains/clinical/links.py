@@ -27,7 +27,7 @@ UNADDRESSED = "(no address)"
 Target = tuple[str | None, str | None]
 
 
-def text_of(given: Reference | None, kind: str | None) -> str | None:
+def text_of(given: Reference | None, kind: str | None = None) -> str | None:
     """Return a reference as text: as it is stated; a logical one as the conditional one that means the same.
 
     `kind` is the type that it leads to where it states none. Return None for one that says nothing.

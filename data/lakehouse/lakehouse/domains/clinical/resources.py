@@ -176,7 +176,8 @@ OBSERVATION: tuple[Field, ...] = (
           says="Parts of a panel, a JSON list: code, display, value, unit, value_code, value_text; where"
                " stated also codings, comparator and bound (then value is null), value_type and value_json,"
                " absent_reason"),
-    Plain(name="members", get=parts.refs("hasMember"), says="References of the observations of a panel"),
+    Plain(name="members", get=parts.refs("hasMember"), pii=True,
+          says="References of the observations of a panel"),
 )  # fmt: skip
 
 PROCEDURE: tuple[Field, ...] = (
@@ -259,7 +260,8 @@ DIAGNOSTIC_REPORT: tuple[Field, ...] = (
           says="The end of that time, where it has one"),
     DateTime(name="issued_at", get=of("issued"), says="When it was made known"),
     Reference(name="performer", get=of("performer"), says="First performer", to=(*_STAFF, "CareTeam")),
-    Plain(name="results", get=parts.refs("result"), says="References of its observations"),
+    Plain(name="results", get=parts.refs("result", "Observation"), pii=True,
+          says="References of its observations"),
     Plain(name="result_count", type=Type.INT64, unit="count", get=parts.count("result"),
           says="Number of its observations"),
     Plain(name="conclusion", get=of("conclusion"), says="Conclusion in words"),
