@@ -313,3 +313,16 @@ def test_what_was_made_again_after_an_undated_deletion_is_there(lake: Lake, name
     one = by_id(lake, "patient")["p"]
     assert (one["gender"], one["is_deleted"]) == ("new", False)
     assert lake.store.snapshot(c.RAW_FHIR_RESOURCES).rows == len(entries)
+
+
+def test_a_part_of_a_resource_does_not_replace_the_whole(lake: Lake) -> None:
+    """https://hl7.org/fhir/R4/search.html#summary: that is what the tag is for."""
+    meta = {"lastUpdated": T1, "versionId": "1"}
+    tags = {"tag": [None, {"system": "http://x.example", "code": "other"}]}
+    part = {"tag": [{"code": "SUBSETTED"}], "lastUpdated": T3, "versionId": "2"}
+    land(lake, "a/1.json", patient("p", meta=meta | tags, birthDate="1950-01-01"))
+    run(lake)
+    land(lake, "a/2.json", patient("p", meta=part), type="searchset")
+    run(lake)
+    assert [(str(r["birth_date"]), r["version_id"]) for r in rows(lake, "patient")] == [("1950-01-01", "1")]
+    assert refused(lake, "patient") == ["resource_readable"]

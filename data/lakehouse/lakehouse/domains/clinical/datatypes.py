@@ -104,6 +104,7 @@ Timing = dict[str, Any]
 class Meta(Struct):
     lastUpdated: str | None = None
     versionId: str | None = None
+    tag: list[Coding | None] | None = None
 
 
 class Extension(Struct):
