@@ -161,7 +161,7 @@ def _silver(name: str, resource: str, fields: tuple[Field, ...], **more: Any) ->
         domain=DOMAIN,
         materialization=Materialization.INCREMENTAL_BY_KEY,
         description=f"One {resource} of a cohort, by its latest version, also what did not happen.",
-        version="2.0.0",
+        version="2.1.0",
         key=("cohort", "id"),
         cluster_by=("cohort",),
         sequence_by=NEWEST_BY,

@@ -33,9 +33,18 @@ def written(number: Raw) -> str | None:
     return text.decode()
 
 
+class Identifier(Struct):
+    use: str | None = None
+    system: str | None = None
+    value: str | None = None
+
+
 class Reference(Struct):
     reference: str | None = None
     type: str | None = None
+    identifier: Identifier | None = None
+    display: str | None = None
+    extension: Any = None
 
 
 class Coding(Struct, omit_defaults=True):
@@ -52,12 +61,6 @@ class Concept(Struct):
 class Period(Struct, omit_defaults=True):
     start: str | None = None
     end: str | None = None
-
-
-class Identifier(Struct):
-    use: str | None = None
-    system: str | None = None
-    value: str | None = None
 
 
 class Quantity(Struct, omit_defaults=True):
@@ -101,6 +104,7 @@ Timing = dict[str, Any]
 class Meta(Struct):
     lastUpdated: str | None = None
     versionId: str | None = None
+    tag: list[Coding | None] | None = None
 
 
 class Extension(Struct):

@@ -17,15 +17,16 @@ import polars as pl
 from lakehouse.domains.clinical.datatypes import Concept
 from lakehouse.domains.clinical.dates import moments
 from lakehouse.domains.clinical.fields import Field
-from lakehouse.domains.clinical.modifiers import DELETED, GONE, kept_out
+from lakehouse.domains.clinical.modifiers import DELETED, GONE, extended, kept_out
 from lakehouse.domains.clinical.records import AnyResource, Medication, Resource, concept_of
 from lakehouse.domains.clinical.resources import DELETE, SHAPES, TYPE
-from lakehouse.domains.clinical.taking import UNCODED, CodedParts, coded
+from lakehouse.domains.clinical.taking import UNCODED, CodedParts, coded, each
 
 T = TypeVar("T", bound=Resource)
 _END = datetime(9999, 12, 31, tzinfo=UTC)
 _MEDICATION = msgspec.json.Decoder(Medication)
 _LINKS = msgspec.json.Decoder(dict[str, str])
+_PART = "a part of the resource alone (tag SUBSETTED)"
 # What msgspec says of a wrong type names the path alone; of a malformed text it may quote a character.
 _PLACE = re.compile(r"byte (\d+)")
 
@@ -69,7 +70,7 @@ def _medications(raw: pl.DataFrame) -> dict[str, pl.Series]:
     found: list[CodedParts] = []
     for kind, method, text in raw.select(TYPE, "entry_method", "resource").iter_rows():
         concept = None
-        if kind == "Medication" and method != DELETE and '"modifierExtension"' not in text:
+        if kind == "Medication" and method != DELETE and not extended(text):
             concept = _medication(text)
         found.append(coded(concept) if concept is not None else UNCODED)
     names = ("code", "code_system", "code_display")
@@ -97,12 +98,22 @@ def decoded(raw: pl.DataFrame, shape: type[T]) -> tuple[list[T], list[str | None
             faults.append(None)
             continue
         try:
-            records.append(decode(text or ""))
-            faults.append(None)
+            record = decode(text or "")
+            part = _is_part(record)
+            records.append(shape(id=record.id) if part else record)
+            faults.append(_PART if part else None)
         except (msgspec.MsgspecError, RecursionError) as exc:
             records.append(shape())
             faults.append(fault(exc))
     return records, faults
+
+
+def _is_part(record: Resource) -> bool:
+    """Return whether a server has left out elements: by the tag it must not replace the whole resource.
+
+    https://hl7.org/fhir/R4/search.html#summary
+    """
+    return record.meta is not None and any(one.code == "SUBSETTED" for one in each(record.meta.tag))
 
 
 def fault(exc: Exception) -> str:

@@ -26,7 +26,7 @@ import polars as pl
 from lakehouse.contracts.model import POLARS_TYPES, Column, Type
 from lakehouse.domains.clinical.datatypes import written
 from lakehouse.domains.clinical.dates import ends, read
-from lakehouse.domains.clinical.links import address
+from lakehouse.domains.clinical.links import UNADDRESSED, address, text_of
 from lakehouse.domains.clinical.taking import UNCODED, Get, coded
 
 __all__ = ["CodeableConcept", "DateTime", "Day", "Field", "Plain", "Quantity", "Reference", "Until"]
@@ -173,7 +173,13 @@ class Reference(Field):
         return (
             self._column(f"{self.name}_id", Type.STRING, f"{self.says}: id{only}"),
             self._column(f"{self.name}_type", Type.STRING, f"{self.says}: resource type, where it is stated"),
-            self._column(f"{self.name}_ref", Type.STRING, f"{self.says}: reference as stated", pii=True),
+            self._column(
+                f"{self.name}_ref",
+                Type.STRING,
+                f"{self.says}: reference as stated; of an identifier alone"
+                f" `Type?identifier=system|value`, of words alone `{UNADDRESSED}`",
+                pii=True,
+            ),
         )
 
     def series(self, values: list[Any], links: Sequence[dict[str, str] | None]) -> Columns:
@@ -184,7 +190,8 @@ class Reference(Field):
         kinds, ids = [kind for kind, _ in found], [own for _, own in found]
         if self.named:
             ids = [own if kind in (None, self.named) else None for kind, own in found]
-        texts = [value.reference if value is not None else None for value in values]
+        only = self.named or (self.to[0] if len(self.to) == 1 else None)
+        texts = [text_of(value, only) for value in values]
         return {
             f"{self.name}_id": pl.Series(ids, dtype=pl.String),
             f"{self.name}_type": pl.Series(kinds, dtype=pl.String),

@@ -7,29 +7,56 @@ it leads to (references.py).
 from __future__ import annotations
 
 import re
+from urllib.parse import quote
+
+from lakehouse.domains.clinical.datatypes import Reference
 
 ADDRESS = r"(?:^|/)([A-Z][A-Za-z]+)/([A-Za-z0-9.-]{1,64})(?:/_history/[A-Za-z0-9.-]{1,64})?$"
 """Of a reference by address: its type and its id."""
 _ADDRESS = re.compile(ADDRESS)
-_URN = re.compile(r"urn:(?:uuid|oid):(.+)")
+URN = r"^urn:(?:uuid|oid):(.+)$"
+"""Of a reference into a bundle: its id, where the bundle does not say another."""
+_URN = re.compile(URN)
 _CONDITIONAL = re.compile(r"([A-Z][A-Za-z]+)\?")
 _TYPE = re.compile(r"[A-Z][A-Za-z]+")
 
+ELSEWHERE = ""
+"""What a bundle says of a reference to another server's resource: none of the cohort has that id."""
+UNADDRESSED = "(no address)"
+"""What stands for a reference that says in words alone what it means, or why it does not."""
 Target = tuple[str | None, str | None]
+
+
+def text_of(given: Reference | None, kind: str | None = None) -> str | None:
+    """Return a reference as text: as it is stated; a logical one as the conditional one that means the same.
+
+    `kind` is the type that it leads to where it states none. Return None for one that says nothing.
+    """
+    if given is None or given.reference is not None:
+        return given.reference if given is not None else None
+    if (own := given.identifier) is not None and own.value is not None:
+        stated = given.type if given.type is not None and _TYPE.fullmatch(given.type) else kind
+        token = quote(f"{own.system or ''}|{own.value}", safe=":/|")
+        return f"{stated or ''}?identifier={token}"
+    told = (own, given.display, given.extension)
+    return UNADDRESSED if any(one is not None for one in told) else None
 
 
 def address(reference: str | None, known: dict[str, str] | None = None, stated: str | None = None) -> Target:
     """Return type and id of what a reference means, as far as it says them.
 
-    `known` has what its bundle says of it: `Type/id`, or an id alone in rows of older versions. `stated` is
-    Reference.type, which counts where the reference itself says none. A conditional reference
+    `known` has what its bundle says of it: `Type/id`, an id alone in rows of older versions, or `ELSEWHERE`.
+    `stated` is Reference.type, which counts where the reference itself says none. A conditional reference
     (`Practitioner?identifier=…`) has a type and no id; one to a contained resource (`#a`) and one that is no
     reference have no id.
     """
     stated = stated if stated is not None and _TYPE.fullmatch(stated) else None
     if reference is None:
-        return None, None
+        return stated, None
+    found = _ADDRESS.search(reference)
     if known and reference in known:
+        if known[reference] == ELSEWHERE:
+            return (found[1] if found else stated), None
         kind, _, own = known[reference].rpartition("/")
         return kind or stated, own
     if urn := _URN.fullmatch(reference):
@@ -37,5 +64,4 @@ def address(reference: str | None, known: dict[str, str] | None = None, stated: 
     if "?" in reference:
         conditional = _CONDITIONAL.match(reference)
         return (conditional[1] if conditional else stated), None
-    found = _ADDRESS.search(reference)
     return (found[1], found[2]) if found else (stated, None)

@@ -13,7 +13,8 @@ Does not: reading them (records.py), or Gold.
 | Identifier.use, HumanName.use, Address.use, ContactPoint.use | what is old is not taken (choices.py) |
 | Quantity.comparator | a column, and no value beside it |
 | implicitRules, modifierExtension (at any depth) | the resource counts as none: they may say anything |
-| Medication.status | of one entered in error no code is taken |
+| implicitRules of a Bundle, modifierExtension of its entry | the entry is refused (reading.py) |
+| Medication: status (but active, inactive), implicitRules, modifierExtension | no code is taken of it |
 
 https://hl7.org/fhir/R4/conformance-rules.html#isModifier. A code that the standard has not is not understood,
 and so counts as none.
@@ -24,6 +25,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+import orjson
 
 from lakehouse.domains.clinical import records as r
 from lakehouse.domains.clinical.taking import codes, each
@@ -116,12 +119,38 @@ def kept_out(table: str) -> Callable[[Any, str], tuple[str | None, bool]]:
         if resource.implicitRules is not None:
             names.append("implicitRules")
             understood = False
-        if resource.modifierExtension is not None or '"modifierExtension"' in text:
+        if extended(text):
             names.append("modifierExtension")
             understood = False
         return (",".join(names), understood) if names else (None, True)
 
     return found
+
+
+def extended(text: str) -> bool:
+    """Return whether a resource or a part of it, at whatever depth, has a modifierExtension.
+
+    A name may be written with escapes, and a value may be that word, so the text is parsed where it could be.
+    """
+    if '"modifierExtension"' not in text and "\\u" not in text:
+        return False
+    try:
+        return _has(orjson.loads(text), "modifierExtension")
+    except orjson.JSONDecodeError:  # no JSON: the rules say so
+        return '"modifierExtension"' in text
+
+
+def _has(document: Any, name: str) -> bool:
+    waiting = [document]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            if value.get(name):
+                return True
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+    return False
 
 
 def _replaced(patient: r.Patient) -> bool:

@@ -12,6 +12,7 @@ import orjson
 
 from lakehouse.domains.clinical import choices
 from lakehouse.domains.clinical import records as r
+from lakehouse.domains.clinical.links import text_of
 from lakehouse.domains.clinical.taking import Get, each
 
 RACE = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-race"
@@ -48,11 +49,17 @@ def _joined(chosen: Get, part: str, between: str) -> Get:
 
 
 def linked(patient: r.Patient) -> str | None:
-    return _text([[one.type, one.other.reference if one.other else None] for one in each(patient.link)])
+    return _text([[one.type, text_of(one.other)] for one in each(patient.link)])
 
 
-def refs(name: str) -> Get:
-    return lambda resource: _text([one.reference for one in each(getattr(resource, name)) if one.reference])
+def refs(name: str, kind: str | None = None) -> Get:
+    """Return what takes all references of a list, as text; `kind` is the one type that they may lead to."""
+
+    def get(resource: Any) -> str | None:
+        found = [text_of(one, kind) for one in each(getattr(resource, name))]
+        return _text([one for one in found if one])
+
+    return get
 
 
 def count(name: str) -> Get:
@@ -82,6 +89,19 @@ def medication(request: r.MedicationRequest) -> Any:
         ),
         None,
     )
+
+
+def dosage(request: r.MedicationRequest) -> str | None:
+    return "; ".join(one.text for one in each(request.dosageInstruction) if one.text) or None
+
+
+def as_needed(request: r.MedicationRequest) -> bool | None:
+    """Say whether it is taken as needed, by the first instruction; what names the need says so too."""
+    first = next(iter(each(request.dosageInstruction)), None)
+    if first is None:
+        return None
+    needed: bool | None = first.asNeededBoolean
+    return True if first.asNeededCodeableConcept is not None else needed
 
 
 def core(url: str) -> Any:

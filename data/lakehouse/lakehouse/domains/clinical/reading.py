@@ -3,8 +3,9 @@
 Belongs here: bundles of every type, single resources, bulk NDJSON, and what keeps a broken entry's place.
 Does not: what a resource means (records.py, fields.py).
 
-Nothing is dropped: an entry without a resource, a line that is no JSON, or what states no type become rows
-without `resource_type`, which the index's rules send to quarantine. A file that is no FHIR at all is refused
+Nothing is dropped: an entry without a resource, or that a modifierExtension of its own or its bundle's
+implicitRules may change, a line that is no JSON, or what states no type become rows without `resource_type`,
+which the index's rules send to quarantine. A file that is no FHIR at all is refused
 whole, and stays in landing.
 
 A bundle's entry tells more than its resource: when it changed, which version it is, and in a history bundle
@@ -26,7 +27,7 @@ import polars as pl
 
 from lakehouse.domains.clinical.contracts import DELETE, RAW_FHIR_RESOURCES, TYPE
 from lakehouse.domains.clinical.decoding import fault
-from lakehouse.domains.clinical.links import address
+from lakehouse.domains.clinical.links import ADDRESS, ELSEWHERE, address
 from lakehouse.errors import SourceError, UnknownShape
 from lakehouse.landing import LandedFile
 from lakehouse.landing.readers import (
@@ -42,7 +43,8 @@ from lakehouse.landing.source import payload_schema
 
 CHUNK_ROWS = 20_000
 _TYPE = re.compile(r"[A-Z][A-Za-z]{1,63}")
-_URN = re.compile(rb'"reference"\s*:\s*"(urn:[^"\\]+)"')
+_REFERENCE = re.compile(rb'"reference"\s*:\s*("[^"\\]*(?:\\.[^"\\]*)*")')
+_SERVER = re.compile(rf"(https?://.*){ADDRESS.replace('(?:^|/)', '/')}")
 _COHORT = re.compile(r"(?:cohort=)?([^/]+)")
 _NO = msgspec.Raw(b"")
 _MALFORMED = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
@@ -62,11 +64,13 @@ class _Bundle(msgspec.Struct):
     type: str | None = None
     meta: Any = None
     timestamp: Any = None
+    implicitRules: Any = None
     entry: list[msgspec.Raw] | None = None
 
 
 class _Entry(msgspec.Struct):
     fullUrl: str | None = None
+    modifierExtension: Any = None
     resource: msgspec.Raw = _NO
     request: msgspec.Raw = _NO
     response: msgspec.Raw = _NO
@@ -93,6 +97,7 @@ _BUNDLE = msgspec.json.Decoder(_Bundle)
 _ENTRY = msgspec.json.Decoder(_Entry)
 _ANY = msgspec.json.Decoder()
 _META = msgspec.json.Decoder(_Stamped)
+_NO_PATIENT = ("Group", "Device", "Location")  # what a subject may be besides, of the same id too
 _ETAG = re.compile(r'(?:W/)?"?([A-Za-z0-9\-.]{1,64})"?')
 _COLUMNS = (
     TYPE, "resource_id", "bundle_type", "links", "resource",
@@ -179,18 +184,19 @@ def _entries(text: bytes) -> Iterator[Row]:
         yield _row(text, None, None, None)  # its `entry` is no list
         return
     history = bundle.type == "history"
+    if bundle.implicitRules is not None:
+        yield from (_row(bytes(one), None, bundle.type, None) for one in bundle.entry or ())
+        return
     entries = [_entry(one, history=history) for one in bundle.entry or ()]
     if history:
         entries.reverse()
-        _date_the_undated(entries)
-    meant = _meant(entries)
+        _date_the_undated(entries, _text_of(bundle.meta, "lastUpdated") or _plain(bundle.timestamp))
+    meant, servers = _meant(entries), _servers(entries)
     for one in entries:
         if one.head is not None and one.head.resourceType == "Bundle":
             yield from _entries(one.text)  # one that answers within a batch, or a page within a message
             continue
-        if one.deleted and one.modified is None:
-            one.modified = _text_of(bundle.meta, "lastUpdated") or _plain(bundle.timestamp)
-        links = _links(one.text, meant) if meant and one.head and not one.deleted else None
+        links = _links(one.text, meant, servers) if one.head and not one.deleted else None
         yield _row(one.text, one.head, bundle.type, links, one)
 
 
@@ -199,6 +205,8 @@ def _entry(raw: msgspec.Raw, *, history: bool) -> _Told:
     try:
         entry = _ENTRY.decode(raw)
     except _MALFORMED:
+        return _Told(text=bytes(raw))
+    if entry.modifierExtension:
         return _Told(text=bytes(raw))
     resource = bytes(entry.resource)
     told = _Told(url=entry.fullUrl, text=resource, head=_head(resource) if resource else None)
@@ -218,21 +226,40 @@ def _entry(raw: msgspec.Raw, *, history: bool) -> _Told:
     return told
 
 
-def _date_the_undated(entries: Sequence[_Told]) -> None:
-    """Give an entry without time or version those of the version before it. `entries` come oldest first."""
-    last: dict[tuple[Any, Any], tuple[str | None, str | None]] = {}
+def _date_the_undated(entries: Sequence[_Told], by_bundle: str | None) -> None:
+    """Give an entry of a history without time or version those of the version before it; oldest first.
+
+    A deletion that none before it dates has the time of the version after it, else of its bundle.
+    """
+    versions: dict[tuple[str, str], list[_Told]] = {}
     for one in entries:
-        if one.head is None or not isinstance(one.head.id, str) or not isinstance(one.head.resourceType, str):
-            continue
-        key = (one.head.resourceType, one.head.id)
-        own = None if one.deleted else _meta(one.text)
-        time = _text_of(own, "lastUpdated") or one.modified
-        version = _text_of(own, "versionId") or one.version
-        if time is None and key in last:
-            one.modified, before = last[key]
-            time, version = one.modified, version or before
-            one.version = version
-        last[key] = (time, version)
+        if one.head is not None and isinstance(one.head.id, str) and isinstance(one.head.resourceType, str):
+            versions.setdefault((one.head.resourceType, one.head.id), []).append(one)
+    for of_one in versions.values():
+        _date(of_one, by_bundle)
+
+
+def _date(versions: Sequence[_Told], by_bundle: str | None) -> None:
+    stated = [_stated(one) for one in versions]
+    before: tuple[str | None, str | None] = (None, None)
+    for number, (one, (time, version)) in enumerate(zip(versions, stated, strict=True), 1):
+        if time is None:
+            one.modified = time = before[0]
+        if time is None and one.deleted:
+            later = stated[number:]
+            one.modified = time = next((at for at, _ in later if at), by_bundle)
+            if time is None and later:  # it came before these, and undated it would count as the last of all
+                one.head = one.method = None
+                continue
+        if number > 1 and version is None and time == before[0]:
+            one.version = version = before[1]
+        before = time, version
+
+
+def _stated(one: _Told) -> tuple[str | None, str | None]:
+    """Return time and version of an entry."""
+    own = None if one.deleted else _meta(one.text)
+    return _text_of(own, "lastUpdated") or one.modified, _text_of(own, "versionId") or one.version
 
 
 def _meta(text: bytes) -> Any:
@@ -251,19 +278,40 @@ def _text_of(value: Any, name: str) -> str | None:
 
 
 def _meant(entries: Sequence[_Told]) -> dict[str, str]:
-    """Return what `urn:` addresses mean where the resource's id does not say so by itself: `Type/id`."""
+    """Return what full URLs mean where they do not say so by themselves: `Type/id`, or an id alone."""
     found = {}
     for one in entries:
         own = one.head.id if one.head is not None and isinstance(one.head.id, str) else None
-        if one.url and own and one.url.startswith("urn:") and one.url.rsplit(":", 1)[1] != own:
+        if one.url and own:
             kind = one.head.resourceType if one.head else None
-            found[one.url] = f"{kind}/{own}" if isinstance(kind, str) and _TYPE.fullmatch(kind) else own
+            known = kind if isinstance(kind, str) and _TYPE.fullmatch(kind) else None
+            said = address(one.url)
+            if said[1] != own or (said[0] != known and (said[0] or known in _NO_PATIENT)):
+                found[one.url] = f"{known}/{own}" if known else own
     return found
 
 
-def _links(resource: bytes, meant: dict[str, str]) -> str | None:
-    used = {url: meant[url] for one in _URN.findall(resource) if (url := one.decode()) in meant}
+def _servers(entries: Sequence[_Told]) -> frozenset[str]:
+    """Return the addresses of the servers that the bundle's full URLs are of."""
+    found = (_SERVER.match(one.url) for one in entries if one.url)
+    return frozenset(one[1] for one in found if one)
+
+
+def _links(resource: bytes, meant: dict[str, str], servers: frozenset[str]) -> str | None:
+    """Return what references mean, where they do not say so by themselves; nothing for other servers'."""
+    if not meant and not (servers and b'"http' in resource):
+        return None
+    used = {}
+    for url in map(_plain_text, _REFERENCE.findall(resource)):
+        if url in meant:
+            used[url] = meant[url]
+        elif servers and (at := _SERVER.match(url)) and at[1] not in servers:
+            used[url] = ELSEWHERE
     return orjson.dumps(used).decode() if used else None
+
+
+def _plain_text(quoted: bytes) -> str:
+    return str(_ANY.decode(quoted)) if b"\\" in quoted else quoted[1:-1].decode()
 
 
 def _row(

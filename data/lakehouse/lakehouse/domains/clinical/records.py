@@ -41,7 +41,6 @@ class Resource(Struct):
     id: str | None = None
     meta: Meta | None = None
     implicitRules: str | None = None
-    modifierExtension: Any = None
 
 
 class AnyResource(Resource):
@@ -55,6 +54,7 @@ class Medication(Struct):
 
     resourceType: Any = None
     id: Any = None
+    implicitRules: Any = None
     status: Any = None
     code: Any = None
 
@@ -203,6 +203,7 @@ class Procedure(Resource):
 class Dosage(Struct):
     text: str | None = None
     asNeededBoolean: bool | None = None
+    asNeededCodeableConcept: Concept | None = None
 
 
 class MedicationRequest(Resource):
@@ -292,8 +293,10 @@ class ImagingStudy(Resource):
 
 
 def concept_of(medication: Medication) -> Concept | None:
-    """Return what a medication is; None where it says nothing readable, or was entered in error."""
-    if medication.resourceType != "Medication" or medication.status == "entered-in-error":
+    """Return what a medication is; None where it says nothing readable, or what it says may not hold."""
+    if medication.resourceType != "Medication" or medication.implicitRules is not None:
+        return None
+    if medication.status not in (None, "active", "inactive"):
         return None
     try:
         return msgspec.convert(medication.code, Concept) if medication.code is not None else None

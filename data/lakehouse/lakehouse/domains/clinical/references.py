@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import narwhals.stable.v2 as nw
 
-from lakehouse.domains.clinical.links import ADDRESS
+from lakehouse.domains.clinical.links import ADDRESS, URN
 from lakehouse.domains.clinical.resources import LINKS
 from lakehouse.engine import xp
 
 SHARED = r"(^|-)reference$"
 _CONDITIONAL = r"^([A-Z][A-Za-z]+)\?identifier=(.+)$"
+_NAMED = {"patient": "Patient", "encounter": "Encounter"}
 _STATED = ["cohort", "kind", "id", "ref", "kinds"]
 _KEY = ["resource_type", "id"]
 
@@ -51,13 +52,25 @@ def resolved(frame: xp.Frame, link: str, to: tuple[str, ...], index: xp.Frame) -
 
 
 def _stated(frame: xp.Frame, link: str, to: tuple[str, ...]) -> xp.Frame:
-    """Add what a reference states, as the columns `__cohort`, `__kind`, `__id`, `__ref` and `__kinds`."""
-    return xp.extracted(frame, f"{link}_ref", ADDRESS, 2, to="__id").with_columns(
-        nw.col("cohort").alias("__cohort"),
-        nw.col(f"{link}_type").alias("__kind"),
-        nw.coalesce(nw.col(f"{link}_id"), nw.col("__id")).alias("__id"),
-        nw.col(f"{link}_ref").alias("__ref"),
-        nw.lit(",".join(to)).alias("__kinds"),
+    """Add what a reference states, as the columns `__cohort`, `__kind`, `__id`, `__ref` and `__kinds`.
+
+    One of a type that the standard does not allow there leads nowhere: it has neither id nor text.
+    """
+    kind, ref = nw.col(f"{link}_type"), nw.col(f"{link}_ref")
+    fits = kind.is_null() | kind.is_in(to).fill_null(False)
+    other = kind != nw.lit(_NAMED.get(link, ""))  # of such a type Silver has no id
+    frame = xp.extracted(frame, f"{link}_ref", URN, 1, to="__urn")
+    by_text = nw.when(other if link in _NAMED else nw.lit(False)).then(nw.coalesce("__id", "__urn"))
+    return (
+        xp.extracted(frame, f"{link}_ref", ADDRESS, 2, to="__id")
+        .with_columns(
+            nw.col("cohort").alias("__cohort"),
+            kind.alias("__kind"),
+            nw.when(fits).then(nw.coalesce(nw.col(f"{link}_id"), by_text)).alias("__id"),
+            nw.when(fits).then(ref).otherwise(nw.lit("")).alias("__ref"),
+            nw.lit(",".join(to)).alias("__kinds"),
+        )
+        .drop("__urn")
     )
 
 

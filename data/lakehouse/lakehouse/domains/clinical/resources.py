@@ -25,15 +25,8 @@ DELETE = "DELETE"  # the method of a bundle's entry that takes a resource away
 
 
 _PATIENT = ("Patient",)
-_ANYBODY = (
-    "Practitioner",
-    "PractitionerRole",
-    "Organization",
-    "CareTeam",
-    "Patient",
-    "RelatedPerson",
-    "Device",
-)
+_STAFF = ("Practitioner", "PractitionerRole", "Organization")
+_ANYBODY = (*_STAFF, "Patient", "RelatedPerson")
 _REASONS = ("Condition", "Observation", "DiagnosticReport", "Procedure", "DocumentReference")
 _SUBJECTS = ("Group", "Device", "Location")
 _ONSETS = ("DateTime", "Age", "Period", "Range", "String")
@@ -114,7 +107,8 @@ PATIENT: tuple[Field, ...] = (
 
 ENCOUNTER: tuple[Field, ...] = (
     Plain(name="status", get=of("status"), says="Where the visit stands", required=True),
-    Plain(name="class", get=of("class_", "code"), says="Kind of visit: AMB, EMER, IMP …", required=True),
+    Plain(name="class", get=first(of("class_", "code"), of("class_", "display")),
+          says="Kind of visit: AMB, EMER, IMP …; without a code in words", required=True),
     CodeableConcept(name="type", get=whole("type"), says="What the visit was"),
     _patient(of("subject"), more=("Group",)),
     DateTime(name="started_at", get=of("period", "start"), says="When it began"),
@@ -132,7 +126,7 @@ ENCOUNTER: tuple[Field, ...] = (
     Reference(name="location", get=of("location", "location"), says="Where it took place", to=("Location",)),
     Reference(name="organization", get=of("serviceProvider"), says="Who provided it", to=("Organization",)),
     Reference(name="part_of", get=of("partOf"), says="The visit it belongs to", to=("Encounter",)),
-)
+)  # fmt: skip
 
 CONDITION: tuple[Field, ...] = (
     Plain(name="clinical_status", get=code("clinicalStatus"), says="active, resolved …"),
@@ -159,7 +153,7 @@ OBSERVATION: tuple[Field, ...] = (
     CodeableConcept(name="code", get=of("code"), says="What was observed"),
     _patient(of("subject"), "Patient (of another subject see its type)", more=_SUBJECTS),
     _encounter(),
-    Reference(name="performer", get=of("performer"), says="First performer", to=_ANYBODY),
+    Reference(name="performer", get=of("performer"), says="First performer", to=(*_ANYBODY, "CareTeam")),
     DateTime(name="effective_at",
          get=first(of("effectiveDateTime"), of("effectiveInstant"), of("effectivePeriod", "start")),
          says="The time it holds for"),
@@ -182,7 +176,8 @@ OBSERVATION: tuple[Field, ...] = (
           says="Parts of a panel, a JSON list: code, display, value, unit, value_code, value_text; where"
                " stated also codings, comparator and bound (then value is null), value_type and value_json,"
                " absent_reason"),
-    Plain(name="members", get=parts.refs("hasMember"), says="References of the observations of a panel"),
+    Plain(name="members", get=parts.refs("hasMember"), pii=True,
+          says="References of the observations of a panel"),
 )  # fmt: skip
 
 PROCEDURE: tuple[Field, ...] = (
@@ -199,7 +194,8 @@ PROCEDURE: tuple[Field, ...] = (
     Plain(name="performed_text", get=values.words("performedString", "performedRange"),
           says="When it was done, in words; a range as JSON"),
     Quantity(name="performed_age", get=of("performedAge"), says="Age at which it was done"),
-    Reference(name="practitioner", get=of("performer", "actor"), says="First performer", to=_ANYBODY),
+    Reference(name="practitioner", get=of("performer", "actor"), says="First performer",
+         to=(*_ANYBODY, "Device")),
     Reference(name="location", get=of("location"), says="Where", to=("Location",)),
     Reference(name="reason", get=of("reasonReference"), says="Condition it was done for", to=_REASONS),
     CodeableConcept(name="outcome", get=of("outcome"), says="Outcome"),
@@ -215,10 +211,11 @@ MEDICATION_REQUEST: tuple[Field, ...] = (
     _patient(of("subject"), required=True, more=("Group",)),
     _encounter(),
     DateTime(name="authored_at", get=of("authoredOn"), says="When it was ordered"),
-    Reference(name="requester", get=of("requester"), says="Who ordered it", to=_ANYBODY),
-    Reference(name="reason", get=of("reasonReference"), says="Condition it is for", to=_REASONS),
-    Plain(name="dosage", get=of("dosageInstruction", "text"), says="Dosage in words"),
-    Plain(name="as_needed", type=Type.BOOL, get=of("dosageInstruction", "asNeededBoolean"),
+    Reference(name="requester", get=of("requester"), says="Who ordered it", to=(*_ANYBODY, "Device")),
+    Reference(name="reason", get=of("reasonReference"), says="Condition it is for",
+         to=("Condition", "Observation")),
+    Plain(name="dosage", get=parts.dosage, says="Dosage in words, of all its instructions"),
+    Plain(name="as_needed", type=Type.BOOL, get=parts.as_needed,
           says="Taken as needed"),
 )  # fmt: skip
 
@@ -233,7 +230,7 @@ IMMUNIZATION: tuple[Field, ...] = (
     Plain(name="primary_source", type=Type.BOOL, get=of("primarySource"), says="From who gave it"),
     Plain(name="lot_number", get=of("lotNumber"), says="Lot"),
     Reference(name="location", get=of("location"), says="Where", to=("Location",)),
-    Reference(name="performer", get=of("performer", "actor"), says="First performer", to=_ANYBODY),
+    Reference(name="performer", get=of("performer", "actor"), says="First performer", to=_STAFF),
 )
 
 ALLERGY_INTOLERANCE: tuple[Field, ...] = (
@@ -262,8 +259,9 @@ DIAGNOSTIC_REPORT: tuple[Field, ...] = (
     Until(name="effective_end_at", get=parts.until("effectivePeriod"),
           says="The end of that time, where it has one"),
     DateTime(name="issued_at", get=of("issued"), says="When it was made known"),
-    Reference(name="performer", get=of("performer"), says="First performer", to=_ANYBODY),
-    Plain(name="results", get=parts.refs("result"), says="References of its observations"),
+    Reference(name="performer", get=of("performer"), says="First performer", to=(*_STAFF, "CareTeam")),
+    Plain(name="results", get=parts.refs("result", "Observation"), pii=True,
+          says="References of its observations"),
     Plain(name="result_count", type=Type.INT64, unit="count", get=parts.count("result"),
           says="Number of its observations"),
     Plain(name="conclusion", get=of("conclusion"), says="Conclusion in words"),

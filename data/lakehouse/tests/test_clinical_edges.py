@@ -1,0 +1,328 @@
+"""Edges of FHIR R4, each with the one right reading: references, modifiers and histories at their limits."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from test_clinical import condition, lake, land, patient, refused, rows, run
+from test_clinical_cases import HERE, by_id, counts, entry, gold, observation, visit
+
+from lakehouse.domains.clinical import contracts as c
+from lakehouse.pipeline import Lake
+
+__all__ = ["lake"]
+ABSENT = [{"url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": "unknown"}]
+SAID = [{"url": "http://x.example/not", "valueBoolean": True}]
+
+
+def order(id_: str, **more: Any) -> dict[str, Any]:
+    return {
+        "resourceType": "MedicationRequest",
+        "id": id_,
+        "status": "active",
+        "intent": "order",
+        "authoredOn": "2020-05-05",
+        **HERE,
+        **more,
+    }
+
+
+# -- references ----
+
+
+def test_a_reference_without_an_address_is_one(lake: Lake) -> None:
+    """R4's Reference may have an identifier, or words, or an extension alone."""
+    land(
+        lake,
+        "a/1.json",
+        patient("p", identifier=[{"system": "http://h/mrn", "value": "7 &%"}], birthDate="1950-01-01"),
+        visit("v", participant=[{"individual": {"identifier": {"value": "9"}}}]),
+        *(
+            condition(i, "", onsetDateTime="2020-01-01", subject=subject)
+            for i, subject in {
+                "identifier": {"identifier": {"system": "http://h/mrn", "value": "7 &%"}},
+                "unknown": {"type": "Patient", "identifier": {"value": "7"}},
+                "group": {"type": "Group", "identifier": {"system": "http://h/mrn", "value": "7 &%"}},
+                "words": {"display": "Jane Roe"},
+                "absent": {"extension": ABSENT},
+                "empty": {},
+            }.items()
+        ),
+    )
+    run(lake)
+    assert {i: [r["patient_type"], r["patient_ref"]] for i, r in by_id(lake, "condition").items()} == {
+        "identifier": [None, "Patient?identifier=http://h/mrn|7%20%26%25"],
+        "unknown": ["Patient", "Patient?identifier=|7"],
+        "group": ["Group", "Group?identifier=http://h/mrn|7%20%26%25"],
+        "words": [None, "(no address)"],
+        "absent": [None, "(no address)"],
+    }
+    assert refused(lake, "condition") == ["patient_ref_present"]
+    assert by_id(lake, "encounter")["v"]["practitioner_ref"] == "?identifier=|9"
+    assert [(r["patient_id"], r["occurrence_count"]) for r in gold(lake, "condition_era")] == [("p", 1)]
+    kinds = ("table", "stated", "resolved_by_identifier", "dangling")
+    told = {tuple(r[k] for k in kinds) for r in gold(lake, "fhir_references")}
+    assert told == {("condition", 5, 1, 4), ("encounter", 1, 0, 0), ("encounter", 1, 0, 1)}
+
+
+def test_lists_of_references_have_those_without_an_address_too(lake: Lake) -> None:
+    given = [
+        {"reference": "Observation/o"},
+        None,
+        {"identifier": {"system": "s", "value": "1"}},
+        {"display": "w"},
+    ]
+    report = {"resourceType": "DiagnosticReport", "id": "r", "status": "final", **HERE, "result": given}
+    other = {"type": "Patient", "identifier": {"value": "1"}}
+    land(
+        lake,
+        "a/1.json",
+        report,
+        observation("o", hasMember=given[2:]),
+        patient("p", link=[{"type": "seealso", "other": other}]),
+    )
+    run(lake)
+    found = rows(lake, "diagnostic_report")[0]
+    told = ["Observation/o", "Observation?identifier=s|1", "(no address)"]
+    assert (json.loads(found["results"]), found["result_count"]) == (told, 3)
+    assert json.loads(rows(lake, "observation")[0]["members"]) == ["?identifier=s|1", "(no address)"]
+    assert json.loads(rows(lake, "patient")[0]["links"]) == [["seealso", "Patient?identifier=|1"]]
+
+
+def test_a_full_url_is_what_a_reference_says_whatever_its_form(lake: Lake) -> None:
+    """https://hl7.org/fhir/R4/bundle.html#references: a reference into the bundle equals a full URL."""
+    land(
+        lake,
+        "a/1.json",
+        {"entry": {"fullUrl": "http://x.example/jane", "resource": patient("p")}},
+        {"entry": {"fullUrl": "http://x.example/Patient/old", "resource": patient("q")}},
+        condition("c1", "http://x.example/jane", onsetDateTime="2020-01-01"),
+        condition("c2", "http://x.example/Patient/old", onsetDateTime="2020-01-01"),
+        condition("c3", "http://x.example/Patient/p", onsetDateTime="2020-01-01"),
+    )
+    escaped = json.dumps(
+        {
+            "resourceType": "Bundle",
+            "type": "collection",
+            "entry": [
+                {"fullUrl": "http://x.example/jane", "resource": patient("p")},
+                {"resource": condition("c4", "http://x.example/jane")},
+            ],
+        }
+    )
+    lake.landing.put("clinical/b/1.json", escaped.replace("/", "\\/").encode())
+    run(lake)
+    told = {i: (r["patient_type"], r["patient_id"]) for i, r in by_id(lake, "condition").items()}
+    assert told == {
+        "c1": ("Patient", "p"),
+        "c2": ("Patient", "q"),
+        "c3": ("Patient", "p"),
+        "c4": ("Patient", "p"),
+    }
+    assert [(r["resolved"], r["dangling"]) for r in gold(lake, "fhir_references")] == [(4, 0)]
+
+
+def test_a_resource_of_another_server_is_none_of_the_cohort(lake: Lake) -> None:
+    """Where the bundle's full URLs tell its server; elsewhere an address is all that there is to go by."""
+    own, other = "http://own.example/fhir", "http://other.example/fhir"
+    stated = {"own": f"{own}/Patient/p", "other": f"{other}/Patient/p", "relative": "Patient/p"}
+    stated["version"] = f"{own}/Patient/p/_history/2"
+    land(
+        lake,
+        "a/1.json",
+        {"entry": {"fullUrl": f"{own}/Patient/p", "resource": patient("p", birthDate="1950-01-01")}},
+        *(
+            {"entry": {"fullUrl": f"{own}/Encounter/{i}", "resource": visit(i, of)}}
+            for i, of in stated.items()
+        ),
+        {
+            "entry": {
+                "fullUrl": f"{own}/MedicationRequest/m",
+                "resource": order("m", medicationReference={"reference": f"{other}/Medication/x"}),
+            }
+        },
+        {"resourceType": "Medication", "id": "x", "code": {"coding": [{"code": "wrong"}]}},
+    )
+    land(lake, "a/2.json", visit("unknown", stated["other"]))
+    run(lake)
+    told = {r["encounter_id"]: (r["patient_id"], r["age_years"]) for r in gold(lake, "encounter_summary")}
+    known = ("p", 70)
+    assert told == {
+        "own": known,
+        "other": (None, None),
+        "relative": known,
+        "version": known,
+        "unknown": known,
+    }
+    assert by_id(lake, "encounter")["other"]["patient_type"] == "Patient"
+    assert {r["active_medications"] for r in gold(lake, "encounter_summary")} == {"[]"}
+    dangling = {(r["table"], r["reference"]): r["dangling"] for r in gold(lake, "fhir_references")}
+    assert (dangling["encounter", "patient"], dangling["medication_request", "medication"]) == (1, 1)
+
+
+def test_a_group_of_a_bundle_is_no_patient_though_its_url_has_its_id(lake: Lake) -> None:
+    land(
+        lake,
+        "a/1.json",
+        {"resourceType": "Group", "id": "g"},
+        {"resourceType": "Device", "id": "d"},
+        visit("v", "urn:uuid:g"),
+        observation("o", subject={"reference": "urn:uuid:d"}),
+    )
+    run(lake)
+    told = [(r["patient_id"], r["patient_type"]) for t in ("encounter", "observation") for r in rows(lake, t)]
+    assert told == [(None, "Group"), (None, "Device")]
+    assert [r["patient_id"] for r in gold(lake, "encounter_summary")] == [None]
+    assert [(r["resolved"], r["dangling"]) for r in gold(lake, "fhir_references")] == [(1, 0), (1, 0)]
+
+
+def test_a_reference_to_a_type_that_r4_does_not_allow_there_dangles(lake: Lake) -> None:
+    land(
+        lake,
+        "a/1.json",
+        patient("p"),
+        {"resourceType": "Group", "id": "g"},
+        {"resourceType": "Organization", "id": "o", "identifier": [{"value": "1"}]},
+        condition("c1", "Organization/o"),
+        condition("c2", "Organization?identifier=1"),
+        observation("o1", performer=[{"reference": "Group/g"}]),
+        observation("o2", performer=[{"reference": "Organization/o"}]),
+    )
+    run(lake)
+    told = {r["table"]: (r["stated"], r["resolved"], r["dangling"]) for r in gold(lake, "fhir_references")}
+    assert told == {"condition": (2, 0, 2), "observation": (2, 1, 1)}
+
+
+# -- what may say anything ----
+
+
+def test_a_modifier_extension_is_a_name_not_a_word(lake: Lake) -> None:
+    land(
+        lake,
+        "a/1.json",
+        observation("word", valueString="modifierExtension"),
+        observation("none", component=[None, {"code": {"text": "x"}}], modifierExtension=[]),
+        observation("deep", component=[{"code": {"text": "x", "extension": [{"url": "é"}]}}]),
+    )
+    escaped = json.dumps(
+        observation("escaped", component=[{"code": {"text": "x"}, "modifierExtension": SAID}])
+    )
+    lake.landing.put("clinical/a/2.ndjson", escaped.replace("modifierE", "modifier\\u0045").encode())
+    run(lake)
+    assert {i: r["kept_out_by"] for i, r in by_id(lake, "observation").items()} == {
+        "word": None,
+        "none": None,
+        "deep": None,
+        "escaped": "modifierExtension",
+    }
+
+
+def test_what_modifies_an_entry_or_its_bundle_refuses_it(lake: Lake) -> None:
+    """Bundle.entry has a modifierExtension, and Bundle has implicitRules: neither is part of the resource."""
+    modified = {"fullUrl": "urn:uuid:o1", "resource": observation("o1"), "modifierExtension": SAID}
+    land(lake, "a/1.json", patient("p"), {"entry": modified}, observation("o2"))
+    land(lake, "a/2.json", observation("o3"), implicitRules="http://x.example/rules")
+    run(lake)
+    assert [r["id"] for r in rows(lake, "observation")] == ["o2"]
+    assert [one.split(",")[0] for one in refused(lake, "fhir_index")] == ["type_valid"] * 2
+    assert lake.store.snapshot(c.RAW_FHIR_RESOURCES).rows == 4
+
+
+@pytest.mark.parametrize("contained", [False, True])
+def test_a_medication_that_may_say_anything_names_nothing(lake: Lake, contained: bool) -> None:
+    told: dict[str, dict[str, Any]] = {
+        "active": {"status": "active"},
+        "inactive": {"status": "inactive"},
+        "rules": {"implicitRules": "http://x.example/rules"},
+        "invented": {"status": "invented"},
+        "error": {"status": "entered-in-error"},
+        "unsaid": {},
+    }
+    made = {
+        i: {"resourceType": "Medication", "id": i, "code": {"coding": [{"code": i}]}, **more}
+        for i, more in told.items()
+    }
+    orders = [
+        order(
+            f"o-{i}",
+            medicationReference={"reference": f"#{i}" if contained else f"Medication/{i}"},
+            **({"contained": [one]} if contained else {}),
+        )
+        for i, one in made.items()
+    ]
+    land(lake, "a/1.json", patient("p"), visit(), *orders, *([] if contained else made.values()))
+    run(lake)
+    assert json.loads(gold(lake, "encounter_summary")[0]["active_medications"]) == [
+        "active",
+        "inactive",
+        "unsaid",
+    ]
+
+
+# -- values ----
+
+
+def test_all_instructions_and_what_the_need_is_are_told(lake: Lake) -> None:
+    dosages: dict[str, list[Any]] = {
+        "taper": [{"sequence": 1, "text": "two"}, {"sequence": 2, "text": "one"}],
+        "later": [None, {"timing": {}, "asNeededBoolean": False}, {"text": "one"}],
+        "need": [{"asNeededCodeableConcept": {"text": "pain"}}],
+        "none": [],
+    }
+    land(lake, "a/1.json", *(order(i, dosageInstruction=given) for i, given in dosages.items()))
+    run(lake)
+    assert {i: (r["dosage"], r["as_needed"]) for i, r in by_id(lake, "medication_request").items()} == {
+        "taper": ("two; one", None),
+        "later": ("one", False),
+        "need": (None, True),
+        "none": (None, None),
+    }
+
+
+def test_a_class_in_words_is_a_class(lake: Lake) -> None:
+    land(lake, "a/1.json", visit("v", **{"class": {"display": "ambulatory"}}), visit("w"))
+    run(lake)
+    assert [r["class"] for r in rows(lake, "encounter")] == ["ambulatory", "AMB"]
+    assert counts(gold(lake, "encounter_summary")[0]) == [0, 0, 0, 0]
+
+
+# -- histories ----
+
+T1, T3, NOW = "2024-01-01T00:00:00Z", "2024-03-01T00:00:00Z", "2024-06-01T00:00:00Z"
+AGAIN: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
+    "a page that begins with it": ([entry("p", "new", "3", T3), entry("p")], {"meta": {"lastUpdated": NOW}}),
+    "versions alone": ([entry("p", "new", "3"), entry("p", etag='W/"2"'), entry("p", "old", "1")], {}),
+    "order alone": ([entry("p", "new"), entry("p"), entry("p", "old")], {}),
+    "order, and the bundle's time": (
+        [entry("p", "new"), entry("p"), entry("p", "old")],
+        {"timestamp": NOW},
+    ),
+    "an etag of the deletion": ([entry("p", "new", at=T3), entry("p", etag='W/"2"')], {"timestamp": NOW}),
+    "the newest alone is dated": ([entry("p", "new", "4", T3), entry("p", "old", "3"), entry("p")], {}),
+}
+
+
+@pytest.mark.parametrize("name", AGAIN)
+def test_what_was_made_again_after_an_undated_deletion_is_there(lake: Lake, name: str) -> None:
+    """A history is newest first: https://hl7.org/fhir/R4/http.html#history."""
+    entries, bundle = AGAIN[name]
+    land(lake, "a/1.json", *entries, type="history", **bundle)
+    run(lake, c.SILVER[0], c.FHIR_INDEX)
+    one = by_id(lake, "patient")["p"]
+    assert (one["gender"], one["is_deleted"]) == ("new", False)
+    assert lake.store.snapshot(c.RAW_FHIR_RESOURCES).rows == len(entries)
+
+
+def test_a_part_of_a_resource_does_not_replace_the_whole(lake: Lake) -> None:
+    """https://hl7.org/fhir/R4/search.html#summary: that is what the tag is for."""
+    meta = {"lastUpdated": T1, "versionId": "1"}
+    tags = {"tag": [None, {"system": "http://x.example", "code": "other"}]}
+    part = {"tag": [{"code": "SUBSETTED"}], "lastUpdated": T3, "versionId": "2"}
+    land(lake, "a/1.json", patient("p", meta=meta | tags, birthDate="1950-01-01"))
+    run(lake)
+    land(lake, "a/2.json", patient("p", meta=part), type="searchset")
+    run(lake)
+    assert [(str(r["birth_date"]), r["version_id"]) for r in rows(lake, "patient")] == [("1950-01-01", "1")]
+    assert refused(lake, "patient") == ["resource_readable"]
