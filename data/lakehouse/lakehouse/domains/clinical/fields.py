@@ -170,14 +170,14 @@ class Reference(Field):
 
     def columns(self) -> tuple[Column, ...]:
         only = f", where it is of the type {self.named}" if self.named else ""
+        words = f", of words alone `{UNADDRESSED}`" if self.required else ""
         return (
             self._column(f"{self.name}_id", Type.STRING, f"{self.says}: id{only}"),
             self._column(f"{self.name}_type", Type.STRING, f"{self.says}: resource type, where it is stated"),
             self._column(
                 f"{self.name}_ref",
                 Type.STRING,
-                f"{self.says}: reference as stated; of an identifier alone"
-                f" `Type?identifier=system|value`, of words alone `{UNADDRESSED}`",
+                f"{self.says}: reference as stated; of an identifier alone `Type?identifier=system|value`{words}",
                 pii=True,
             ),
         )
@@ -192,6 +192,8 @@ class Reference(Field):
             ids = [own if kind in (None, self.named) else None for kind, own in found]
         only = self.named or (self.to[0] if len(self.to) == 1 else None)
         texts = [text_of(value, only) for value in values]
+        if not self.required:
+            texts = [None if text == UNADDRESSED else text for text in texts]
         return {
             f"{self.name}_id": pl.Series(ids, dtype=pl.String),
             f"{self.name}_type": pl.Series(kinds, dtype=pl.String),

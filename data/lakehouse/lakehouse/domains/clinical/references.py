@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import narwhals.stable.v2 as nw
 
-from lakehouse.domains.clinical.links import ADDRESS, URN
+from lakehouse.domains.clinical.links import ADDRESS, UNADDRESSED, URN
 from lakehouse.domains.clinical.resources import LINKS
 from lakehouse.engine import xp
 
@@ -208,7 +208,9 @@ def fhir_references(index: xp.Frame, *silver: xp.Frame) -> xp.Frame:
 
 def _times(frame: xp.Frame, table: str, link: str, to: tuple[str, ...]) -> xp.Frame:
     """Return what a reference of a table states, and how many times."""
-    counted = frame.filter(~nw.col(f"{link}_ref").is_null() & nw.col("kept_out_by").is_null())
+    ref = nw.col(f"{link}_ref")
+    stated = ~ref.is_null() & (ref != UNADDRESSED).fill_null(False)
+    counted = frame.filter(stated & nw.col("kept_out_by").is_null())
     return (
         _stated(counted, link, to)
         .select(*(nw.col(f"__{name}").alias(name) for name in _STATED))
