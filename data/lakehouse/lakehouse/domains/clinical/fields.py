@@ -177,7 +177,8 @@ class Reference(Field):
             self._column(
                 f"{self.name}_ref",
                 Type.STRING,
-                f"{self.says}: reference as stated; of an identifier alone `Type?identifier=system|value`{words}",
+                f"{self.says}: reference as stated; of an identifier alone"
+                f" `Type?identifier=system|value`{words}",
                 pii=True,
             ),
         )
