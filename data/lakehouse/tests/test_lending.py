@@ -196,6 +196,8 @@ MEANT: list[tuple[str, str | None, str, object]] = [
     ("earliest_cr_line", "Jan-12", "earliest_credit_line", date(1912, 1, 1)),
     ("next_pymnt_d", "Jan-62", "next_payment_month", date(2062, 1, 1)),
     ("id", "1077501", "loan_id", "1077501"),
+    ("id", "1077501.0", "loan_id", "1077501"),
+    ("member_id", "1296599.00", "member_id", "1296599"),
     ("loan_status", " In Grace Period", "loan_status", "In Grace Period"),
     ("more", None, "more", None),
     ("more", '{"b":"2","a":" ","c":null,"desc":"say \\"x\\":null"}', "more",
@@ -299,10 +301,10 @@ def test_each_identifying_column_tells_loans_apart_and_no_other_does() -> None:
 
 
 def test_an_id_is_the_key_alone() -> None:
-    none, first, again, second = keys(
-        {}, {"id": "1"}, {"id": " 1 ", "loan_amnt": "5", "title": ""}, {"id": "2"}
+    none, first, again, float_, second = keys(
+        {}, {"id": "1"}, {"id": " 1 ", "loan_amnt": "5", "title": ""}, {"id": "1.0"}, {"id": "2"}
     )
-    assert first == again
+    assert first == again == float_
     assert len({none, first, second}) == 3
 
 

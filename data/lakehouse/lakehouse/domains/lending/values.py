@@ -41,6 +41,11 @@ def fraction(text: pl.Expr) -> pl.Expr:
     return pl.when(text.str.ends_with("%")).then(pl.when(is_percentage).then(moved)).otherwise(text)
 
 
+def identifier(text: pl.Expr) -> pl.Expr:
+    """Return an id; `1077501.0` is 1077501, as pandas writes a column of whole numbers with gaps."""
+    return text.str.replace(r"^([0-9]+)\.0+$", "${1}")
+
+
 def whole(text: pl.Expr) -> pl.Expr:
     """Return a whole number of at most nine digits; `9.0` is one, as pandas writes it."""
     digits = text.str.extract(r"^([+-]?[0-9]{1,9})(?:\.0*)?$", 1)
