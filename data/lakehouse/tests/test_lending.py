@@ -188,6 +188,7 @@ MEANT: list[tuple[str, str | None, str, object]] = [
     ("open_acc", "9.0", "open_accounts", 9),
     ("issue_d", "2011-12-01T00:00:00.000Z", "issue_month", date(2011, 12, 1)),
     ("issue_d", "2011-12-31", "issue_month", date(2011, 12, 1)),
+    ("issue_d", "2011-12", "issue_month", date(2011, 12, 1)),
     ("issue_d", "DEC-2011", "issue_month", date(2011, 12, 1)),
     ("earliest_cr_line", "Jan-62", "earliest_credit_line", date(1962, 1, 1)),
     ("earliest_cr_line", "Dec-99", "earliest_credit_line", date(1999, 12, 1)),
@@ -215,6 +216,7 @@ def test_the_status_and_the_credit_policy_are_told_apart() -> None:
     meant = {
         "Does not meet the credit policy. Status:Fully Paid": ("Fully Paid", False),
         "Does not meet the credit policy.  Status: Charged Off": ("Charged Off", False),
+        "Does not meet the current credit policy  Status: Current": ("Current", False),
         **{status: (status, True) for status in vocabulary.STATUSES},
     }
     rows = made(*({"loan_status": text} for text in meant)).good
@@ -247,7 +249,7 @@ REFUSED: list[tuple[str, list[str | None], list[str]]] = [
     ("zip_code", ["94", "945x", "70xx", "ABCxx", "9450000"], ["zip3_readable"]),
     ("open_acc", ["7.5", "seven", "1e1", "9999999999", "NaN"], ["open_accounts_readable"]),
     ("open_acc", ["-1"], ["open_accounts_not_negative"]),
-    ("issue_d", ["", "n/a", "11-Dec", "2011-13-01", "2011", "12/2011", "Dez-2011", "Dec-211",
+    ("issue_d", ["", "n/a", "11-Dec", "2011-13-01", "2011-13", "2011", "12/2011", "Dez-2011", "Dec-211",
                  "2011-02-30", "2011-12-01T10:00:00Z"], ["issue_month_readable"]),
     ("last_pymnt_d", ["Foo-12", "2012"], ["last_payment_month_readable"]),
 ]  # fmt: skip
@@ -373,6 +375,7 @@ def test_the_lines_around_lendingclubs_table_are_no_rows(quoting: int) -> None:
     head, first, second = plain.splitlines(keepends=True)
     parts = head + first + "\n\nLoans that do not meet the credit policy\n\n" + second
     assert rows_of(ABOVE + parts + BELOW)[0].equals(rows)
+    assert rows_of(ABOVE + parts.replace("the credit", "the current credit") + BELOW)[0].equals(rows)
 
 
 @pytest.mark.parametrize(

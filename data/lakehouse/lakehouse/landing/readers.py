@@ -148,7 +148,11 @@ def _foreign(raw: BinaryIO) -> str | None:
 
 
 def _guessed(head: bytes) -> str:
-    return "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "cp1252"
+    if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):  # before UTF-16, whose mark begins it
+        return "utf-32"
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    return {1: "utf-16-le", 0: "utf-16-be"}.get(head[:2].find(b"\0"), "cp1252")
 
 
 def _markup(head: bytes) -> str | None:

@@ -15,7 +15,7 @@ NOTHING = ("", "n/a", "na")
 """Words for nothing in a typed column, in lower case: LendingClub's and R's. NaN is none of them."""
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_POLICY = r"(?i)^does not meet the credit policy\.\s*status:\s*"
+_POLICY = r"(?i)^does not meet the (?:current )?credit policy\.?\s*status:\s*"  # files of 2013 say "current"
 
 
 def filled(column: str) -> pl.Expr:
@@ -71,7 +71,7 @@ def zip3(text: pl.Expr) -> pl.Expr:
 
 
 def month(text: pl.Expr, *, not_after: pl.Expr | None = None) -> pl.Expr:
-    """Return the first day of a month: `2011-12-01`, `Dec-2011`, `Dec-11`.
+    """Return the first day of a month: `2011-12-01`, `2011-12`, `Dec-2011`, `Dec-11`.
 
     Two digits are a year of this century, for LendingClub issued its first loan in 2007. Where that lies
     after `not_after`, they are one of the last century: `Jan-62` of a loan of 2011 is 1962, `Jan-08` is 2008.
@@ -79,6 +79,7 @@ def month(text: pl.Expr, *, not_after: pl.Expr | None = None) -> pl.Expr:
     day = text.str.extract(
         r"^([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[T ]00:00(?::00(?:\.0+)?)?(?:Z|[+-]00:?00)?)?$", 1
     )
+    day = pl.coalesce(day, text.str.extract(r"^([0-9]{4}-[0-9]{2})$", 1) + "-01")
     iso = day.str.to_date("%Y-%m-%d", strict=False).dt.truncate("1mo")
     names = text.str.extract(r"^([A-Za-z]{3})-(?:[0-9]{2}|[0-9]{4})$", 1).str.to_titlecase()
     number = names.replace_strict(_MONTHS, [*range(1, 13)], default=None, return_dtype=pl.Int8)

@@ -24,7 +24,7 @@ NOT_BY_POLICY = "Does not meet the credit policy. Status:"
 PREAMBLE = r"Notes offered by Prospectus \(https?://\S+\)"
 """The line above the header of LendingClub's own files."""
 
-DIVIDER = r"Loans that do not meet the credit policy"
+DIVIDER = r"Loans that do not meet the (?:current )?credit policy"
 """The line between the two parts of the file of 2007 to 2011; each loan's status says the same."""
 
 FOOTER = r"Total amount funded in policy code [0-9]+: [0-9]+"
