@@ -20,7 +20,7 @@ from lakehouse.contracts import DecimalType, Type, quarantine_of
 from lakehouse.domains.lending import contracts as c
 from lakehouse.domains.lending import transforms, vocabulary
 from lakehouse.domains.lending.sources import SOURCES
-from lakehouse.errors import UnknownShape
+from lakehouse.errors import SourceError, UnknownShape
 from lakehouse.landing import Unexpected
 from lakehouse.pipeline import Lake, ingest, open_lake, refresh
 from lakehouse.registry import transform_of
@@ -372,10 +372,23 @@ def test_the_lines_around_lendingclubs_table_are_no_rows(quoting: int) -> None:
     rows, met = rows_of(gzip.compress((ABOVE + plain + BELOW).encode()))
     assert rows.equals(rows_of(plain)[0])
     assert (met.other_lines, met.blank_lines) == (3, 2)
-    head, first, second = plain.splitlines(keepends=True)
-    parts = head + first + "\n\nLoans that do not meet the credit policy\n\n" + second
-    assert rows_of(ABOVE + parts + BELOW)[0].equals(rows)
-    assert rows_of(ABOVE + parts.replace("the credit", "the current credit") + BELOW)[0].equals(rows)
+    head, first, _ = plain.splitlines(keepends=True)
+    below = table({**LOAN, "loan_status": f"{vocabulary.NOT_BY_POLICY}Fully Paid"}, quoting=quoting)
+    parts = head + first + "\n\nLoans that do not meet the credit policy\n\n" + below.removeprefix(head)
+    found, met = rows_of(ABOVE + parts + BELOW)
+    assert found["loan_status"].to_list() == ["Current", f"{vocabulary.NOT_BY_POLICY}Fully Paid"]
+    assert (met.other_lines, met.blank_lines) == (4, 5)
+    assert rows_of(ABOVE + parts.replace("the credit", "the current credit") + BELOW)[0].height == 2
+
+
+def test_a_loan_below_the_divider_whose_status_does_not_say_so_refuses_the_file() -> None:
+    """The line becomes no row: the loan would pass for one that meets the credit policy."""
+    head, first = table(LOAN).splitlines(keepends=True)
+    parts = head + first + "\nLoans that do not meet the credit policy\n" + first
+    with pytest.raises(
+        SourceError, match="line 5 is below a divider, and its loan_status does not say the same"
+    ):
+        rows_of(parts)
 
 
 @pytest.mark.parametrize(

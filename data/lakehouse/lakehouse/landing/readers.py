@@ -67,6 +67,8 @@ _OTHERS = (
     (b"BZh", "a bzip2 file; land it as it is without, or gzipped"),
     (b"\xfd7zXZ", "an xz file; land it as it is without, or gzipped"),
     (b"\x28\xb5\x2f\xfd", "a Zstandard file; land it as it is without, or gzipped"),
+    (b"\x04\x22\x4d\x18", "an LZ4 file; land it as it is without, or gzipped"),
+    (b"\x1f\x9d", "a file of compress (.Z); land it as it is without, or gzipped"),
     (b"Obj\x01", "an Avro file; land it as Parquet or NDJSON"),
     (b"ORC", "an ORC file; land it as Parquet"),
     (b"ARROW1", "an Arrow file; land it as Parquet"),

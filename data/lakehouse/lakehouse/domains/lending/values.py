@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import polars as pl
 
+from lakehouse.domains.lending.vocabulary import NOT_BY_POLICY_PATTERN
+
 NOTHING = ("", "n/a", "na")
 """Words for nothing in a typed column, in lower case: LendingClub's and R's. NaN is none of them."""
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_POLICY = r"(?i)^does not meet the (?:current )?credit policy\.?\s*status:\s*"  # files of 2013 say "current"
+_POLICY = rf"^{NOT_BY_POLICY_PATTERN}"
 
 
 def filled(column: str) -> pl.Expr:
