@@ -229,6 +229,8 @@ def test_steps_are_a_number_or_a_list() -> None:
         ("UnableToComplete", "unable_to_complete", "unknown"),
         ("about to fail", "about_to_fail", "unknown"),
         ("moved_to_completed", "moved_to_completed", "completed"),
+        ("waiting for success", "waiting_for_success", "unknown"),
+        ("check_if_done", "check_if_done", "unknown"),
         (
             "EVENT_TYPE_WORKFLOW_PROPERTIES_MODIFIED_EXTERNALLY",
             "workflow_properties_modified_externally",

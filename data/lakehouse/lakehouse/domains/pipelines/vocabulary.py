@@ -29,7 +29,8 @@ IN_PROGRESS = (
 )  # fmt: skip
 TAKEN_BACK = (
     "not", "never", "no", "non", "cannot", "unable", "without", "almost", "nearly", "hardly", "barely",
-    "partly", "partial", "partially", "to_be",
+    "partly", "partial", "partially", "to_be", "if", "until", "before", "awaiting", "wait_for", "waiting_for",
+    "expected",
     "will", "would", "should", "didn_t", "doesn_t", "isn_t", "wasn_t", "hasn_t", "couldn_t", "won_t",
 )  # fmt: skip
 
