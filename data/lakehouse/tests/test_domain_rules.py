@@ -114,8 +114,8 @@ RULES = {
     "silver/fhir_index": "3bac20c841bfadec",
     "gold/encounter_summary": "e5375fc7e2af98fe",
     "gold/fhir_references": "6f290c4e372591da",
-    "silver/loans": "8f866b549dc03666",
-    "silver/pipeline_events": "b04616cd24a8df48",
+    "silver/loans": "495b3de67b0347b8",
+    "silver/pipeline_events": "f192c5a096280058",
     "silver/crawler_results": "6da8411af2997ec2",
 }
 
@@ -206,7 +206,7 @@ VERDICTS: dict[str, list[Any]] = {
             "term_months_one_of": 2,
             "interest_rate_readable": 10,
             "interest_rate_between": 4,
-            "issue_month_readable": 10,
+            "issue_month_readable": 11,
             "grade_one_of": 4,
             "sub_grade_matches": 3,
             "sub_grade_of_grade": 3,
@@ -226,7 +226,7 @@ VERDICTS: dict[str, list[Any]] = {
             "home_ownership_not_null": 3,
         },
         {},
-        "318ee7df6cf34565",
+        "727f94d3e43cdab0",
     ],
     "silver/pipeline_events": [
         {

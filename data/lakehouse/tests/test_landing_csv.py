@@ -181,6 +181,8 @@ def test_a_value_that_does_not_fit_its_declaration_refuses_the_file(row: str, sa
         ("日付,価格\n1,2\n", "form=Form(aliases={'<heading>': 'order_id'})"),
         ("order_id,price,sold_on\n1,é,3\n".encode("cp1252"), "form=Form(encoding='cp1252')"),
         ("order_id,price,sold_on\n".encode("utf-16"), "form=Form(encoding='utf-16')"),
+        ("order_id,price,sold_on\n".encode("utf-32"), "form=Form(encoding='utf-32')"),
+        ("order_id,price,sold_on\n€".encode("utf-16-le"), "form=Form(encoding='utf-16-le')"),
         ('order_id,price,sold_on\n1,"a\\"b",3\n', "form=Form(escape='\\\\')"),
     ],
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from datetime import date, datetime, time
 from typing import Any
+from uuid import UUID
 
 import polars as pl
 import pyarrow as pa
@@ -131,6 +132,19 @@ def test_bytes_within_nested_values_are_refused(array: pa.Array) -> None:
 def test_bytes_in_a_column_are_text_or_refused() -> None:
     assert texts(pa.array([b"text", None])) == ["text", None]
     assert refusal(pa.array([b"\xff\xfe"])) == "column v has no text form (ComputeError)"
+    interval = pa.array([b"\1\0\0\0\2\0\0\0\0\0\0\0", None], pa.binary(12))
+    assert refusal(interval) == "column v holds bytes that are no text, which has no exact text"
+
+
+@pytest.mark.parametrize("store_schema", [True, False])
+def test_a_uuid_and_json_are_told_by_their_logical_type(store_schema: bool) -> None:
+    """Their bytes may be UTF-8 too: those of the first id are."""
+    ids = [UUID(int=0x31), None, UUID("f47ac10b-58cc-4372-a567-0e02b2c3d479"), UUID(int=2**128 - 1)]
+    stored = pa.array([one and one.bytes for one in ids], pa.uuid())
+    assert texts(stored, store_schema=store_schema) == [one and str(one) for one in ids]
+    assert texts(pa.array([None], pa.uuid()), store_schema=store_schema) == [None]
+    documents = ['{"duration_ms":5}', None, "[1.10]"]
+    assert texts(pa.array(documents, pa.json_()), store_schema=store_schema) == documents
 
 
 @pytest.mark.parametrize(

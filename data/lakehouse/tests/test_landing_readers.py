@@ -75,6 +75,8 @@ def test_the_content_decides_and_the_suffix_helps(name: str, content: bytes, fmt
         ("x.xlsx", b"PK\x03\x04rest", "this is a zip archive"),
         ("x.json.gz", b"\x1f\x8b\x08rest", "this is gzip within gzip"),
         ("x.json.zst", b"\x28\xb5\x2f\xfdrest", "this is a Zstandard file"),
+        ("x.json.lz4", b"\x04\x22\x4d\x18rest", "this is an LZ4 file"),
+        ("x.json.Z", b"\x1f\x9d\x90rest", "this is a file of compress"),
         ("x.xes", b'<?xml version="1.0"?>\n<!-- x -->\n<log xes.version="1.0">', "this is an XES event log"),
         ("x.csv", b"<log><trace/></log>", "this is an XES event log"),
         ("x.json", b"<!DOCTYPE html><p>", "this is an HTML page"),

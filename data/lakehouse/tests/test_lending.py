@@ -20,7 +20,7 @@ from lakehouse.contracts import DecimalType, Type, quarantine_of
 from lakehouse.domains.lending import contracts as c
 from lakehouse.domains.lending import transforms, vocabulary
 from lakehouse.domains.lending.sources import SOURCES
-from lakehouse.errors import UnknownShape
+from lakehouse.errors import SourceError, UnknownShape
 from lakehouse.landing import Unexpected
 from lakehouse.pipeline import Lake, ingest, open_lake, refresh
 from lakehouse.registry import transform_of
@@ -188,6 +188,7 @@ MEANT: list[tuple[str, str | None, str, object]] = [
     ("open_acc", "9.0", "open_accounts", 9),
     ("issue_d", "2011-12-01T00:00:00.000Z", "issue_month", date(2011, 12, 1)),
     ("issue_d", "2011-12-31", "issue_month", date(2011, 12, 1)),
+    ("issue_d", "2011-12", "issue_month", date(2011, 12, 1)),
     ("issue_d", "DEC-2011", "issue_month", date(2011, 12, 1)),
     ("earliest_cr_line", "Jan-62", "earliest_credit_line", date(1962, 1, 1)),
     ("earliest_cr_line", "Dec-99", "earliest_credit_line", date(1999, 12, 1)),
@@ -196,6 +197,8 @@ MEANT: list[tuple[str, str | None, str, object]] = [
     ("earliest_cr_line", "Jan-12", "earliest_credit_line", date(1912, 1, 1)),
     ("next_pymnt_d", "Jan-62", "next_payment_month", date(2062, 1, 1)),
     ("id", "1077501", "loan_id", "1077501"),
+    ("id", "1077501.0", "loan_id", "1077501"),
+    ("member_id", "1296599.00", "member_id", "1296599"),
     ("loan_status", " In Grace Period", "loan_status", "In Grace Period"),
     ("more", None, "more", None),
     ("more", '{"b":"2","a":" ","c":null,"desc":"say \\"x\\":null"}', "more",
@@ -213,6 +216,7 @@ def test_the_status_and_the_credit_policy_are_told_apart() -> None:
     meant = {
         "Does not meet the credit policy. Status:Fully Paid": ("Fully Paid", False),
         "Does not meet the credit policy.  Status: Charged Off": ("Charged Off", False),
+        "Does not meet the current credit policy  Status: Current": ("Current", False),
         **{status: (status, True) for status in vocabulary.STATUSES},
     }
     rows = made(*({"loan_status": text} for text in meant)).good
@@ -245,7 +249,7 @@ REFUSED: list[tuple[str, list[str | None], list[str]]] = [
     ("zip_code", ["94", "945x", "70xx", "ABCxx", "9450000"], ["zip3_readable"]),
     ("open_acc", ["7.5", "seven", "1e1", "9999999999", "NaN"], ["open_accounts_readable"]),
     ("open_acc", ["-1"], ["open_accounts_not_negative"]),
-    ("issue_d", ["", "n/a", "11-Dec", "2011-13-01", "2011", "12/2011", "Dez-2011", "Dec-211",
+    ("issue_d", ["", "n/a", "11-Dec", "2011-13-01", "2011-13", "2011", "12/2011", "Dez-2011", "Dec-211",
                  "2011-02-30", "2011-12-01T10:00:00Z"], ["issue_month_readable"]),
     ("last_pymnt_d", ["Foo-12", "2012"], ["last_payment_month_readable"]),
 ]  # fmt: skip
@@ -299,10 +303,10 @@ def test_each_identifying_column_tells_loans_apart_and_no_other_does() -> None:
 
 
 def test_an_id_is_the_key_alone() -> None:
-    none, first, again, second = keys(
-        {}, {"id": "1"}, {"id": " 1 ", "loan_amnt": "5", "title": ""}, {"id": "2"}
+    none, first, again, float_, second = keys(
+        {}, {"id": "1"}, {"id": " 1 ", "loan_amnt": "5", "title": ""}, {"id": "1.0"}, {"id": "2"}
     )
-    assert first == again
+    assert first == again == float_
     assert len({none, first, second}) == 3
 
 
@@ -368,9 +372,23 @@ def test_the_lines_around_lendingclubs_table_are_no_rows(quoting: int) -> None:
     rows, met = rows_of(gzip.compress((ABOVE + plain + BELOW).encode()))
     assert rows.equals(rows_of(plain)[0])
     assert (met.other_lines, met.blank_lines) == (3, 2)
-    head, first, second = plain.splitlines(keepends=True)
-    parts = head + first + "\n\nLoans that do not meet the credit policy\n\n" + second
-    assert rows_of(ABOVE + parts + BELOW)[0].equals(rows)
+    head, first, _ = plain.splitlines(keepends=True)
+    below = table({**LOAN, "loan_status": f"{vocabulary.NOT_BY_POLICY}Fully Paid"}, quoting=quoting)
+    parts = head + first + "\n\nLoans that do not meet the credit policy\n\n" + below.removeprefix(head)
+    found, met = rows_of(ABOVE + parts + BELOW)
+    assert found["loan_status"].to_list() == ["Current", f"{vocabulary.NOT_BY_POLICY}Fully Paid"]
+    assert (met.other_lines, met.blank_lines) == (4, 5)
+    assert rows_of(ABOVE + parts.replace("the credit", "the current credit") + BELOW)[0].height == 2
+
+
+def test_a_loan_below_the_divider_whose_status_does_not_say_so_refuses_the_file() -> None:
+    """The line becomes no row: the loan would pass for one that meets the credit policy."""
+    head, first = table(LOAN).splitlines(keepends=True)
+    parts = head + first + "\nLoans that do not meet the credit policy\n" + first
+    with pytest.raises(
+        SourceError, match="line 5 is below a divider, and its loan_status does not say the same"
+    ):
+        rows_of(parts)
 
 
 @pytest.mark.parametrize(

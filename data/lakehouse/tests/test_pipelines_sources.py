@@ -265,6 +265,23 @@ def test_a_history_in_any_order_tells_the_same_of_each_event() -> None:
     assert json.loads(rows("temporal/x.json", without)[3][4] or "")["duration_ms"] == 2001
 
 
+def test_a_page_without_the_first_event_tells_neither_duration_nor_activities() -> None:
+    """A page of a long history is no whole one: its first event is not when the run began."""
+    pages = [HISTORY["events"][:2], HISTORY["events"][2:]]
+    for page in (pages[1], pages[1][::-1]):
+        told = [json.loads(r[4] or "") for r in rows("temporal/x.json", {"events": page})]
+        assert [one.keys() for one in told] == [{"source_format", "event_id", "payload"}] * 2
+    bare = [{"eventId": e["eventId"], "eventTime": e["eventTime"], "eventType": e["eventType"]}
+            for e in HISTORY["events"]]  # fmt: skip
+    assert json.loads(rows("temporal/x.json", {"events": bare})[3][4] or "")["duration_ms"] == 2001
+
+
+def test_times_with_an_offset_tell_the_duration() -> None:
+    times = {0: "2026-01-01T01:00:00.000000001+01:00", 3: "2025-12-31T22:00:02.000500001-02:00"}
+    first, last = ({**HISTORY["events"][n], "eventTime": time} for n, time in times.items())
+    assert json.loads(rows("temporal/x.json", [first, last])[1][4] or "")["duration_ms"] == 2001
+
+
 def history(name: str, *, length: int) -> list[dict[str, Any]]:
     started = {
         "workflowExecutionStartedEventAttributes": {"workflowId": name, "originalExecutionRunId": name}
@@ -338,6 +355,13 @@ def test_numeric_types_and_protobuf_times() -> None:
             ]
         },
     )
+    snake = {
+        "event_id": 2,
+        "event_type": 10,
+        "event_time": time,
+        "activity_task_scheduled_event_attributes": {},
+    }
+    assert rows("temporal/x.json", {"events": [snake]})[0][1] == "activity_task_scheduled"
     assert [r[1:4:2] for r in found] == [
         ("workflowExecutionStarted", "2026-01-01T00:00:00.000000005Z"), ("6", '{"odd":1}'), (None, None),
     ]  # fmt: skip

@@ -5,7 +5,8 @@ columns a source expects.
 
 A value without an exact text form rejects its file, by column: bytes, NaN and infinity within nested values
 (JSON has neither NaN nor infinity, and null means something else), and times beyond the calendar. A column of
-bytes is text where they are UTF-8, because older writers do not declare text.
+bytes is text where they are UTF-8 without NUL, because older writers do not declare text; an interval or a
+number would pass for text else.
 """
 
 from __future__ import annotations
@@ -81,8 +82,10 @@ def _fault(series: pl.Series, *, nested: bool) -> str | None:
         return _beyond(series.to_physical(), _MOST_SECONDS * _SECONDS[dtype.time_unit])
     if dtype == pl.Date:
         return _beyond(series.to_physical(), _MOST_SECONDS // _DAY)
-    if nested and dtype == pl.Binary:
-        return "bytes within nested values"
+    if dtype == pl.Binary:
+        if nested:
+            return "bytes within nested values"
+        return "bytes that are no text" if series.bin.contains(b"\0").any() else None
     if nested and dtype.is_float() and not series.is_finite().all():
         return "NaN or infinity within nested values"
     return None

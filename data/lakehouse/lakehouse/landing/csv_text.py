@@ -15,7 +15,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
@@ -98,6 +98,7 @@ def _pieces(records: Iterator[list[str]], schema: dict[str, Any], rows: int) -> 
 def _checked(raw: BinaryIO, options: Any, form: Form, name: str) -> tuple[list[str], Unexpected]:
     """Return the header, and which lines are no rows. Raises SourceError for one that should not be there."""
     header: list[str] = []
+    below: dict[str, tuple[int, re.Pattern[str]]] = {}
     met, beside, ended = Unexpected(), _Beside(form, options), 0
     large = raw.seek(0, io.SEEK_END) > readers.MAX_LINE
     with _text(raw) as text:
@@ -105,6 +106,8 @@ def _checked(raw: BinaryIO, options: Any, form: Form, name: str) -> tuple[list[s
         try:
             for fields in reader:
                 if len(fields) == len(header) > 1 and not ended:
+                    if below and (column := _unsaid(fields, below)):
+                        raise SourceError(f"{name}: {_contradicts(reader.line_num, column)}")
                     continue
                 if _blank(fields, header):
                     met.blank_lines += 1
@@ -116,6 +119,8 @@ def _checked(raw: BinaryIO, options: Any, form: Form, name: str) -> tuple[list[s
                     met.other_lines += 1
                     if kind == "divider" and ended:
                         raise SourceError(f"{name}: {_below(reader.line_num, ended)}")
+                    if kind == "divider":
+                        below = _below_divider(form, header)
                     if kind == "footer" and not ended:
                         ended = reader.line_num
                 elif ended:
@@ -156,6 +161,25 @@ class _Beside:
 
 def _below(line: int, footer: int) -> str:
     return f"line {line} follows the footer of line {footer}; remove what stands below the table"
+
+
+def _below_divider(form: Form, header: Sequence[str]) -> dict[str, tuple[int, re.Pattern[str]]]:
+    """Return where each declared column stands, and what it says in each row below the divider."""
+    columns = [form.column_of(heading) for heading in header]
+    return {
+        column: (columns.index(column), re.compile(pattern))
+        for column, pattern in form.divided.items()
+        if column in columns
+    }
+
+
+def _unsaid(fields: Sequence[str], below: Mapping[str, tuple[int, re.Pattern[str]]]) -> str | None:
+    """Return the first column that does not say what the divider above the row does; None where all do."""
+    return next((column for column, (place, says) in below.items() if not says.match(fields[place])), None)
+
+
+def _contradicts(line: int, column: str) -> str:
+    return f"line {line} is below a divider, and its {column} does not say the same; write it there"
 
 
 def _blank(fields: Sequence[str], header: Sequence[str]) -> bool:

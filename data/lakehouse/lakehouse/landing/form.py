@@ -39,6 +39,8 @@ class Form:
     aliases        heading to column, for headings from which no column name follows
     preamble       what a line above the header says, as a regular expression for the whole line
     divider        the same of a line between rows
+    divided        column to what it says in each row below the divider, as a regular expression for its
+                   beginning: the line itself becomes no row, so a row that says otherwise rejects the file
     footer         the same of a line below the table; no row may follow one
 
     Raises ContractError for an invalid declaration.
@@ -52,6 +54,7 @@ class Form:
     aliases: Mapping[str, str] = field(default_factory=dict, hash=False)
     preamble: str | None = None
     divider: str | None = None
+    divided: Mapping[str, str] = field(default_factory=dict, hash=False)
     footer: str | None = None
 
     def __post_init__(self) -> None:
@@ -67,7 +70,7 @@ class Form:
         for column, fmt in self.dates.items():
             if "%y" in fmt or "%D" in fmt:
                 raise ContractError(f"dates of {column}: {fmt!r} has a year without its century")
-        for what, pattern in self.beside.items():
+        for what, pattern in (*self.beside.items(), *self.divided.items()):
             _refuse_pattern(what, pattern)
 
     @property

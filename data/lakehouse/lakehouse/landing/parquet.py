@@ -6,6 +6,8 @@ pyarrow reads it: it streams, verifies page checksums, and raises where Polars p
 
 INT96 is a day and the nanoseconds of that day. pyarrow converts it to nanoseconds in 64 bit, which wrap
 before 1677 and after 2262. Seconds do not wrap, so both together give the exact time.
+
+UUID and JSON are logical types of bytes: a UUID is told in hexadecimal with dashes, JSON is the text it is.
 """
 
 from __future__ import annotations
@@ -137,11 +139,25 @@ def _polars(table: pa.Table) -> pl.DataFrame:
         if pa.types.is_timestamp(field.type) and field.type.tz not in (None, "UTC"):
             utc = table.column(i).cast(pa.timestamp(field.type.unit, "UTC"))
             table = table.set_column(i, field.name, utc)
+        if isinstance(field.type, pa.BaseExtensionType):
+            table = table.set_column(i, field.name, _stored(table.column(i)))
     try:
         frame = pl.from_arrow(table)
     except (pl.exceptions.PanicException, TypeError, NotImplementedError) as exc:
         raise SourceError(f"a Parquet column has a type that cannot be read ({type(exc).__name__})") from None
     return frame if isinstance(frame, pl.DataFrame) else frame.to_frame()
+
+
+def _stored(column: pa.ChunkedArray) -> pa.Array:
+    """Return a column of a logical type as it is stored; a UUID as text."""
+    import pyarrow as pa
+
+    stored = pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type)
+    if column.type.extension_name != "arrow.uuid":
+        return stored
+    digits = pl.Series(stored.cast(pa.binary()), dtype=pl.Binary).bin.encode("hex")
+    parts = r"^(.{8})(.{4})(.{4})(.{4})(.{12})$"
+    return digits.str.replace(parts, "${1}-${2}-${3}-${4}-${5}").to_arrow()
 
 
 def _slices(empty: pl.DataFrame, frames: Iterator[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:

@@ -67,6 +67,8 @@ _OTHERS = (
     (b"BZh", "a bzip2 file; land it as it is without, or gzipped"),
     (b"\xfd7zXZ", "an xz file; land it as it is without, or gzipped"),
     (b"\x28\xb5\x2f\xfd", "a Zstandard file; land it as it is without, or gzipped"),
+    (b"\x04\x22\x4d\x18", "an LZ4 file; land it as it is without, or gzipped"),
+    (b"\x1f\x9d", "a file of compress (.Z); land it as it is without, or gzipped"),
     (b"Obj\x01", "an Avro file; land it as Parquet or NDJSON"),
     (b"ORC", "an ORC file; land it as Parquet"),
     (b"ARROW1", "an Arrow file; land it as Parquet"),
@@ -148,7 +150,11 @@ def _foreign(raw: BinaryIO) -> str | None:
 
 
 def _guessed(head: bytes) -> str:
-    return "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "cp1252"
+    if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):  # before UTF-16, whose mark begins it
+        return "utf-32"
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    return {1: "utf-16-le", 0: "utf-16-be"}.get(head[:2].find(b"\0"), "cp1252")
 
 
 def _markup(head: bytes) -> str | None:

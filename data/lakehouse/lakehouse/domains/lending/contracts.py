@@ -154,6 +154,7 @@ COUNT_COLUMNS = tuple(c.name for c in _COLUMNS if c.type is Type.INT32 and c.uni
 
 LOANS = Contract(
     layer="silver", name="loans", domain=DOMAIN, materialization=Materialization.INCREMENTAL_BY_KEY,
+    version="1.0.1",
     description="One loan, typed, by the last row that came of it.",
     key=("loan_key",),
     cluster_by=("issue_month",),

@@ -22,8 +22,9 @@ from lakehouse.domains.lending.contracts import (
 )
 from lakehouse.domains.lending.keys import loan_key
 
+_IDS = ("loan_id", "member_id")
 _WORDS = (
-    "loan_id", "member_id", "grade", "sub_grade", "home_ownership", "verification_status", "purpose", "state",
+    "grade", "sub_grade", "home_ownership", "verification_status", "purpose", "state",
     "application_type",
 )  # fmt: skip
 _FREE_TEXT = ("employer_title", "title")
@@ -44,6 +45,7 @@ def with_values(frame: pl.LazyFrame) -> pl.LazyFrame:
     """Add every other column, and the key, which is made of them."""
     text = {name: pl.col(f"{name}_text") for name in (*_TYPED, "loan_status")}
     frame = frame.with_columns(
+        *(values.identifier(values.given(LENDINGCLUB[name])).alias(name) for name in _IDS),
         *(values.given(LENDINGCLUB[name]).alias(name) for name in _WORDS),
         *(values.filled(LENDINGCLUB[name]).alias(name) for name in _FREE_TEXT),
         *(values.whole(text[name]).alias(name) for name in COUNT_COLUMNS),

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import polars as pl
 
+from lakehouse.domains.lending.vocabulary import NOT_BY_POLICY_PATTERN
+
 NOTHING = ("", "n/a", "na")
 """Words for nothing in a typed column, in lower case: LendingClub's and R's. NaN is none of them."""
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_POLICY = r"(?i)^does not meet the credit policy\.\s*status:\s*"
+_POLICY = rf"^{NOT_BY_POLICY_PATTERN}"
 
 
 def filled(column: str) -> pl.Expr:
@@ -39,6 +41,11 @@ def fraction(text: pl.Expr) -> pl.Expr:
     moved = digits.str.replace(r"^([+-]?[0-9]*)([0-9]{2})(?:\.([0-9]*))?%$", "${1}.${2}${3}")
     is_percentage = text.str.contains(r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)\s*%$")
     return pl.when(text.str.ends_with("%")).then(pl.when(is_percentage).then(moved)).otherwise(text)
+
+
+def identifier(text: pl.Expr) -> pl.Expr:
+    """Return an id; `1077501.0` is 1077501, as pandas writes a column of whole numbers with gaps."""
+    return text.str.replace(r"^([0-9]+)\.0+$", "${1}")
 
 
 def whole(text: pl.Expr) -> pl.Expr:
@@ -66,7 +73,7 @@ def zip3(text: pl.Expr) -> pl.Expr:
 
 
 def month(text: pl.Expr, *, not_after: pl.Expr | None = None) -> pl.Expr:
-    """Return the first day of a month: `2011-12-01`, `Dec-2011`, `Dec-11`.
+    """Return the first day of a month: `2011-12-01`, `2011-12`, `Dec-2011`, `Dec-11`.
 
     Two digits are a year of this century, for LendingClub issued its first loan in 2007. Where that lies
     after `not_after`, they are one of the last century: `Jan-62` of a loan of 2011 is 1962, `Jan-08` is 2008.
@@ -74,6 +81,7 @@ def month(text: pl.Expr, *, not_after: pl.Expr | None = None) -> pl.Expr:
     day = text.str.extract(
         r"^([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[T ]00:00(?::00(?:\.0+)?)?(?:Z|[+-]00:?00)?)?$", 1
     )
+    day = pl.coalesce(day, text.str.extract(r"^([0-9]{4}-[0-9]{2})$", 1) + "-01")
     iso = day.str.to_date("%Y-%m-%d", strict=False).dt.truncate("1mo")
     names = text.str.extract(r"^([A-Za-z]{3})-(?:[0-9]{2}|[0-9]{4})$", 1).str.to_titlecase()
     number = names.replace_strict(_MONTHS, [*range(1, 13)], default=None, return_dtype=pl.Int8)

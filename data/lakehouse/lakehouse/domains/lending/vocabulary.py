@@ -18,14 +18,15 @@ STATUSES = (
     "Late (31-120 days)",
 )
 
+NOT_BY_POLICY_PATTERN = r"(?i:does not meet the (?:current )?credit policy\.?\s*status:)\s*"
 NOT_BY_POLICY = "Does not meet the credit policy. Status:"
-"""Stands before the status of a loan that today's credit policy would refuse."""
+"""Stands before the status of a loan that today's credit policy would refuse; files of 2013 say "current"."""
 
 PREAMBLE = r"Notes offered by Prospectus \(https?://\S+\)"
 """The line above the header of LendingClub's own files."""
 
-DIVIDER = r"Loans that do not meet the credit policy"
-"""The line between the two parts of the file of 2007 to 2011; each loan's status says the same."""
+DIVIDER = r"Loans that do not meet the (?:current )?credit policy"
+"""The line between the two parts of the file of 2007 to 2011; each loan's status below it says the same."""
 
 FOOTER = r"Total amount funded in policy code [0-9]+: [0-9]+"
 """The lines below the table of LendingClub's own files."""

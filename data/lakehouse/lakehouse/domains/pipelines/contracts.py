@@ -54,7 +54,7 @@ RAW_CRAWLER_RESULTS = Contract(
 
 PIPELINE_EVENTS = Contract(
     layer="silver", name="pipeline_events", domain=DOMAIN,
-    materialization=Materialization.INCREMENTAL_BY_KEY, version="2.0.0",
+    materialization=Materialization.INCREMENTAL_BY_KEY, version="2.0.1",
     description="One event of one pipeline or of a part of it, typed; the last landed version of it.",
     key=("workspace_id", "pipeline_id", "event_type", "occurred_at", "event_id"),
     cluster_by=("occurred_at",),

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from lakehouse.landing import LandedFile
@@ -40,10 +40,13 @@ _RUN_IDS = (
     "firstExecutionRunId",
     "first_execution_run_id",
 )
+_ATTRIBUTES = re.compile(r"(\w+?)_?[Ee]vent_?[Aa]ttributes")
 _EVENT_IDS = frozenset(("eventId", "event_id"))
-_1970, _SECOND = datetime(1970, 1, 1), timedelta(seconds=1)
+_1970, _SECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(seconds=1)
 _SECONDS, _NANOS = re.compile(r"-?[0-9]{1,12}"), re.compile(r"[0-9]{1,9}")  # Go's zero time is before 1970
-_TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?Z")
+_TIME = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?(?:Z|([+-][0-9]{2}:[0-9]{2}))"
+)
 
 
 def rows(record: Any, file: LandedFile) -> Sequence[Row] | None:
@@ -92,6 +95,11 @@ def _is_started(event: dict[str, Any]) -> bool:
     return any(key in event for key in _STARTED)
 
 
+def _is_first(event: dict[str, Any]) -> bool:
+    """Return whether the event begins its run, also where it states no attributes."""
+    return _is_started(event) or _number(event) == 1
+
+
 def _number(event: dict[str, Any]) -> int:
     """Return the event's place in its history; 0 where it states none."""
     stated = _event_id(event) or ""
@@ -128,13 +136,19 @@ def _payload(event: dict[str, Any], run: str | None, facts: dict[str, int]) -> s
 
 
 def _facts(events: list[Any]) -> dict[int, dict[str, int]]:
-    """Return what the closing events state, by their place in the list; told in the order of the numbers."""
+    """Return what the closing events state, by their place in the list; told in the order of the numbers.
+
+    Nothing where the first event is missing, as on a later page of a long history: the others tell neither
+    when the run began nor what it did before.
+    """
     placed = [(_number(event), place) for place, event in enumerate(events) if isinstance(event, dict)]
     if not all(number for number, _ in placed):
         placed = [(place, place) for _, place in placed]
     ordered = [place for _, place in sorted(placed)]
-    first = next((place for place in ordered if _is_started(events[place])), ordered[0] if ordered else 0)
-    start, done, facts = _time(events[first]) if ordered else None, 0, {}
+    first = next((place for place in ordered if _is_first(events[place])), None)
+    if first is None:
+        return {}
+    start, done, facts = _time(events[first]), 0, {}
     for place in ordered:
         kind = _type(events[place])
         done += bool(_ACTIVITY_DONE.search((kind or "").lower()))
@@ -171,7 +185,7 @@ def _nanoseconds(text: str | None) -> int | None:
     if match is None:
         return None
     try:
-        whole = datetime.fromisoformat(match[1])
+        whole = datetime.fromisoformat(match[1] + (match[3] or "+00:00"))
     except ValueError:
         return None
     return (whole - _1970) // _SECOND * 1_000_000_000 + int((match[2] or "").ljust(9, "0"))
@@ -182,8 +196,8 @@ def _type(event: dict[str, Any]) -> str | None:
     stated = text_of(event.get("eventType", event.get("event_type")))
     if stated is None or stated.isdigit():
         for key in event:
-            if key.endswith("EventAttributes"):
-                return key.removesuffix("EventAttributes")
+            if name := _ATTRIBUTES.fullmatch(key):
+                return name[1]
     return stated
 
 
@@ -199,7 +213,7 @@ def _time(event: dict[str, Any]) -> str | None:
         whole = _1970 + int(seconds) * _SECOND
     except OverflowError:
         return dumps(time)
-    return f"{whole.isoformat(timespec='seconds')}.{int(nanos):09d}Z"
+    return f"{whole.replace(tzinfo=None).isoformat(timespec='seconds')}.{int(nanos):09d}Z"
 
 
 def _workflow_id(history: dict[str, Any], events: list[Any]) -> str | None:

@@ -3,8 +3,9 @@
 Belongs here: the words, the conditions made of them, and their description. Does not: columns and scores
 (transforms.py), or how an event type is spelled (xp.snake_case).
 
-The last word of a type in snake_case decides. A word before it that takes it back (`not_completed`), and a
-word that nobody listed here, make the status `unknown`: it ends no pipeline, and is warned of.
+The last word of a type in snake_case decides. A word before it that takes it back (`not_completed`), a verb
+that is only intended (`failed_to_complete`), and a word that nobody listed here make the status `unknown`: it
+ends no pipeline, and is warned of.
 """
 
 from __future__ import annotations
@@ -23,13 +24,17 @@ SKIPPED = ("skipped",)
 IN_PROGRESS = (
     "submitted", "requested", "created", "scheduled", "queued", "enqueued", "pending", "waiting", "accepted",
     "admitted", "received", "registered", "assigned", "dispatched", "triggered", "initiated", "ready",
-    "starting", "started", "running", "progress", "heartbeat", "signaled", "updated", "modified", "paused",
-    "unpaused", "resumed", "retrying", "retried", "continued_as_new",
+    "starting", "started", "running", "progress", "heartbeat", "signaled", "updated", "modified",
+    "modified_externally", "paused", "unpaused", "resumed", "retrying", "retried", "continued_as_new",
 )  # fmt: skip
 TAKEN_BACK = (
-    "not", "never", "no", "non", "cannot", "without", "almost", "nearly", "partly", "partially", "to_be",
+    "not", "never", "no", "non", "cannot", "unable", "without", "almost", "nearly", "hardly", "barely",
+    "partly", "partial", "partially", "to_be", "if", "until", "before", "awaiting", "wait_for", "waiting_for",
+    "expected",
     "will", "would", "should", "didn_t", "doesn_t", "isn_t", "wasn_t", "hasn_t", "couldn_t", "won_t",
 )  # fmt: skip
+
+INTENDED = ("to_complete", "to_fail")
 
 
 def _listed(words: tuple[str, ...]) -> str:
@@ -42,7 +47,8 @@ STATUSES = (
 )
 """The vocabulary in one sentence, for the data dictionary and for what refuses or warns."""
 EXCEPTIONS = (
-    f"Any other last word, and one of these before it, gives unknown: {_listed(TAKEN_BACK)}. Of GitHub, "
+    f"Any other last word, and one of these before it, gives unknown: {_listed(TAKEN_BACK)}; so does a verb "
+    f"that is only intended: {_listed(INTENDED)}. Of GitHub, "
     "completed_action_required and completed_stale are failed, and completed without a conclusion is "
     "unknown. What happens inside a Temporal workflow (activity, timer, child workflow …), and a step, "
     "is in_progress"
@@ -82,6 +88,6 @@ def status() -> nw.Expr:
         .otherwise(nw.lit("unknown")))))
     )  # fmt: skip
     taken_back = event.str.contains(f"(^|_)({'|'.join(TAKEN_BACK)})_") | event.str.contains(_GITHUB_OPEN)
-    known = nw.when(taken_back).then(nw.lit("unknown")).otherwise(said)
+    known = nw.when(taken_back | _ends_in(INTENDED)).then(nw.lit("unknown")).otherwise(said)
     named = nw.when(event.str.contains(_GITHUB_FAILED)).then(nw.lit("failed")).otherwise(known)
     return nw.when(event.str.contains(_WITHIN)).then(nw.lit("in_progress")).otherwise(named)
