@@ -114,7 +114,7 @@ RULES = {
     "silver/fhir_index": "3bac20c841bfadec",
     "gold/encounter_summary": "e5375fc7e2af98fe",
     "gold/fhir_references": "6f290c4e372591da",
-    "silver/loans": "495b3de67b0347b8",
+    "silver/loans": "d7f740f6290622a9",
     "silver/pipeline_events": "f192c5a096280058",
     "silver/crawler_results": "6da8411af2997ec2",
 }
@@ -205,7 +205,7 @@ VERDICTS: dict[str, list[Any]] = {
             "term_months_readable": 7,
             "term_months_one_of": 2,
             "interest_rate_readable": 10,
-            "interest_rate_between": 4,
+            "interest_rate_between": 5,
             "issue_month_readable": 11,
             "grade_one_of": 4,
             "sub_grade_matches": 3,
@@ -226,7 +226,7 @@ VERDICTS: dict[str, list[Any]] = {
             "home_ownership_not_null": 3,
         },
         {},
-        "727f94d3e43cdab0",
+        "e9e003d071e9443a",
     ],
     "silver/pipeline_events": [
         {

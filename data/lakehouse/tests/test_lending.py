@@ -151,6 +151,15 @@ def test_the_same_row_in_lendingclubs_own_form_is_the_same_loan() -> None:
     assert {**there, "original": None} == {**here, "original": None}
 
 
+@pytest.mark.parametrize(
+    ("interest", "utilization"),
+    [("13.56", "78.7"), ("13.56%", "78.7"), ("13.56", "78.7%"), ("0.1356", "78.7%")],
+)
+def test_rates_without_their_sign_are_those_of_their_row(interest: str, utilization: str) -> None:
+    loan = one(int_rate=interest, revol_util=utilization)
+    assert (loan["interest_rate"], loan["revolving_utilization"]) == (Decimal("0.1356"), Decimal("0.787"))
+
+
 MEANT: list[tuple[str, str | None, str, object]] = [
     ("int_rate", "13.56 %", "interest_rate", Decimal("0.1356")),
     ("int_rate", "7%", "interest_rate", Decimal("0.07")),
@@ -226,7 +235,7 @@ def test_the_status_and_the_credit_policy_are_told_apart() -> None:
 REFUSED: list[tuple[str, list[str | None], list[str]]] = [
     ("term", ["365 months", "12"], ["term_months_one_of"]),
     ("term", ["36 days", "36.5", "months", "", "n/a", "3 6", "36%"], ["term_months_readable"]),
-    ("int_rate", ["13.56", "101%", "1.0000005", "-0.01"], ["interest_rate_between"]),
+    ("int_rate", ["113.56", "101%", "1.0000005", "1.99", "-0.01"], ["interest_rate_between"]),
     ("int_rate", ["NaN", "inf", "", None, "n/a", "13,56%", "%", "13.56%%", "1e1%", "13.56 pct"],
      ["interest_rate_readable"]),
     ("revol_util", ["78.7", "-1%"], ["revolving_utilization_between"]),

@@ -174,8 +174,15 @@ def _below_divider(form: Form, header: Sequence[str]) -> dict[str, tuple[int, re
 
 
 def _unsaid(fields: Sequence[str], below: Mapping[str, tuple[int, re.Pattern[str]]]) -> str | None:
-    """Return the first column that does not say what the divider above the row does; None where all do."""
-    return next((column for column, (place, says) in below.items() if not says.match(fields[place])), None)
+    """Return the first column that says otherwise than the divider above the row; None where none does."""
+    return next(
+        (
+            column
+            for column, (place, says) in below.items()
+            if (told := fields[place]).strip() and not says.match(told)
+        ),
+        None,
+    )
 
 
 def _contradicts(line: int, column: str) -> str:

@@ -40,7 +40,8 @@ class Form:
     preamble       what a line above the header says, as a regular expression for the whole line
     divider        the same of a line between rows
     divided        column to what it says in each row below the divider, as a regular expression for its
-                   beginning: the line itself becomes no row, so a row that says otherwise rejects the file
+                   beginning: the line itself becomes no row, so a row that says otherwise rejects the file (a
+                   blank says nothing)
     footer         the same of a line below the table; no row may follow one
 
     Raises ContractError for an invalid declaration.

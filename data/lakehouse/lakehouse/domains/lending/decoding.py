@@ -37,7 +37,11 @@ def with_texts(raw: pl.LazyFrame) -> pl.LazyFrame:
     original = pl.struct(ORIGINAL).struct.json_encode()
     texts = [values.given(LENDINGCLUB[name]).alias(f"{name}_text") for name in (*_TYPED, "loan_status")]
     numbers = [pl.col(f"{name}_text").alias(f"{name}_number") for name in (*MONEY_COLUMNS, *RATIO_COLUMNS)]
-    numbers += [values.fraction(pl.col(f"{name}_text")).alias(f"{name}_number") for name in RATE_COLUMNS]
+    percent = values.in_percent(pl.col("interest_rate_text"))
+    numbers += [
+        values.fraction(pl.col(f"{name}_text"), in_percent=percent).alias(f"{name}_number")
+        for name in RATE_COLUMNS
+    ]
     return raw.with_columns(*texts, original=original).with_columns(*numbers)
 
 

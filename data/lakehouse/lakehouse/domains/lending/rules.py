@@ -14,7 +14,7 @@ from lakehouse.contracts.rules import between, ordered, parsable
 
 _NOTHING = "blank, n/a and NA mean that none is given"
 A_NUMBER = "a plain number that fits, if need be with a sign or an exponent; no `,` and no currency in it"
-A_RATE = "a fraction of 1, or a percentage with its %"
+A_RATE = "a fraction of 1, or a percentage: with its %, or in a row whose int_rate is one, as 2 and more are"
 A_MONTH = "a month: 2011-12-01, 2011-12, Dec-2011 or Dec-11"
 
 

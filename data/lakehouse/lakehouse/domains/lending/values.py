@@ -32,11 +32,13 @@ def given(column: str) -> pl.Expr:
     return pl.when(~text.str.to_lowercase().is_in(NOTHING)).then(text)
 
 
-def fraction(text: pl.Expr) -> pl.Expr:
+def fraction(rate: pl.Expr, *, in_percent: pl.Expr) -> pl.Expr:
     """Return the text of a rate as that of a fraction of 1: `13.56%` is 0.1356, and 0.1356 stays.
 
-    The point moves in the text, so that no digit is lost. A percentage with an exponent is none.
+    So is 13.56 where its row states rates in percent. The point moves in the text, so that no digit is lost.
+    A percentage with an exponent is none.
     """
+    text = pl.when(in_percent & ~rate.str.ends_with("%")).then(rate + "%").otherwise(rate)
     digits = text.str.replace(r"^([+-]?)([0-9]*)(\.[0-9]*)?\s*%$", "${1}00${2}${3}%")
     moved = digits.str.replace(r"^([+-]?[0-9]*)([0-9]{2})(?:\.([0-9]*))?%$", "${1}.${2}${3}")
     is_percentage = text.str.contains(r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)\s*%$")
@@ -46,6 +48,16 @@ def fraction(text: pl.Expr) -> pl.Expr:
 def identifier(text: pl.Expr) -> pl.Expr:
     """Return an id; `1077501.0` is 1077501, as pandas writes a column of whole numbers with gaps."""
     return text.str.replace(r"^([0-9]+)\.0+$", "${1}")
+
+
+def in_percent(interest: pl.Expr) -> pl.Expr:
+    """Return whether a row states its rates in percent, by the text of its interest rate.
+
+    It has its %, or is 2 or more without one: LendingClub lends at 5 % to 36 %, so no fraction of 1 is that
+    large, and no percentage that small.
+    """
+    number = interest.str.extract(r"^\+?([0-9]+(?:\.[0-9]*)?)$", 1).cast(pl.Float64, strict=False)
+    return (interest.str.ends_with("%") | (number >= 2)).fill_null(False)
 
 
 def whole(text: pl.Expr) -> pl.Expr:
