@@ -13,12 +13,14 @@ import asyncio
 from http import HTTPStatus
 from typing import Any, ClassVar
 
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serving.problems import Problem
 
-_MOST_HEAD = 64 << 10  # bytes
+_MOST_HEAD = 64 << 10  # bytes, as of what follows a body
+_ABOUT_UPGRADE = (b"upgrade", b"connection", b"http2-settings")
 _CLOSE = {"Connection": "close"}
 
 
@@ -37,7 +39,7 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._is_in_head, self._head_bytes = False, 0
+        self._is_in_head, self._bare_bytes = False, 0  # bytes since the last of a body
         self._late: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
 
@@ -53,27 +55,48 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        self._bare_bytes += len(data)
+        try:
+            self.parser.feed_data(data)
+        except HttpParserUpgrade as exc:
+            self._read_again(data[exc.args[0] :])
+            return
+        except HttpParserError:
+            self._end(Problem(400, "this is no HTTP request"))
         if self.transport.is_closing():
+            return
+        if self._bare_bytes > _MOST_HEAD:
+            self._end(Problem(431, f"the head of a request has at most {_MOST_HEAD} bytes"))
             return
         if self.cycle is not None and not self.cycle.response_complete:
             self._late = self._stopped(self._late)
             return
         if self._late is None:
             self._late = self.loop.call_later(self.head_seconds, self._too_late)
-        if self._is_in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > _MOST_HEAD:
-                self._end(Problem(431, f"the head of a request has at most {_MOST_HEAD} bytes"))
 
     def on_message_begin(self) -> None:
-        self._is_in_head, self._head_bytes = True, 0
+        self._is_in_head, self._bare_bytes = True, 0
         super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._is_in_head:  # what follows a body would be kept, and be taken for a header
+            super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        self._bare_bytes = 0
+        super().on_body(body)
 
     def on_headers_complete(self) -> None:
         self._is_in_head = False
+        if self.parser.should_upgrade():
+            return
         self.app = _full if len(self.connections) > self.most else self.config.loaded_app
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -83,8 +106,18 @@ class Connection(HttpToolsProtocol):
         self._unread = self._stopped(self._unread)
         super().resume_writing()
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # its text is for logs
-        self._end(Problem(400, "this is no HTTP request"))
+    def _read_again(self, rest: bytes) -> None:
+        """Read a request without the protocol that it asks for, which is not spoken here.
+
+        The parser takes what follows the head for that protocol. Java's client asks for HTTP/2 in this way.
+        """
+        if all(name != b"upgrade" for name, _ in self.headers):  # CONNECT
+            self._end(Problem(400, "this is no HTTP request"))
+            return
+        first = b"%s %s HTTP/1.1" % (self.parser.get_method(), self.url)
+        left = [b"%s: %s" % header for header in self.headers if header[0] not in _ABOUT_UPGRADE]
+        self.parser = HttpRequestParser(self)
+        self.data_received(b"\r\n".join([first, *left, b"", b""]) + rest)
 
     @staticmethod
     def _stopped(timer: asyncio.TimerHandle | None) -> asyncio.TimerHandle | None:

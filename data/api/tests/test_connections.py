@@ -108,6 +108,62 @@ def test_a_head_without_end_is_refused(server: Running) -> None:
         assert answer(endless).startswith(b"HTTP/1.1 431 ")
 
 
+def test_trailers_without_end_are_refused(server: Running) -> None:
+    key = server.key("ingest")
+    head = f"POST /ingest/pipeline_events HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}"
+    rest = "\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n \r\n0\r\n"
+    with connect(server) as endless:
+        endless.sendall((head + rest).encode())
+        for _ in range(70):
+            time.sleep(0.005)
+            try:
+                endless.sendall(b"X-More: " + b"x" * 1000 + b"\r\n")
+            except OSError:
+                break
+        assert answer(endless).startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.mark.parametrize("cut", [0, 40, 10_000])
+def test_who_asks_for_another_protocol_is_answered_in_this_one_with_its_body(
+    server: Running, cut: int
+) -> None:
+    """As Java's client does, which sends the body with the same request."""
+    sql = json.dumps({"sql": "SELECT 42 AS x" + " " * 20_000})
+    head = (
+        f"POST /sql HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {server.key('read', 'sql')}\r\n"
+        "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\n"
+        f"Content-Length: {len(sql)}\r\n\r\n"
+    )
+    whole = (head + sql).encode()
+    with connect(server) as java:
+        java.sendall(whole[:cut])
+        time.sleep(0.1)
+        java.sendall(whole[cut:] + _HEAD + b"Connection: close\r\n\r\n")
+        said = answer(java)
+    assert b'"rows":[{"x":42}]' in said
+    assert said.count(b"HTTP/1.1 200 ") == 2
+
+
+def test_a_tunnel_is_no_request(server: Running) -> None:
+    with connect(server) as strange:
+        strange.sendall(b"CONNECT a:1 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert problem(answer(strange)) == (400, "Bad request")
+
+
+def test_a_body_that_is_cut_short_is_no_failure_of_the_server(server: Running) -> None:
+    key = server.key("read", "sql")
+    head = (
+        f"POST /sql HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\nContent-Length: 9\r\n\r\n"
+    )
+    (log,) = (server.state / "logs").glob("requests-*.jsonl")
+    before = len(log.read_text().splitlines())
+    with connect(server) as gone:
+        gone.sendall(head.encode() + b"{")
+        time.sleep(0.3)
+    wait_until("it is noted", lambda: len(log.read_text().splitlines()) > before, 10)
+    assert json.loads(log.read_text().splitlines()[before])["status"] == 400
+
+
 def test_what_is_no_http_is_told_as_a_problem(server: Running) -> None:
     with connect(server) as strange:
         strange.sendall(b"\x16\x03\x01 no http\r\n\r\n")
