@@ -144,7 +144,7 @@ class Connection(HttpToolsProtocol):
 
 
 class TimedBodies:
-    """Ends requests whose body does not come whole in time, but for those below the path `apart`."""
+    """Ends requests whose body does not come whole, or not in time, but for those below the path `apart`."""
 
     def __init__(self, app: ASGIApp, *, seconds: float, apart: str) -> None:
         self._app, self._seconds, self._apart = app, seconds, apart
@@ -167,6 +167,8 @@ class TimedBodies:
                 raise Problem(
                     408, f"a body has {self._seconds:g} seconds to come here", headers=_CLOSE
                 ) from None
+            if message["type"] == "http.disconnect" and scope["method"] == "POST":
+                raise Problem(400, "the body was cut short")
             is_whole = not message.get("more_body", False)
             return message
 

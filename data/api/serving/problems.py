@@ -12,7 +12,6 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from lakehouse.errors import DamagedTable, LakeError, SettingsError, StorageUnavailable, plain
@@ -73,9 +72,6 @@ def install(app: FastAPI) -> None:
         assert isinstance(exc, Problem)  # noqa: S101
         return exc.response()
 
-    async def cut(_: Request, __: Exception) -> Response:
-        return Problem(400, "the body was cut short").response()
-
     async def lake(_: Request, exc: Exception) -> Response:
         assert isinstance(exc, LakeError)  # noqa: S101
         return of_lake(exc).response()
@@ -92,7 +88,6 @@ def install(app: FastAPI) -> None:
         return Problem(exc.status_code, detail, headers=exc.headers).response()
 
     app.add_exception_handler(Problem, problem)
-    app.add_exception_handler(ClientDisconnect, cut)
     app.add_exception_handler(LakeError, lake)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)

@@ -150,10 +150,15 @@ def test_a_tunnel_is_no_request(server: Running) -> None:
         assert problem(answer(strange)) == (400, "Bad request")
 
 
-def test_a_body_that_is_cut_short_is_no_failure_of_the_server(server: Running) -> None:
-    key = server.key("read", "sql")
+@pytest.mark.parametrize(
+    "path", ["/sql", "/login", "/delta-sharing/shares/odp/schemas/gold/tables/pipeline_metrics/query", "/mcp"]
+)
+def test_a_body_that_is_cut_short_is_no_failure_of_the_server(server: Running, path: str) -> None:
+    key = server.key("read", "sql", "share")
     head = (
-        f"POST /sql HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\nContent-Length: 9\r\n\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\nContent-Length: 9\r\n"
+        "Origin: http://127.0.0.1\r\nContent-Type: application/json\r\n"
+        "Accept: application/json, text/event-stream\r\n\r\n"
     )
     (log,) = (server.state / "logs").glob("requests-*.jsonl")
     before = len(log.read_text().splitlines())

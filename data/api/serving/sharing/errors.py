@@ -11,7 +11,7 @@ from typing import Any
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from lakehouse.errors import LakeError, SchemaViolation, Unsupported, plain
@@ -64,8 +64,6 @@ def _problem(request: Request, exc: Exception) -> Problem:
             return Problem(400, plain(exc), code=UNSUPPORTED)
         case LakeError():
             return of_lake(exc)
-        case ClientDisconnect():
-            return Problem(400, "the body was cut short", code=MALFORMED)
         case RequestValidationError():
             # Without the input that was refused: it may be anything.
             where = ", ".join(sorted({str(error["loc"][-1]) for error in exc.errors()}))
