@@ -12,6 +12,7 @@ import uvicorn
 
 from lakehouse.errors import LakeError
 from serving.app import make_app
+from serving.connections import Connection
 from serving.settings import ServingSettings
 
 _GRACE_SECONDS = 10
@@ -31,6 +32,9 @@ def main() -> int:
         app,
         host=settings.host,
         port=settings.port,
+        http=Connection,
+        ws="none",
+        proxy_headers=False,  # whoever calls from this machine could say to be many addresses
         access_log=False,  # the journal has a line for each request, without what was asked for
         log_level="warning",
         server_header=False,

@@ -14,6 +14,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from lakehouse.pipeline import open_lake
 from serving import problems
 from serving.access import Gate
+from serving.connections import TimedBodies
 from serving.ingest import routes as ingest
 from serving.ingest.door import Door
 from serving.keys import Keys
@@ -36,6 +37,7 @@ from serving.sql.room import SqlRoom, memory_bytes
 from serving.tools.catalog import Toolbox
 from serving.tools.server import ToolServer
 
+_BODY_SECONDS = 30.0
 DESCRIPTION = (
     """Ingest and reads over HTTP. Give a key as `Authorization: Bearer <key>`; `make api-key` makes one."""
 )
@@ -92,5 +94,6 @@ def make_app(settings: ServingSettings) -> FastAPI:
     page.install(app)
     # A page of another site that has made its name resolve to this machine is not let in.
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(settings.hosts), www_redirect=False)
+    app.add_middleware(TimedBodies, seconds=_BODY_SECONDS, apart="/ingest/")
     app.add_middleware(Record, journal=state.requests, metrics=state.metrics)
     return app

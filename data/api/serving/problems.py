@@ -31,6 +31,7 @@ TITLES = {
     415: "Unsupported format",
     422: "Invalid input",
     429: "Too many requests",
+    431: "Too large a head",
     500: "Internal error",
     503: "Not available",
     504: "Took too long",

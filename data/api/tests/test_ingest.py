@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from checkouts import ROOT
 from doors import key, settings_of
@@ -398,6 +400,35 @@ def test_real_payloads_come_in_and_are_all_accounted_for(sender: TestClient, lak
         found = sender.get(where).json()
         assert found["status"] == "done", found  # what the door takes, landing takes
         assert all(t["taken"] == t["written"] + t["merged"] + t["rejected"] for t in found["tables"])
+
+
+def test_small_bodies_that_take_much_memory_are_not_read_whole(
+    sender: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A value that Parquet keeps once for many rows, a CSV of columns alone, a line of tiny records."""
+    rows: list[int] = []
+    monkeypatch.setattr("serving.ingest.checking._read", lambda _, file: rows.append(file.size))
+    one = pa.array(["x" * 100_000])
+    column = pa.DictionaryArray.from_arrays(pa.array([0] * 10_000, pa.int32()), one)
+    folded = io.BytesIO()
+    pq.write_table(pa.table({"pipeline_id": column}), folded, compression="zstd")
+    assert (
+        sender.post("/ingest/pipeline_events", content=folded.getvalue(), headers=PARQUET).status_code == 202
+    )
+    few = io.BytesIO()
+    pq.write_table(pa.table({"pipeline_id": column.slice(0, 100)}), few, compression="zstd")
+    assert sender.post("/ingest/pipeline_events", content=few.getvalue(), headers=PARQUET).status_code == 202
+    assert rows[0] != len(folded.getvalue())  # the schema alone
+    assert rows[1] == len(few.getvalue())
+    monkeypatch.setattr("serving.ingest.checking._MOST_PARTS", 1000)
+    for body, headers in (
+        (",".join(f"c{n}" for n in range(20_000)).encode() + b"\n", CSV),
+        (b"[" + b",".join([b'{"a":1}'] * 1001) + b"]", JSON),
+        (lines(event("01")) + b"[" + b",".join([b'{"a":1}'] * 1001) + b"]\n", NDJSON),
+        (b"[" + b",".join([b'{"a":1}'] * 1001) + b"]\n" + lines(event("01")), NDJSON),
+    ):
+        answer = sender.post("/ingest/pipeline_events", content=body, headers=headers)
+        assert answer.status_code == 413, answer.text
 
 
 def test_large_bodies_are_checked_in_pieces(

@@ -44,7 +44,8 @@ sys.exit(main())
 class Server:
     """A door onto a lake in a folder."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, *argv: str) -> None:
+        self.argv = argv or ("-c", SERVER)
         self.place, self.port = place, _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         made = Keys(place / "api" / "keys.json").make("test", ["ingest", "read"])
@@ -58,7 +59,7 @@ class Server:
             "ODP_DBT_PROJECT": "off",
         }  # fmt: skip
         with (self.place / "log").open("ab") as log:
-            self.process = subprocess.Popen([sys.executable, "-c", SERVER], env=env, stdout=log, stderr=log)
+            self.process = subprocess.Popen([sys.executable, *self.argv], env=env, stdout=log, stderr=log)
         wait("the door answers", self._answers, 120)
 
     def _answers(self) -> bool:
@@ -244,3 +245,47 @@ def test_what_was_answered_202_is_in_exactly_once_whatever_is_killed(tmp_path: P
     rows = lake.store.scan(bronze).group_by("pipeline_id").agg(pl.len()).collect()
     assert dict(rows.iter_rows()) == {f"p-{n}": 1000 for n in range(30)}
     assert len(lake.landing.list()) == 30
+
+
+@pytest.mark.slow
+def test_two_hundred_at_once_are_in_exactly_once_though_the_server_dies_twice(tmp_path: Path) -> None:
+    """Each sends until it is answered 202; a quarter of them send what somebody else sends too."""
+    server = Server(tmp_path, "-m", "serving")
+    server.start()
+    bodies = [lines(event("01", pipeline_id=f"p-{n}")) * 20 for n in range(150)]
+    answers: list[int] = []
+    ids: dict[int, set[str]] = {n: set() for n in range(150)}
+
+    def send(number: int) -> None:
+        while True:
+            try:
+                answer = http.post(where, content=bodies[number], headers=server.headers)
+            except httpx.HTTPError:
+                time.sleep(0.1)
+                continue
+            answers.append(answer.status_code)
+            if answer.status_code == 202:
+                ids[number].add(answer.json()["tracking_id"])
+                return
+
+    where = f"{server.url}/ingest/pipeline_events"
+    senders = [threading.Thread(target=send, args=(n % 150,)) for n in range(200)]
+    with httpx.Client(timeout=120, limits=httpx.Limits(max_connections=None)) as http:
+        for one in senders:
+            one.start()
+        for taken in (20, 100):
+            wait("some are in", lambda taken=taken: len(answers) >= taken)
+            server.kill()
+            server.start()
+        for one in senders:
+            one.join(60)
+    server.kill()
+    assert answers == [202] * 200
+    assert [len(found) for found in ids.values()] == [1] * 150
+    lake = open_lake(_settings(tmp_path))
+    assert len(lake.landing.list()) == 150
+    bring_in(lake)
+    for path, each in (("bronze/raw_pipeline_events", 20), ("silver/pipeline_events", 1)):
+        [table] = [table for table in contracts() if table.path == path]
+        rows = lake.store.scan(table).group_by("pipeline_id").agg(pl.len()).collect()
+        assert dict(rows.iter_rows()) == {f"p-{n}": each for n in range(150)}

@@ -222,6 +222,12 @@ def test_a_filter_keeps_the_rows_that_python_keeps(odd: tuple[TestClient, Lake],
         ("secret.null=false", 403),
         ("columns=secret", 403),
         ("order=secret", 403),
+        ("limit=1&limit=2", 422),
+        ("columns=id&columns=text", 422),
+        ("version=0&version=0", 422),
+        ("format=csv&format=json", 422),
+        ("limit=4294967296&format=csv", 422),
+        ("limit=9223372036854775807&format=parquet", 422),
     ],
 )
 def test_a_question_that_cannot_be_answered_is_refused(
@@ -233,6 +239,14 @@ def test_a_question_that_cannot_be_answered_is_refused(
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["status"] == status
     assert "Lovelace" not in answer.text
+
+
+@pytest.mark.parametrize("form", STREAMED)
+def test_the_largest_limit_brings_all_rows(odd: tuple[TestClient, Lake], form: str) -> None:
+    client, _ = odd
+    whole = client.get(f"/data/{ODD}?format={form}&columns=id")
+    limited = client.get(f"/data/{ODD}?format={form}&columns=id&limit=4294967295")
+    assert (limited.status_code, len(limited.content)) == (200, len(whole.content))
 
 
 def test_personal_columns_are_withheld_and_say_so(app: FastAPI, client: TestClient) -> None:

@@ -32,7 +32,7 @@ from serving.problems import Problem
 from serving.reader import Reader
 from serving.sql import wire
 from serving.sql.files import TableFiles
-from serving.sql.process import Died, Ticket, Workers
+from serving.sql.process import Died, Ticket, Worker, Workers
 
 BY_PATH = {contract.path: contract for contract in contracts()}
 
@@ -463,6 +463,43 @@ def test_a_worker_that_was_killed_is_replaced(door: TestClient) -> None:
     end_workers(door)
     assert rows(door, "SELECT 2 AS x") == [{"x": 2}]
     assert pids(door) != [before]
+
+
+@pytest.mark.parametrize("question", [wire.Parse, wire.Run])
+def test_a_worker_that_is_killed_before_it_hears_a_question_is_replaced(
+    door: TestClient, monkeypatch: pytest.MonkeyPatch, question: type
+) -> None:
+    """It looked alive when it was taken; the statement has done nothing wrong."""
+    asked: list[int] = []
+    send = Worker.ask
+
+    def ask_the_dead(worker: Worker, what: Any, deadline: float) -> Any:
+        if isinstance(what, question):
+            if not asked:
+                os.kill(worker.pid, signal.SIGKILL)
+                until(lambda: not worker.is_alive)
+            asked.append(worker.pid)
+        return send(worker, what, deadline)
+
+    monkeypatch.setattr(Worker, "ask", ask_the_dead)
+    assert rows(door, "SELECT 3 AS x") == [{"x": 3}]
+    assert len(set(asked)) == 2
+
+
+def test_a_statement_that_ends_its_worker_is_asked_once_again_at_most(
+    door: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def die(worker: Worker, _: Any, __: float) -> Iterator[dict[str, Any]]:
+        asked.append(worker.pid)
+        worker.kill()
+        raise Died
+        yield
+
+    monkeypatch.setattr(Worker, "ask", die)
+    assert ask(door, "SELECT 4").status_code == 422
+    assert len(asked) == 2
 
 
 def test_the_worker_has_no_secret_in_its_environment(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
-from checkouts import free_ports
+from checkouts import free_ports, wait_until
 from doors import Running, running
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
@@ -225,3 +226,26 @@ def test_bodies_that_are_no_message(server: Running, body: bytes) -> None:
         },
     )
     assert 400 <= answer.status_code < 500
+
+
+def test_a_query_ends_when_its_client_goes(server: Running) -> None:
+    """Long before the limit of 30 seconds."""
+    statement = {"name": "query", "arguments": {"sql": "SELECT count(*) FROM range(1000000000000)"}}
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": statement}).encode()
+    head = (
+        f"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nContent-Type: application/json\r\n"
+        f"Accept: application/json, text/event-stream\r\nContent-Length: {len(body)}\r\n"
+        f"Authorization: Bearer {server.key('read', 'sql')}\r\n\r\n"
+    )
+    call(server, server.key("read", "sql"), "query", sql="SELECT 1")  # a worker has started
+    (log,) = (server.state / "logs").glob("requests-*.jsonl")
+    before = len(log.read_text().splitlines())
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as asker:
+        asker.sendall(head.encode() + body)
+        asker.settimeout(2)
+        with pytest.raises(TimeoutError):
+            asker.recv(1)
+    wait_until("it has ended", lambda: len(log.read_text().splitlines()) > before, 10)
+    ended = json.loads(log.read_text().splitlines()[before])
+    assert (ended["tool"], ended["status"]) == ("query", 400)
+    assert call(server, server.key("read", "sql"), "query", sql="SELECT 1")["truncated"] is False

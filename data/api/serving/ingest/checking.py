@@ -32,8 +32,12 @@ from serving.problems import Problem
 
 WINDOW = 8 << 20  # bytes that a reader gets at once
 MOST_DOCUMENT = 64 << 20  # bytes of one JSON document, which is parsed whole
+_MOST_PARTS = 2 << 20  # objects and lists of one document or line, which take a hundred times their bytes
+_MOST_HEADER = 64 << 10  # bytes of CSV's first line: each column costs kilobytes
+_MOST_UNFOLDED = 64 << 20  # bytes that the rows of a small Parquet file may take
 _FIRST_ERRORS = 20
 _FEW_ROWS = 5000
+_ROWS_UNFOLDED = 256  # at once: each may hold a large value
 
 Errors = list[dict[str, Any]]
 
@@ -64,8 +68,12 @@ def _check(source: Source, raw: BinaryIO, name: str, size: int) -> None:
         if as_lines and size > WINDOW:
             _read_windows(source, raw, name)
             return
-    elif size > WINDOW and fmt is Format.CSV:
-        whole = _head_of_csv(source, raw, name)
+    elif fmt is Format.CSV:
+        if len(raw.readline(_MOST_HEADER + 1)) > _MOST_HEADER:
+            raise Problem(413, f"the first line of CSV has at most {_MOST_HEADER} bytes")
+        raw.seek(0)
+        if size > WINDOW:
+            whole = _head_of_csv(source, raw, name)
     elif fmt is Format.PARQUET and (bare := _bare_parquet(raw)) is not None:
         whole = _held(name, bare)
     _read(source, whole)
@@ -129,9 +137,18 @@ def _fewest(table: Contract) -> int:
 
 
 def _parsed(text: bytes) -> Any:
-    """Return the value of a JSON text. Raises ValueError as landing does, which refuses deep nesting too."""
+    """Return the value of a JSON text.
+
+    Raises ValueError as landing does, which refuses deep nesting too, and Problem 413 for what takes too much
+    memory.
+    """
+    parts = text.count(b"[") + text.count(b"{")
+    if parts > _MOST_PARTS:
+        raise Problem(
+            413, f"one JSON document or line may have {_MOST_PARTS} objects and lists; send a record a line"
+        )
     value = orjson.loads(text)
-    if text.count(b"[") + text.count(b"{") > MAX_DEPTH:
+    if parts > MAX_DEPTH:
         loads(text)
     return value
 
@@ -148,7 +165,7 @@ def _lines(raw: BinaryIO) -> Iterator[tuple[int, bytes]]:
 def _first_line_is_json(raw: BinaryIO) -> bool:
     line = next((line for _, line in _lines(raw)), b"")
     try:
-        orjson.loads(line)
+        _parsed(line)
     except ValueError:
         return False
     return True
@@ -210,14 +227,38 @@ def _bare_parquet(raw: BinaryIO) -> bytes | None:
     raw.seek(0)
     try:
         whole = pq.ParquetFile(raw)
-        groups = (whole.metadata.row_group(i).total_byte_size for i in range(whole.metadata.num_row_groups))
-        if sum(groups) <= WINDOW:
+        groups = [whole.metadata.row_group(i) for i in range(whole.metadata.num_row_groups)]
+        if sum(group.total_byte_size for group in groups) <= WINDOW and _stays_small(whole):
             return None
         held = io.BytesIO()
         pq.write_table(whole.schema_arrow.empty_table(), held)
     except (pa.ArrowException, OSError, ValueError):
         return None  # the reader says what is wrong with it
     return held.getvalue()
+
+
+def _stays_small(file: Any) -> bool:
+    """Return whether the rows of a Parquet file fit in memory: a value of many rows is in the file once."""
+    size = 0
+    for batch in file.iter_batches(batch_size=_ROWS_UNFOLDED):
+        size += sum(_bytes_of(column) for column in batch.columns)
+        if size > _MOST_UNFOLDED:
+            return False
+    return True
+
+
+def _bytes_of(values: Any) -> int:
+    """Return the bytes of Arrow's values once each stands for itself, also within lists and structs."""
+    import pyarrow as pa
+
+    kind = values.type
+    if pa.types.is_dictionary(kind):
+        return int(values.dictionary_decode().nbytes)
+    if pa.types.is_struct(kind):
+        return sum(_bytes_of(inner) for inner in values.flatten())
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _bytes_of(values.flatten())
+    return int(values.nbytes)
 
 
 def _read(source: Source, file: LandedFile) -> None:

@@ -32,6 +32,7 @@ MOST_ROWS = 10_000  # of a page
 _RESERVED = {"columns", "order", "limit", "cursor", "version", "as_of", "format"}
 _WITHHELD_HEADER, _VERSION_HEADER = "X-Withheld-Columns", "X-Version"
 _LARGEST = 2**63 - 1
+_MOST_LIMIT = 2**32 - 1  # Polars counts rows in 32 bits
 Reads = Annotated[Caller, Depends(may("read"))]
 
 
@@ -88,7 +89,9 @@ def rows(
         str | None, Query(description="Comma-separated; default: all but personal ones")
     ] = None,
     order: Annotated[str | None, Query(description="Comma-separated; a minus sorts descending")] = None,
-    limit: Annotated[int | None, Query(ge=0, le=_LARGEST, description="JSON: rows of a page (100)")] = None,
+    limit: Annotated[
+        int | None, Query(ge=0, le=_MOST_LIMIT, description="JSON: rows of a page (100)")
+    ] = None,
     cursor: Annotated[str | None, Query(max_length=500, description="`next` of the page before")] = None,
     version: Annotated[int | None, Query(ge=0, le=_LARGEST, description="A version of the table")] = None,
     as_of: Annotated[str | None, Query(description="A time with an offset: the version of then")] = None,
@@ -101,6 +104,8 @@ def rows(
     """
     reader: Reader = request.app.state.reader
     contract = reader.contract(layer, table)
+    if twice := [name for name in sorted(_RESERVED) if len(request.query_params.getlist(name)) > 1]:
+        raise Problem(422, f"{twice[0]} is given more than once")
     pii = caller.has("pii")
     if filters.may_quote(contract) and not pii:
         raise Problem(403, f"{contract} may quote personal data: it is for keys with the scope pii")

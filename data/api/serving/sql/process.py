@@ -33,6 +33,10 @@ class Died(Exception):
     """The worker's process has ended, or speaks nonsense."""
 
 
+class DiedBefore(Died):
+    """The worker's process had ended before it ran anything of the statement."""
+
+
 class TooSlow(Exception):
     """The time of a statement is over."""
 
@@ -77,7 +81,7 @@ class Worker:
         try:
             _pipe(self._process.stdin).write(wire.frame(wire.QUESTION, pickle.dumps(question)))
         except OSError:
-            raise Died from None
+            raise DiedBefore from None
         while True:
             yield self._next()
 

@@ -25,7 +25,7 @@ from serving.rows.filters import may_quote, visible
 from serving.sql import wire
 from serving.sql.columns import decoded
 from serving.sql.files import TableFiles
-from serving.sql.process import Died, Ticket, TooSlow, Worker, Workers
+from serving.sql.process import Died, DiedBefore, Ticket, TooSlow, Worker, Workers
 
 MOST_TEXT = 100_000  # characters of a statement
 _UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
@@ -84,13 +84,20 @@ class SqlRoom:
         Raises LakeError of reading the lake.
         """
         most = self._limit(sql, limit)
-        try:
+
+        def answer() -> Answer:
             with self.workers.one(ticket) as worker:
-                deadline = time.monotonic() + self.workers.seconds
-                said = next(worker.ask(wire.Parse(sql=sql), deadline))
-                pins = self._pins(_told(said)["tables"], pii=pii, rejects=rejects)
+                pins = self._pins(self._tables(worker, sql), pii=pii, rejects=rejects)
                 deadline = time.monotonic() + self.workers.seconds
                 return self._run(worker, sql, pins, most, deadline, pii=pii)
+
+        try:
+            try:
+                return answer()
+            except DiedBefore:  # the kernel ends idle workers first when memory is short
+                if ticket.given_up:
+                    raise
+                return answer()
         except TooSlow:
             raise Problem(504, f"the statement took longer than {self.workers.seconds:g} s") from None
         except Died:
@@ -112,6 +119,14 @@ class SqlRoom:
         if limit is not None and not 0 <= limit <= self.most_rows:
             raise Problem(422, f"limit is at least 0 and at most {self.most_rows}")
         return self.most_rows if limit is None else limit
+
+    def _tables(self, worker: Worker, sql: str) -> list[list[str]]:
+        """Return schema and name of the tables that a statement reads."""
+        try:
+            said = next(worker.ask(wire.Parse(sql=sql), time.monotonic() + self.workers.seconds))
+        except Died:
+            raise DiedBefore from None
+        return list(_told(said)["tables"])
 
     def _pins(self, tables: Sequence[Sequence[str]], *, pii: bool, rejects: bool) -> list[Pinned]:
         found = []

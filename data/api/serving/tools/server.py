@@ -5,6 +5,7 @@ Belongs here: requests, keys, errors of tools as the protocol tells them. Does n
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -21,7 +22,7 @@ from mcp.server.transport_security import TransportSecuritySettings
 from pydantic import ValidationError
 from starlette.requests import HTTPConnection, Request
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lakehouse.errors import LakeError, plain
 from serving.access import Caller, may
@@ -78,7 +79,7 @@ class ToolServer:
             raise Problem(503, "the application is starting or ending")
         if scope["method"] != "POST":
             raise Problem(405, "there are no sessions here: every call is a POST", headers={"Allow": "POST"})
-        await self._manager.handle_request(scope, receive, send)
+        await _while_connected(self._manager.handle_request, scope, receive, send)
 
     async def _list(
         self, _: ServerRequestContext[Any, Request], __: types.PaginatedRequestParams | None
@@ -131,6 +132,32 @@ class ToolServer:
         return types.CallToolResult(
             content=[types.TextContent(type="text", text=text.decode())], structured_content=said
         )
+
+
+async def _while_connected(handle: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    """Let the protocol handle a request, until its client goes: it would not look by itself."""
+    is_whole = asyncio.Event()
+
+    async def noting() -> Message:
+        message = await receive()
+        if not message.get("more_body", False):
+            is_whole.set()
+        return message
+
+    async def watch(handling: anyio.CancelScope) -> None:
+        await is_whole.wait()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        handling.cancel()
+
+    with anyio.CancelScope() as handling:
+        watching = asyncio.create_task(watch(handling))
+        try:
+            await handle(scope, noting, send)
+        finally:
+            watching.cancel()
+    if handling.cancelled_caught:
+        raise Problem(400, "the client has gone before there was an answer")
 
 
 def _told(tool: Tool) -> types.Tool:
