@@ -24,6 +24,7 @@ from lakehouse.outputs.values import csv_chunks, json_value
 from serving.problems import Problem
 
 _ROWS_AT_ONCE = 65_536
+_BATCH_ROWS = 256  # of a page
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,9 +94,33 @@ def records(frame: pl.DataFrame, columns: Sequence[Column]) -> bytes:
 
 def array(frame: pl.DataFrame, columns: Sequence[Column]) -> bytes:
     """Return rows as a JSON array."""
-    if not columns:
-        return b"[]"
-    return b"[" + records(frame, columns).removesuffix(b"\n").replace(b"\n", b",") + b"]"
+    return _as_array(records(frame, columns)) if columns else b"[]"
+
+
+def page(
+    rows: pl.LazyFrame, columns: Sequence[Column], limit: int, most_bytes: int
+) -> tuple[bytes, int, bool]:
+    """Return the first rows as a JSON array, how many they are, and whether there are more.
+
+    They are at most `limit`, and fewer where they have `most_bytes` before: one batch more is the most.
+    """
+    if limit <= _BATCH_ROWS or not columns:
+        frame = rows.head(limit + 1).collect()
+        return array(frame.head(limit), columns), min(frame.height, limit), frame.height > limit > 0
+    taken, size, found = 0, 0, []
+    for frame in batches(rows.head(limit + 1), _BATCH_ROWS):
+        if taken == limit or size >= most_bytes:
+            return _as_array(b"".join(found)), taken, True
+        part = frame.head(limit - taken)
+        found.append(records(part, columns))
+        taken, size = taken + part.height, size + len(found[-1])
+        if part.height < frame.height:
+            return _as_array(b"".join(found)), taken, True
+    return _as_array(b"".join(found)), taken, False
+
+
+def _as_array(lines: bytes) -> bytes:
+    return b"[" + lines.removesuffix(b"\n").replace(b"\n", b",") + b"]"
 
 
 def _plain(column: Column) -> pl.Expr:
@@ -138,10 +163,10 @@ def stream(rows: pl.LazyFrame, columns: Sequence[Column], form: Format) -> Itera
                     yield records(frame, columns)
 
 
-def batches(rows: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+def batches(rows: pl.LazyFrame, at_once: int = _ROWS_AT_ONCE) -> Iterator[pl.DataFrame]:
     """Yield rows in frames; one without rows where there are none."""
     is_empty = True
-    for frame in rows.collect_batches(chunk_size=_ROWS_AT_ONCE, engine="streaming"):
+    for frame in rows.collect_batches(chunk_size=at_once, engine="streaming"):
         if frame.height:
             is_empty = False
             yield frame

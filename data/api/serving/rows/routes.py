@@ -29,6 +29,7 @@ from serving.rows.describe import Describer, datasets
 router = APIRouter(tags=["read"])
 PAGE_ROWS = 100
 MOST_ROWS = 10_000  # of a page
+_MOST_PAGE_BYTES = 16 << 20
 _RESERVED = {"columns", "order", "limit", "cursor", "version", "as_of", "format"}
 _WITHHELD_HEADER, _VERSION_HEADER = "X-Withheld-Columns", "X-Version"
 _LARGEST = 2**63 - 1
@@ -158,19 +159,18 @@ def _page(
     reader: Reader, asked: _Asked, headers: dict[str, str], question: str, withheld: list[str]
 ) -> Response:
     pinned, limit = asked.pinned, asked.limit or 0
+    shown = [pinned.contract.by_name[name] for name in asked.columns]
     with reader.reading(pinned):
         # One row more says whether there is another page.
-        frame = _rows(reader, asked, limit + 1).collect()
-    more = frame.height > limit and limit > 0
-    shown = [pinned.contract.by_name[name] for name in asked.columns]
+        rows, taken, more = formats.page(_rows(reader, asked, limit + 1), shown, limit, _MOST_PAGE_BYTES)
     head: dict[str, Any] = {
         "table": pinned.contract.path,
         "version": pinned.version,
-        "next": _sealed(pinned, asked.offset + limit, question) if more else None,
+        "next": _sealed(pinned, asked.offset + taken, question) if more else None,
     }
     if withheld:
         head["withheld"] = withheld
-    body = orjson.dumps(head)[:-1] + b',"rows":' + formats.array(frame.head(limit), shown) + b"}"
+    body = orjson.dumps(head)[:-1] + b',"rows":' + rows + b"}"
     return Response(body, headers=headers, media_type="application/json")
 
 
