@@ -13,6 +13,7 @@ import pytest
 from deltalake import DeltaTable
 
 from lakehouse.contracts import RESTORE_POINTS
+from lakehouse.domains.pipelines.contracts import PIPELINE_EVENTS
 from lakehouse.maintenance import record_point
 from lakehouse.pipeline import Lake, ingest, open_lake, refresh
 from lakehouse.registry import contracts, sample_files, sources, transform_of
@@ -108,7 +109,7 @@ def test_rejects_are_counted_shown_and_tried_again(root: Path) -> None:
     ]
     text = odp(root, "quarantine", "show", "silver/pipeline_events").stdout
     assert text == (
-        "pipeline_events/bad.ndjson row 0, batch 1, contract 2.0.0\n"
+        f"pipeline_events/bad.ndjson row 0, batch 1, contract {PIPELINE_EVENTS.version}\n"
         "  ✗ duration_ms_not_negative: duration_ms_text = '•••'\n"
         "duration_ms_not_negative: duration_ms, where given, is not negative\n"
     )
