@@ -17,7 +17,8 @@ from odpctl.venv import Venv
 
 def ready_checkout(target: Path) -> Path:
     """A copy with its .venv, and what Python has compiled for this checkout: to compile it anew for each copy
-    takes longer than most tests. One test starts without: that of the profile `dev`."""
+    takes longer than most tests. The README's test command in a fresh clone is what starts without.
+    """
     copy = copy_checkout(target)
     Venv(Checkout(copy, clean_env())).ensure()
     ours, theirs = (root / ".venv" / "pycache" / str(root).lstrip("/") for root in (ROOT, copy))

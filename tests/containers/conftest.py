@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from checkouts import copy_checkout, free_ports
@@ -14,11 +15,11 @@ def new_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
     """Make copies of the checkout, not started; all of them are removed at the end of the session."""
     made: list[Stack] = []
 
-    def make(**given: str) -> Stack:
+    def make(copied: Callable[[Path], Path] = copy_checkout, **given: str) -> Stack:
         taken = {port for one in made for port in one.given.values()}
         free = [str(port) for port in free_ports(len(PORTS) * (len(made) + 2)) if str(port) not in taken]
         ports = dict(zip(PORTS, free, strict=False))
-        stack = Stack(copy_checkout(tmp_path_factory.mktemp("odp")), {**image_names(), **ports, **given})
+        stack = Stack(copied(tmp_path_factory.mktemp("odp")), {**image_names(), **ports, **given})
         made.append(stack)
         return stack
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import pytest
 from checkouts import wait_until
+from ready_checkouts import ready_checkout
 from stacks import Stack
 
 from lakehouse.registry import contracts
@@ -204,7 +205,7 @@ def test_two_checkouts_side_by_side_and_every_way_down(stack: Stack, new_stack: 
 
 
 def test_dev_runs_dagster_on_the_host(new_stack: Callable[..., Stack]) -> None:
-    other = new_stack()
+    other = new_stack(ready_checkout)
     done = other.make("start", "PROFILE=dev")
     assert done.returncode == 0, done.stdout + done.stderr
     assert other.running() == LONG
