@@ -26,9 +26,9 @@ def _ends_in(words: tuple[str, ...]) -> str:
 
 
 RAW = """
-CREATE TABLE raw AS SELECT *, 'file' AS _source, '-' AS _fingerprint,
-  row_number() OVER () - 1 AS _row, 1 AS _batch_id, now() AS _ingested_at
-FROM read_parquet(?)"""
+CREATE TABLE raw AS SELECT * EXCLUDE (file_row_number), 'file' AS _source, '-' AS _fingerprint,
+  file_row_number AS _row, 1 AS _batch_id, now() AS _ingested_at
+FROM read_parquet(?, file_row_number = true)"""
 # A word that takes the last one back, and the parts of Temporal and GitHub: no generated event has them.
 NAMES = rf"""
 CREATE TABLE names AS
