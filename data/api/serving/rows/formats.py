@@ -107,7 +107,8 @@ def page(
     if limit <= _BATCH_ROWS or not columns:
         frame = rows.head(limit + 1).collect()
         return array(frame.head(limit), columns), min(frame.height, limit), frame.height > limit > 0
-    taken, size, found = 0, 0, []
+    found: list[bytes] = []
+    taken = size = 0
     for frame in batches(rows.head(limit + 1), _BATCH_ROWS):
         if taken == limit or size >= most_bytes:
             return _as_array(b"".join(found)), taken, True
