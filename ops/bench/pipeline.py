@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def compare(rows: int, repeat: int) -> dict[str, Any]:
     """Run both ways `repeat` times in turn on one generated file; return medians and ratios of pairs."""
-    import by_hand
+    from by_hand import refuse_other_tables
 
     from lakehouse.domains.pipelines import sample
 
@@ -60,7 +60,7 @@ def compare(rows: int, repeat: int) -> dict[str, Any]:
         pairs = []
         for _ in range(repeat):
             pairs.append({way: _fresh(way, file, Path(folder) / way) for way in WAYS})
-        by_hand.refuse_other_tables(Path(folder) / "by_hand", Path(folder) / "platform")
+        refuse_other_tables(Path(folder) / "by_hand", Path(folder) / "platform")
     return {
         "rows": rows,
         **{

@@ -96,15 +96,20 @@ def test_a_connection_that_says_nothing_is_closed(server: Running) -> None:
         assert answer(silent) == b""
 
 
+def send_lines(to: socket.socket) -> None:
+    """Send more lines of a head than a server takes, until it has closed."""
+    for _ in range(70):
+        time.sleep(0.005)
+        try:
+            to.sendall(b"X-More: " + b"x" * 1000 + b"\r\n")
+        except OSError:
+            break
+
+
 def test_a_head_without_end_is_refused(server: Running) -> None:
     with connect(server) as endless:
         endless.sendall(_HEAD)
-        for _ in range(70):
-            time.sleep(0.005)
-            try:
-                endless.sendall(b"X-More: " + b"x" * 1000 + b"\r\n")
-            except OSError:
-                break
+        send_lines(endless)
         assert answer(endless).startswith(b"HTTP/1.1 431 ")
 
 
@@ -114,12 +119,7 @@ def test_trailers_without_end_are_refused(server: Running) -> None:
     rest = "\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n \r\n0\r\n"
     with connect(server) as endless:
         endless.sendall((head + rest).encode())
-        for _ in range(70):
-            time.sleep(0.005)
-            try:
-                endless.sendall(b"X-More: " + b"x" * 1000 + b"\r\n")
-            except OSError:
-                break
+        send_lines(endless)
         assert answer(endless).startswith(b"HTTP/1.1 431 ")
 
 

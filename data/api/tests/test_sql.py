@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import threading
 import time
@@ -16,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 from doors import key, settings_of
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -552,6 +555,27 @@ def test_copies_hold_the_same_rows_and_stay_below_their_limit(sample: Path, tmp_
         with files.of(pinned) as direct:
             assert all(file.is_relative_to(sample) for file in direct)
     assert sum(file.stat().st_size for file in (tmp_path / "copies").iterdir()) <= 60_000
+
+
+def test_a_table_that_another_program_partitioned_keeps_its_column(sample: Path, tmp_path: Path) -> None:
+    table = BY_PATH["gold/pipeline_metrics"]
+    shutil.copytree(sample / "lake", tmp_path / "lake")
+    lake = open_lake(Settings(lake_url=str(tmp_path / "lake"), landing_url=str(tmp_path / "landing")))
+    wanted = lake.store.scan(table).collect()
+    nullable = {column.name: column.nullable for column in table.columns}
+    handed = wanted.to_arrow()
+    handed = handed.cast(pa.schema([field.with_nullable(nullable[field.name]) for field in handed.schema]))
+    write_deltalake(
+        str(tmp_path / "lake" / table.path),
+        handed,
+        mode="overwrite",
+        schema_mode="overwrite",
+        partition_by=["workspace_id"],
+    )
+    app = make_app(settings_of(tmp_path))
+    with TestClient(app, headers=key(app, "read", "sql")) as door:
+        answer = ask(door, "FROM gold.pipeline_metrics", format="arrow")
+    assert_frame_equal(pl.read_ipc_stream(io.BytesIO(answer.content)), wanted, check_row_order=False)
 
 
 def test_decimals_of_a_table_are_exact(door: TestClient) -> None:

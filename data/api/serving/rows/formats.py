@@ -103,21 +103,20 @@ def page(
     """Return the first rows as a JSON array, how many they are, and whether there are more.
 
     They are at most `limit`, and fewer where they have `most_bytes` before: one batch more is the most.
+    `rows` are one more than `limit`, where there are more.
     """
     if limit <= _BATCH_ROWS or not columns:
-        frame = rows.head(limit + 1).collect()
+        frame = rows.collect()
         return array(frame.head(limit), columns), min(frame.height, limit), frame.height > limit > 0
     found: list[bytes] = []
-    taken = size = 0
-    for frame in batches(rows.head(limit + 1), _BATCH_ROWS):
-        if taken == limit or size >= most_bytes:
-            return _as_array(b"".join(found)), taken, True
-        part = frame.head(limit - taken)
+    taken, size, more = 0, 0, False
+    for frame in batches(rows, _BATCH_ROWS):
+        part = frame.head(limit - taken if size < most_bytes else 0)
         found.append(records(part, columns))
         taken, size = taken + part.height, size + len(found[-1])
-        if part.height < frame.height:
-            return _as_array(b"".join(found)), taken, True
-    return _as_array(b"".join(found)), taken, False
+        if more := part.height < frame.height:
+            break
+    return _as_array(b"".join(found)), taken, more
 
 
 def _as_array(lines: bytes) -> bytes:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from lakehouse.errors import only_ours
 from lakehouse.pipeline import Lake
+from lakehouse.store import whole_files
 from serving.problems import Problem
 from serving.reader import Pinned
 
@@ -44,7 +45,7 @@ class TableFiles:
         StorageUnavailable, DamagedTable.
         """
         root = Path(self._lake.store.uri(pinned.contract))
-        names = [] if as_read or not self._is_delta or pinned.contract.partition_by else self._names(pinned)
+        names = [] if as_read or not self._is_delta else self._names(pinned)
         if names and root.is_absolute():
             yield tuple(root / name for name in names)
             return
@@ -68,14 +69,15 @@ class TableFiles:
         with self._looking:
             if (known := self._lists.get(key)) is None:
                 store = self._lake.store
-                known = store.file_names(pinned.contract, version=pinned.version)
-                if store.snapshot(pinned.contract, version=pinned.version).identity != pinned.identity:
+                found = whole_files(store, pinned.contract, version=pinned.version)
+                now = found or store.snapshot(pinned.contract, version=pinned.version)
+                if now.identity != pinned.identity:
                     raise Problem(
                         503,
                         f"{pinned.contract} was replaced just now; ask again",
                         headers={"Retry-After": "1"},
                     )
-                self._lists[key] = known
+                known = self._lists[key] = [one.name for one in found.files] if found is not None else []
                 while len(self._lists) > _KEPT_LISTS:
                     self._lists.popitem(last=False)
             return known

@@ -28,7 +28,7 @@ from lakehouse.contracts import Contract
 from lakehouse.dbt.build import BuildFailed, Built, build, refuse_without_dbt, workplace
 from lakehouse.dbt.project import Node, Project, the_project
 from lakehouse.dbt.tables import HISTORY, LAYER, is_history
-from lakehouse.errors import Conflict, LakeError, Moved, TableNotFound, Unsupported, only_ours
+from lakehouse.errors import Conflict, LakeError, Moved, TableNotFound, only_ours
 from lakehouse.fault_points import reach
 from lakehouse.pipeline import Lake, RefreshReport, code, holds
 from lakehouse.pipeline.aggregates import good_rows
@@ -37,7 +37,7 @@ from lakehouse.pipeline.lineage import number
 from lakehouse.pipeline.pins import Pin, Pins, pins_of, state_names, state_of
 from lakehouse.pipeline.state import ROWS
 from lakehouse.storage.lease import waiting_lease
-from lakehouse.store import BaseVersion, CommitOptions, Outcome
+from lakehouse.store import BaseVersion, CommitOptions, Outcome, whole_files
 from lakehouse.table import Table
 
 if TYPE_CHECKING:
@@ -238,25 +238,15 @@ class _Run:
 
     def _fill_source(self, file: DatabaseFile, place: Path, source: Contract, version: int) -> None:
         """Make a source a view of its own files, or of a copy that the store reads."""
-        if files := self._own_files(source, version):
-            file.view(source, files)
+        root = Path(self.lake.store.uri(source))
+        found = whole_files(self.lake.store, source, version=version) if root.is_absolute() else None
+        if found is not None and found.files:
+            file.view(source, [root / one.name for one in found.files])
             return
         copy = place / "sources" / source.layer / f"{source.name}.parquet"
         copy.parent.mkdir(parents=True, exist_ok=True)
         self.lake.store.scan(source, version=version).select(source.column_names).sink_parquet(copy)
         file.view(source, [copy])
-
-    def _own_files(self, source: Contract, version: int) -> list[Path]:
-        """Return the files of a version; none where they are not in a folder, or not all there is to its
-        rows: partition columns stand in the log alone, and a format may hold deletions beside the files."""
-        store = self.lake.store
-        if not (root := Path(store.uri(source))).is_absolute():
-            return []
-        try:
-            found = store.data_files(source, version=version)
-        except Unsupported:
-            return []
-        return [] if found.partition_by else [root / one.name for one in found.files]
 
     def _rows(self, table: Table, made: DatabaseFile) -> pl.DataFrame:
         """Return what dbt has made, as the contract has it. Raises SchemaViolation, DataViolation."""

@@ -11,7 +11,7 @@ from lakehouse.errors import SettingsError
 from lakehouse.settings import BACKENDS, Settings
 from lakehouse.store.commits import COMMIT_ID
 from lakehouse.store.predicate import Term, Where
-from lakehouse.store.protocol import TableStore
+from lakehouse.store.protocol import TableStore, whole_files
 from lakehouse.store.results import (
     BaseVersion,
     Changes,
@@ -47,6 +47,7 @@ __all__ = [
     "Transaction",
     "Where",
     "open_store",
+    "whole_files",
 ]
 
 

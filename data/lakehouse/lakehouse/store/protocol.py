@@ -13,6 +13,7 @@ from typing import Protocol
 import polars as pl
 
 from lakehouse.contracts import Contract
+from lakehouse.errors import Unsupported
 from lakehouse.storage.files import Files
 from lakehouse.store.integrity.checksums import Checked
 from lakehouse.store.predicate import Where
@@ -170,3 +171,15 @@ class TableStore(ReadsTables, WritesTables, MaintainsTables, AuditsTables, Proto
     """The persistence authority. `files` are the bytes below it, where leases are kept too."""
 
     files: Files
+
+
+def whole_files(store: ReadsTables, table: Contract, *, version: int | None = None) -> DataFiles | None:
+    """Return the files of a version; None where they are not all there is to its rows.
+
+    Partition columns stand in the log alone, and a format may hold deletions beside the files.
+    """
+    try:
+        found = store.data_files(table, version=version)
+    except Unsupported:
+        return None
+    return None if found.partition_by else found

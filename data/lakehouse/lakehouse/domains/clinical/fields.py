@@ -192,9 +192,8 @@ class Reference(Field):
         if self.named:
             ids = [own if kind in (None, self.named) else None for kind, own in found]
         only = self.named or (self.to[0] if len(self.to) == 1 else None)
-        texts = [text_of(value, only) for value in values]
-        if not self.required:
-            texts = [None if text == UNADDRESSED else text for text in texts]
+        words = UNADDRESSED if self.required else None
+        texts = [text_of(value, only, words=words) for value in values]
         return {
             f"{self.name}_id": pl.Series(ids, dtype=pl.String),
             f"{self.name}_type": pl.Series(kinds, dtype=pl.String),

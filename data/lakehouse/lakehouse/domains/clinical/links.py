@@ -27,19 +27,26 @@ UNADDRESSED = "(no address)"
 Target = tuple[str | None, str | None]
 
 
-def text_of(given: Reference | None, kind: str | None = None) -> str | None:
+def text_of(
+    given: Reference | None, kind: str | None = None, *, words: str | None = UNADDRESSED
+) -> str | None:
     """Return a reference as text: as it is stated; a logical one as the conditional one that means the same.
 
-    `kind` is the type that it leads to where it states none. Return None for one that says nothing.
+    `kind` is the type that it leads to where it states none, `words` what stands for one that says in words
+    alone what it means. Return None for one that says nothing.
     """
     if given is None or given.reference is not None:
         return given.reference if given is not None else None
     if (own := given.identifier) is not None and own.value is not None:
-        stated = given.type if given.type is not None and _TYPE.fullmatch(given.type) else kind
         token = quote(f"{own.system or ''}|{own.value}", safe=":/|")
-        return f"{stated or ''}?identifier={token}"
+        return f"{_type(given.type) or kind or ''}?identifier={token}"
     told = (own, given.display, given.extension)
-    return UNADDRESSED if any(one is not None for one in told) else None
+    return words if any(one is not None for one in told) else None
+
+
+def _type(stated: str | None) -> str | None:
+    """Return a stated type; None for what is none."""
+    return stated if stated is not None and _TYPE.fullmatch(stated) else None
 
 
 def address(reference: str | None, known: dict[str, str] | None = None, stated: str | None = None) -> Target:
@@ -50,7 +57,7 @@ def address(reference: str | None, known: dict[str, str] | None = None, stated: 
     (`Practitioner?identifier=…`) has a type and no id; one to a contained resource (`#a`) and one that is no
     reference have no id.
     """
-    stated = stated if stated is not None and _TYPE.fullmatch(stated) else None
+    stated = _type(stated)
     if reference is None:
         return stated, None
     found = _ADDRESS.search(reference)
