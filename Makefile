@@ -9,7 +9,7 @@ ODP := $(PYTHON) ops/scripts/odp.py
 help: ## List the verbs
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-start: ## Start everything and fill a verified lake [PROFILE=full|dev|minimal|embedded]
+start: ## Start everything and fill a verified lake [PROFILE=full|distributed|dev|minimal|embedded]
 	@$(ODP) start --profile "$(PROFILE)"
 
 stop: ## Stop containers and processes; all data stays

@@ -242,7 +242,7 @@ def private(module: str) -> bool:
 
 
 # What reaches into a package from the library, by file; like the orchestrator's workarounds.
-REACHING = {"store/ducklake/pushdown.py"}
+REACHING = {"engine/spark/division.py", "store/ducklake/pushdown.py"}
 
 
 def test_what_is_private_to_a_package_is_used_in_workarounds_alone() -> None:
@@ -250,7 +250,7 @@ def test_what_is_private_to_a_package_is_used_in_workarounds_alone() -> None:
         return not file.startswith("workarounds/")
 
     assert offenders(ORCHESTRATOR, lambda file, module: outside(file) and private(module)) == []
-    assert offenders(LIBRARY, lambda _, module: private(module)) == []
+    assert offenders(LIBRARY, lambda file, module: file not in REACHING and private(module)) == []
     assert offenders(API, lambda _, module: private(module)) == []
 
 

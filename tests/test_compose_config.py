@@ -21,7 +21,12 @@ from odpctl.checkout import CATALOG, CHOICES, DEFAULTS
 LONG = {"postgres", "minio", "toolbox"}
 ONCE = {"secrets", "lake-init"}
 FULL = {"dagster-code", "dagster", "dagster-daemon", "api"}
-PROFILES = {"minimal": LONG | ONCE, "dev": LONG | ONCE, "full": LONG | ONCE | FULL}
+PROFILES = {
+    "minimal": LONG | ONCE,
+    "dev": LONG | ONCE,
+    "full": LONG | ONCE | FULL,
+    "distributed": LONG | ONCE | FULL | {"spark"},
+}
 PUBLISHED = {"postgres": [15432], "minio": [19000, 19001], "dagster": [18084], "api": [18080]}
 
 # What a service may do that no other may, and why.
@@ -192,6 +197,7 @@ GRANTS = {
     "postgres": {"POSTGRES_PASSWORD"},
     "minio": {"MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD"},
     "lake-init": set(dotenv.SECRETS),
+    "spark": {"S3_ENGINE_ACCESS_KEY", "S3_ENGINE_SECRET_KEY"},
     "toolbox": {
         "S3_PIPELINE_ACCESS_KEY",
         "S3_PIPELINE_SECRET_KEY",

@@ -76,4 +76,4 @@ def test_an_unknown_verb_and_an_unknown_profile_fail() -> None:
     assert make("nonsense").returncode == 2
     done = make("start", "PROFILE=nonsense")
     assert done.returncode == 2
-    assert "there are: full, dev, minimal, embedded" in done.stderr
+    assert "there are: full, distributed, dev, minimal, embedded" in done.stderr

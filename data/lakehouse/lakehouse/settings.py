@@ -15,13 +15,15 @@ from lakehouse.errors import SettingsError
 
 BACKENDS = {"delta": "lakehouse.store.delta", "ducklake": "lakehouse.store.ducklake"}
 """The formats of tables, each with the package that has `open_store(settings)`."""
+ENGINES = ("polars", "duckdb", "spark")
+"""Where rows are computed (engine/choice.py)."""
 _TRUE = frozenset({"1", "on", "true", "yes"})
 _FALSE = frozenset({"0", "off", "false", "no"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Where the lake and its landing area are, and with which key to reach them."""
+    """Where the lake and its landing area are, with which key to reach them, and where rows are computed."""
 
     lake_url: str
     landing_url: str
@@ -35,10 +37,13 @@ class Settings:
     ducklake_pg_db: str = "ducklake"
     ducklake_pg_user: str = "ducklake"
     ducklake_pg_password: str | None = field(default=None, repr=False)
+    engine: str = "polars"
+    spark_remote: str | None = field(default=None, repr=False)  # it may hold a token
+    spark_reads_lake: bool = False
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
-        """Read LAKE_URL, LANDING_URL, S3_*, LAKE_FORMAT and DUCKLAKE_PG_*.
+        """Read LAKE_URL, LANDING_URL, S3_*, LAKE_FORMAT, DUCKLAKE_PG_*, ODP_ENGINE and SPARK_*.
 
         Raises SettingsError naming what is missing.
         """
@@ -64,6 +69,9 @@ class Settings:
             ducklake_pg_db=read(values, "DUCKLAKE_PG_DB") or "ducklake",
             ducklake_pg_user=read(values, "DUCKLAKE_PG_USER") or "ducklake",
             ducklake_pg_password=read(values, "DUCKLAKE_PG_PASSWORD"),
+            engine=_engine(values),
+            spark_remote=read(values, "SPARK_REMOTE"),
+            spark_reads_lake=switch(values, "SPARK_READS_LAKE", default=False),
         )
         if settings.on_s3 and not (settings.s3_access_key and settings.s3_secret_key):
             raise SettingsError(
@@ -73,6 +81,11 @@ class Settings:
             raise SettingsError(
                 "DUCKLAKE_PG_HOST is not set: with LAKE_FORMAT=ducklake the catalog lies in Postgres. Give "
                 "DUCKLAKE_PG_HOST, _PORT, _DB, _USER and _PASSWORD (or DUCKLAKE_PG_PASSWORD_FILE)"
+            )
+        if settings.engine == "spark" and not settings.spark_remote:
+            raise SettingsError(
+                "SPARK_REMOTE is not set: with ODP_ENGINE=spark give the address of a Spark Connect server, "
+                "as sc://host:port"
             )
         return settings
 
@@ -116,6 +129,13 @@ def _lake_format(env: Mapping[str, str]) -> str:
     text = read(env, "LAKE_FORMAT") or "delta"
     if text not in BACKENDS:
         raise SettingsError(f"LAKE_FORMAT={text} is not known: give {' or '.join(BACKENDS)}")
+    return text
+
+
+def _engine(env: Mapping[str, str]) -> str:
+    text = read(env, "ODP_ENGINE") or "polars"
+    if text not in ENGINES:
+        raise SettingsError(f"ODP_ENGINE={text} is not known: give {' or '.join(ENGINES)}")
     return text
 
 

@@ -1,4 +1,4 @@
-"""One flow and one set of transforms on two engines: Polars and DuckDB give the same rows, to the bit.
+"""One flow and one set of transforms on three engines: they give the same rows as Polars, to the bit.
 
 Belongs here: whatever runs on an engine, on the same input, compared as whole values. Does not: what the
 right values are (the tests of the flow and of the domains tell that, on Polars).
@@ -42,6 +42,7 @@ from lakehouse.engine import xp
 from lakehouse.engine.duckdb import DuckDBEngine
 from lakehouse.engine.polars import PolarsEngine
 from lakehouse.engine.protocol import Engine, Frame
+from lakehouse.engine.spark import SparkEngine
 from lakehouse.pipeline import Lake, ingest, open_lake, refresh
 from lakehouse.pipeline.holds import hold_of
 from lakehouse.pipeline.rowwise import latest
@@ -51,8 +52,16 @@ from lakehouse.registry import contracts, sample_files, sources, transform_of
 from lakehouse.settings import Settings
 from lakehouse.verify import content_hash, verify
 
-ENGINES: tuple[Engine, Engine] = (PolarsEngine(), DuckDBEngine())
+Engines = tuple[Engine, Engine]
 TABLES = [table for table in contracts() if table.domain in ("pipelines", "clinical")]
+
+
+@pytest.fixture(scope="session", params=["duckdb", pytest.param("spark", marks=pytest.mark.readers)])
+def engines(request: pytest.FixtureRequest) -> Engines:
+    """Polars, and the engine that is to equal it."""
+    if request.param == "duckdb":
+        return PolarsEngine(), DuckDBEngine()
+    return PolarsEngine(), SparkEngine(request.getfixturevalue("spark_remote"))
 
 
 def exact(frame: pl.DataFrame) -> tuple[pl.Schema, list[str]]:
@@ -60,9 +69,11 @@ def exact(frame: pl.DataFrame) -> tuple[pl.Schema, list[str]]:
     return frame.schema, sorted(map(repr, frame.with_columns(cs.temporal().to_physical()).rows()))
 
 
-def on_both(compute: Callable[..., Frame], *frames: pl.DataFrame) -> list[tuple[pl.Schema, list[str]]]:
+def on_both(
+    engines: Engines, compute: Callable[..., Frame], *frames: pl.DataFrame
+) -> list[tuple[pl.Schema, list[str]]]:
     return [
-        exact(engine.stage(compute(*(engine.scan(frame.lazy()) for frame in frames)))) for engine in ENGINES
+        exact(engine.stage(compute(*(engine.scan(frame.lazy()) for frame in frames)))) for engine in engines
     ]
 
 
@@ -112,21 +123,21 @@ def in_two_halves(files: dict[str, bytes]) -> list[dict[str, bytes]]:
 
 
 @pytest.mark.parametrize("domain", ["pipelines", "lending", pytest.param("clinical", marks=pytest.mark.slow)])
-def test_a_lake_of_the_samples_is_the_same_to_the_byte(tmp_path: Path, domain: str) -> None:
+def test_a_lake_of_the_samples_is_the_same_to_the_byte(engines: Engines, tmp_path: Path, domain: str) -> None:
     tables = [table for table in contracts() if table.domain == domain]
     folders = {source.folder for source in sources() if source.table in tables}
     samples = {name: body for name, body in sample_files().items() if name.split("/")[0] in folders}
-    lakes = [lake_on(engine, tmp_path / type(engine).__name__) for engine in ENGINES]
+    lakes = [lake_on(engine, tmp_path / type(engine).__name__) for engine in engines]
     for half in in_two_halves(samples):
-        by_polars, by_duckdb = (told(lake, tables, half) for lake in lakes)
-        assert by_duckdb == by_polars
+        by_polars, by_other = (told(lake, tables, half) for lake in lakes)
+        assert by_other == by_polars
     assert [p for lake in lakes for p in verify(lake, tables).all_problems if p.check != "declared"] == []
 
 
-def test_groups_that_a_change_touches_are_the_same(tmp_path: Path) -> None:
+def test_groups_that_a_change_touches_are_the_same(engines: Engines, tmp_path: Path) -> None:
     """Many groups first, then news of two: these alone are computed anew."""
     found = []
-    for engine in ENGINES:
+    for engine in engines:
         lake = lake_on(engine, tmp_path / type(engine).__name__)
         land(lake, "1.ndjson", *(event(f"p{n}", at=f"2026-01-{n % 28 + 1:02}T10:00:00Z") for n in range(90)))
         run(lake)
@@ -150,15 +161,15 @@ def test_groups_that_a_change_touches_are_the_same(tmp_path: Path) -> None:
     ],
 )
 def test_a_lake_of_real_data_is_the_same_to_the_byte(
-    tmp_path: Path, folder: str, landing: str, most: int
+    engines: Engines, tmp_path: Path, folder: str, landing: str, most: int
 ) -> None:
     found = [file for file in shared(folder) if file.suffix in (".json", ".ndjson")][:most]
     files = {f"{landing}/{n:03}-{file.name}": file.read_bytes() for n, file in enumerate(found)}
-    lakes = [lake_on(engine, tmp_path / type(engine).__name__) for engine in ENGINES]
+    lakes = [lake_on(engine, tmp_path / type(engine).__name__) for engine in engines]
     lakes = [dataclasses.replace(lake, batch_rows=2_000) for lake in lakes]
     for half in in_two_halves(files):
-        by_polars, by_duckdb = (told(lake, TABLES, half) for lake in lakes)
-        assert by_duckdb == by_polars
+        by_polars, by_other = (told(lake, TABLES, half) for lake in lakes)
+        assert by_other == by_polars
 
 
 # Rule split and deduplication, on odd values
@@ -227,25 +238,25 @@ def parts(engine: Engine, frame: pl.DataFrame) -> Validated:
 
 @settings(max_examples=25, deadline=None)
 @given(readings())
-def test_rules_split_rows_in_the_same_way(frame: pl.DataFrame) -> None:
-    by_polars, by_duckdb = (
+def test_rules_split_rows_in_the_same_way(engines: Engines, frame: pl.DataFrame) -> None:
+    by_polars, by_other = (
         (exact(engine.stage(found.good)), exact(found.refused), found.read, found.failures, found.warnings)
-        for engine in ENGINES
+        for engine in engines
         for found in [parts(engine, frame)]
     )
-    assert by_duckdb == by_polars
+    assert by_other == by_polars
 
 
 @settings(max_examples=25, deadline=None)
 @given(readings())
-def test_of_rows_with_one_key_the_same_stays(frame: pl.DataFrame) -> None:
+def test_of_rows_with_one_key_the_same_stays(engines: Engines, frame: pl.DataFrame) -> None:
     keyed = frame.drop_nulls(["id", "place"]).filter(
         pl.col("at").to_physical().is_between(*TICKS) & pl.col("day").to_physical().is_between(*DAYS)
     )
-    by_polars, by_duckdb = (
-        exact(engine.stage(latest(READINGS, engine.scan(keyed.lazy()), engine=engine))) for engine in ENGINES
+    by_polars, by_other = (
+        exact(engine.stage(latest(READINGS, engine.scan(keyed.lazy()), engine=engine))) for engine in engines
     )
-    assert by_duckdb == by_polars
+    assert by_other == by_polars
     assert len(by_polars[1]) == keyed.select("id", "place").n_unique()
 
 
@@ -254,15 +265,17 @@ def test_of_rows_with_one_key_the_same_stays(frame: pl.DataFrame) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(st.none() | st.integers(*TICKS), st.none() | st.integers(*DAYS)), max_size=9))
-def test_spans_of_time_begin_at_once(rows: list[tuple[int | None, int | None]]) -> None:
+def test_spans_of_time_begin_at_once(engines: Engines, rows: list[tuple[int | None, int | None]]) -> None:
     frame = pl.DataFrame(rows, {"at": pl.Int64, "day": pl.Int64}, orient="row").select(
         pl.col("at").cast(pl.Datetime("us", "UTC")), pl.col("day").cast(pl.Int32).cast(pl.Date)
     )
     for column, length, to in (
         ("at", timedelta(days=1), "at"), ("at", timedelta(minutes=15), "to"), ("day", timedelta(days=1), "to")
     ):  # fmt: skip
-        by_polars, by_duckdb = on_both(partial(xp.span_start, column=column, length=length, to=to), frame)
-        assert by_duckdb == by_polars
+        by_polars, by_other = on_both(
+            engines, partial(xp.span_start, column=column, length=length, to=to), frame
+        )
+        assert by_other == by_polars
 
 
 def of(table: Contract, rows: list[dict[str, Any]]) -> pl.DataFrame:
@@ -302,17 +315,17 @@ profiles = st.fixed_dictionaries(
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(events, max_size=25, unique_by=lambda e: (e["occurred_at"], e["event_type"], e["event_id"])))
-def test_pipeline_metrics(rows: list[dict[str, Any]]) -> None:
-    by_polars, by_duckdb = on_both(pipeline_metrics, of(c.PIPELINE_EVENTS, rows))
-    assert by_duckdb == by_polars
+def test_pipeline_metrics(engines: Engines, rows: list[dict[str, Any]]) -> None:
+    by_polars, by_other = on_both(engines, pipeline_metrics, of(c.PIPELINE_EVENTS, rows))
+    assert by_other == by_polars
     assert by_polars[0] == c.PIPELINE_METRICS.polars_schema()
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(profiles, max_size=25, unique_by=lambda p: (p["username"], p["scraped_at"], p["method_id"])))
-def test_user_profiles(rows: list[dict[str, Any]]) -> None:
-    by_polars, by_duckdb = on_both(user_profiles, of(c.CRAWLER_RESULTS, rows))
-    assert by_duckdb == by_polars
+def test_user_profiles(engines: Engines, rows: list[dict[str, Any]]) -> None:
+    by_polars, by_other = on_both(engines, user_profiles, of(c.CRAWLER_RESULTS, rows))
+    assert by_other == by_polars
     assert by_polars[0] == c.USER_PROFILES.polars_schema()
 
 
@@ -327,10 +340,10 @@ odd_texts = st.none() | st.sampled_from(
 @pytest.mark.slow  # DuckDB binds each step of a long plan anew
 @settings(max_examples=10, deadline=None)
 @given(st.lists(st.fixed_dictionaries(dict.fromkeys(lending.LENDINGCLUB.values(), odd_texts)), max_size=12))
-def test_loans(rows: list[dict[str, Any]]) -> None:
+def test_loans(engines: Engines, rows: list[dict[str, Any]]) -> None:
     more = [{**row, "more": '{"b":"x","a":null,"c":" "}'} for row in rows]
-    by_polars, by_duckdb = on_both(loans, of(lending.RAW_LOANS, more))
-    assert by_duckdb == by_polars
+    by_polars, by_other = on_both(engines, loans, of(lending.RAW_LOANS, more))
+    assert by_other == by_polars
 
 
 CLINICAL = {table.name: table for table in clinical.CONTRACTS}
@@ -407,29 +420,31 @@ def clinical_frames() -> st.SearchStrategy[tuple[pl.DataFrame, pl.DataFrame, pl.
 @pytest.mark.slow  # DuckDB binds each step of a long plan anew: a second an example
 @settings(max_examples=25, deadline=None)
 @given(clinical_frames())
-def test_condition_era(frames: tuple[pl.DataFrame, ...]) -> None:
+def test_condition_era(engines: Engines, frames: tuple[pl.DataFrame, ...]) -> None:
     table = clinical.CONDITION_ERA
-    by_polars, by_duckdb = on_both(lambda *given: condition_era(*given).select(*table.column_names), *frames)
-    assert by_duckdb == by_polars
+    by_polars, by_other = on_both(
+        engines, lambda *given: condition_era(*given).select(*table.column_names), *frames
+    )
+    assert by_other == by_polars
     assert by_polars[0] == table.polars_schema()
 
 
 @pytest.mark.slow  # DuckDB binds each step of a long plan anew: a second an example
 @settings(max_examples=5, deadline=None)
 @given(clinical_frames())
-def test_fhir_references(frames: tuple[pl.DataFrame, ...]) -> None:
+def test_fhir_references(engines: Engines, frames: tuple[pl.DataFrame, ...]) -> None:
     table, (rows, _, index) = clinical.FHIR_REFERENCES, frames
     silver = [rows if source.name == "condition" else of(source, []) for source in table.sources[1:]]
-    by_polars, by_duckdb = on_both(
-        lambda *given: fhir_references(*given).select(*table.column_names), index, *silver
+    by_polars, by_other = on_both(
+        engines, lambda *given: fhir_references(*given).select(*table.column_names), index, *silver
     )
-    assert by_duckdb == by_polars
+    assert by_other == by_polars
     assert by_polars[0] == table.polars_schema()
 
 
-def test_an_operation_that_differs_would_be_found() -> None:
+def test_an_operation_that_differs_would_be_found(engines: Engines) -> None:
     """Bare `round` takes halves to even on Polars, and up on DuckDB."""
-    by_polars, by_duckdb = on_both(
-        lambda frame: frame.select(nw.col("x").round(0)), pl.DataFrame({"x": [0.5, 1.5, 2.5]})
+    by_polars, by_other = on_both(
+        engines, lambda frame: frame.select(nw.col("x").round(0)), pl.DataFrame({"x": [0.5, 1.5, 2.5]})
     )
-    assert by_duckdb != by_polars
+    assert by_other != by_polars

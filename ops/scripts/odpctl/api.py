@@ -10,7 +10,7 @@ import subprocess
 import time
 import urllib.request
 
-from .checkout import API, CATALOG, Checkout
+from .checkout import API, CATALOG, PLATFORMS, Checkout
 from .dev import Dev
 from .embedded import LOCAL, Embedded
 from .errors import Failure
@@ -31,7 +31,7 @@ class Api:
 
     def url(self, profile: str) -> str:
         """The address a person opens. On the host it listens on this machine alone."""
-        if profile == "full":
+        if profile in PLATFORMS:
             return self.checkout.url("API_PORT")
         return f"http://127.0.0.1:{self.checkout.port('API_PORT')}"
 

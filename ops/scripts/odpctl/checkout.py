@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,9 @@ CATALOG = ("DUCKLAKE_PG_HOST", "DUCKLAKE_PG_PORT", "DUCKLAKE_PG_DB", "DUCKLAKE_P
 ORCHESTRATOR = ("DAGSTER_RUN_MAX_SECONDS", "DAGSTER_KEEP_DAYS", "DAGSTER_KEEP_RUNS")
 # Whether personal data goes out; read wherever outputs are made, in every profile.
 OUTPUTS = ("MART_PII", "EXPORTS_PII")
+# Where rows are computed, in every profile.
+ENGINE = ("ODP_ENGINE", "SPARK_REMOTE", "SPARK_READS_LAKE")
+DISTRIBUTED = {"ODP_ENGINE": "spark", "SPARK_REMOTE": "sc://spark:50051", "SPARK_READS_LAKE": "true"}
 # What the API reads, in every profile.
 API = (
     "API_OPEN_READ",
@@ -48,9 +51,11 @@ API = (
     "API_SQL_MEMORY",
 )
 IMAGES = ("MINIO_IMAGE", "POSTGRES_IMAGE", "PYTHON_IMAGE")
-PROFILES = ("full", "dev", "minimal", "embedded")
+PROFILES = ("full", "distributed", "dev", "minimal", "embedded")
+PLATFORMS = ("full", "distributed")  # that run everything in containers
 PORTS = {
     "full": ("DAGSTER_PORT", "API_PORT", "MINIO_PORT", "MINIO_CONSOLE_PORT", "POSTGRES_PORT"),
+    "distributed": ("DAGSTER_PORT", "API_PORT", "MINIO_PORT", "MINIO_CONSOLE_PORT", "POSTGRES_PORT"),
     "dev": ("DAGSTER_PORT", "API_PORT", "MINIO_PORT", "MINIO_CONSOLE_PORT", "POSTGRES_PORT"),
     "minimal": ("MINIO_PORT", "MINIO_CONSOLE_PORT", "POSTGRES_PORT"),
     "embedded": ("DAGSTER_PORT", "API_PORT"),
@@ -68,6 +73,12 @@ class Checkout:
     def here(cls) -> Checkout:
         """The checkout this file stands in."""
         return cls(Path(__file__).resolve().parents[3], dict(os.environ))
+
+    def of_profile(self, profile: str) -> Checkout:
+        """The same, with what a profile sets by itself."""
+        if profile != "distributed":
+            return self
+        return replace(self, environ={**self.environ, **DISTRIBUTED})
 
     @property
     def data(self) -> Path:
@@ -126,6 +137,7 @@ class Checkout:
             *CATALOG,
             *ORCHESTRATOR,
             *OUTPUTS,
+            *ENGINE,
             *API,
             *dotenv.SECRETS,
             *own,
@@ -145,7 +157,13 @@ class Checkout:
     @property
     def extras(self) -> list[str]:
         """The optional packages that the host's profiles and the settings ask for."""
-        return ["mart", "api", *(["ducklake"] if self.settings["LAKE_FORMAT"] == "ducklake" else [])]
+        engine = self.settings.get("ODP_ENGINE", "polars")
+        return [
+            "mart",
+            "api",
+            *(["ducklake"] if self.settings["LAKE_FORMAT"] == "ducklake" else []),
+            *([engine] if engine in ("duckdb", "spark") else []),
+        ]
 
     @property
     def bind(self) -> str:
@@ -198,7 +216,8 @@ class Checkout:
             files += [path for path, parts in found if not _is_no_input(parts)]
         for path in sorted(path for path in files if path.is_file()):
             digest.update(f"{path.relative_to(self.root)}\0".encode() + path.read_bytes() + b"\0")
-        digest.update(f"{self.settings.get('PYTHON_IMAGE', '')}\0{self.settings['LAKE_FORMAT']}".encode())
+        choices = ("PYTHON_IMAGE", "LAKE_FORMAT", "ODP_ENGINE")
+        digest.update("\0".join(self.settings.get(name, "") for name in choices).encode())
         return digest.hexdigest()
 
     def dropped(self) -> dict[str, list[int]]:

@@ -16,7 +16,7 @@ from typing import Any
 from .checkout import Checkout
 from .process import Done, Journal, run
 
-PROFILES = ("minimal", "dev", "full")
+PROFILES = ("minimal", "dev", "full", "distributed")
 PROJECT_LABEL = "com.docker.compose.project"
 WORKING_DIR_LABEL = "com.docker.compose.project.working_dir"
 SERVICE_LABEL = "com.docker.compose.service"

@@ -12,7 +12,7 @@ import time
 
 from dagster_client import answers
 
-from .checkout import ORCHESTRATOR, OUTPUTS, Checkout
+from .checkout import ENGINE, ORCHESTRATOR, OUTPUTS, Checkout
 from .embedded import LOCAL
 from .errors import Failure
 from .process import command_line, end_group, private, read_pid, redact, write_pid
@@ -55,7 +55,7 @@ class Dev:
             "DAGSTER_URL": url,
             "DAGSTER_PUBLIC_URL": url,
             "DAGSTER_DISABLE_TELEMETRY": "1",
-            **{name: settings[name] for name in (*ORCHESTRATOR, *OUTPUTS) if settings.get(name)},
+            **{name: settings[name] for name in (*ORCHESTRATOR, *OUTPUTS, *ENGINE) if settings.get(name)},
             "DAGSTER_RUN_MAX_SECONDS": settings.get("DAGSTER_RUN_MAX_SECONDS") or "0",
             **LOCAL,
         }

@@ -27,6 +27,7 @@ PASSWORDS = (
     "S3_INGEST_SECRET_KEY",
     "S3_SERVING_SECRET_KEY",
     "S3_API_SECRET_KEY",
+    "S3_ENGINE_SECRET_KEY",
 )
 # Names of principals: unlike between two installations, so that a leaked pair fits one lake only.
 PRINCIPALS = {
@@ -35,6 +36,7 @@ PRINCIPALS = {
     "S3_INGEST_ACCESS_KEY": "ingest",
     "S3_SERVING_ACCESS_KEY": "serving",
     "S3_API_ACCESS_KEY": "api",
+    "S3_ENGINE_ACCESS_KEY": "engine",
 }
 SECRETS = (*PASSWORDS, *PRINCIPALS)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dagster_client import answers
 
-from .checkout import CATALOG, ORCHESTRATOR, OUTPUTS, Checkout
+from .checkout import CATALOG, ENGINE, ORCHESTRATOR, OUTPUTS, Checkout
 from .errors import Failure
 from .preflight import held_by_us
 from .process import Done, Journal, run
@@ -33,7 +33,7 @@ class Embedded:
         inherited = self.venv.env.items()
         kept = {key: value for key, value in inherited if not key.startswith(foreign) and key not in terminal}
         settings = self.checkout.settings
-        names = ["ALERT_WEBHOOK_URL", "ODP_SAMPLE_DATA", "LAKE_FORMAT", *ORCHESTRATOR, *OUTPUTS]
+        names = ["ALERT_WEBHOOK_URL", "ODP_SAMPLE_DATA", "LAKE_FORMAT", *ORCHESTRATOR, *OUTPUTS, *ENGINE]
         if settings["LAKE_FORMAT"] == "ducklake":
             names += [*CATALOG, "DUCKLAKE_PG_PASSWORD"]
         extra = {key: settings[key] for key in names if settings.get(key)}

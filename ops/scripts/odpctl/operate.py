@@ -20,7 +20,7 @@ from dagster_client import answers
 
 from . import dotenv
 from .api import Api
-from .checkout import Checkout
+from .checkout import PLATFORMS, Checkout
 from .compose import Compose
 from .containers import exec_argv
 from .data import Lake
@@ -65,7 +65,7 @@ class Platform:
             {one.service for one in self.compose.containers() if one.running} if self.engine.usable else set()
         )
         if "dagster" in running:
-            return "full"
+            return "distributed" if "spark" in running else "full"
         if running:
             return "dev" if self.dev.running else "minimal"
         return last
@@ -334,7 +334,7 @@ class Platform:
             raise Failure(
                 "profile minimal runs no API", command="make start PROFILE=full", exit_code=NOT_READY
             )
-        if profile == "full":
+        if profile in PLATFORMS:
             argv = exec_argv(self.compose, "python", "-m", module, *args, service="api")
             return subprocess.call(argv, cwd=self.checkout.root, env=self.compose.env)
         argv = [str(self.embedded.venv.python), "-m", module, *args]

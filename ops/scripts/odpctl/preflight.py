@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from . import dotenv, host
-from .checkout import DEFAULTS, ORCHESTRATOR, PORTS, Checkout
+from .checkout import DEFAULTS, ORCHESTRATOR, PLATFORMS, PORTS, Checkout
 from .compose import Compose
 from .engine import Engine
 from .errors import REFUSED, Failure
@@ -22,8 +22,8 @@ from .process import run
 from .sizes import LARGE_MB, sizes
 
 # What a profile takes at its peak during init, in MB; measured, rounded up.
-MEMORY_MB = {"full": 1700, "dev": 1700, "minimal": 400, "embedded": 900}
-DISK_MB = {"full": 3000, "dev": 3000, "minimal": 2000, "embedded": 1500}
+MEMORY_MB = {"full": 1700, "distributed": 2500, "dev": 1700, "minimal": 400, "embedded": 900}
+DISK_MB = {"full": 3000, "distributed": 3500, "dev": 3000, "minimal": 2000, "embedded": 1500}
 # Below this a start would fill the disk under a running database.
 DISK_FLOOR_MB = 500
 # Ports that a process of ours may hold, where no container does.
@@ -57,7 +57,7 @@ def check(checkout: Checkout, profile: str, engine: Engine) -> list[Finding]:
 
 def measured(checkout: Checkout, profile: str, engine: Engine) -> Iterator[Finding]:
     """Sizes, for `doctor` alone: a start does not wait for them."""
-    compose = Compose(checkout) if engine.usable and profile == "full" else None
+    compose = Compose(checkout) if engine.usable and profile in PLATFORMS else None
     for name, size in sizes(checkout, profile, compose):
         text = f"{name}: {size / 1e6:,.1f} MB"
         large = size > LARGE_MB * 1e6

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from .checkout import Checkout
+from .checkout import PLATFORMS, Checkout
 from .compose import Compose
 from .containers import exec_argv
 from .process import Done, run
@@ -29,11 +29,11 @@ def sizes(checkout: Checkout, profile: str, compose: Compose | None) -> Iterator
             yield "Dagster's databases", databases
             yield "logs of Dagster's runs", _below(home) - databases
     running = {one.service for one in compose.containers() if one.running} if compose else set()
-    if compose and profile == "full" and "postgres" in running:
+    if compose and profile in PLATFORMS and "postgres" in running:
         asked = "SELECT pg_database_size('dagster')"
         psql = ("psql", "-h", "/var/run/postgresql", "-U", "postgres", "-Atc", asked)
         yield from _told("Dagster's database", _ask(checkout, compose, "postgres", *psql))
-    if compose and profile == "full" and "dagster-code" in running:
+    if compose and profile in PLATFORMS and "dagster-code" in running:
         yield from _told(
             "logs of Dagster's runs", _ask(checkout, compose, "dagster-code", "du", "-sb", _STATE)
         )

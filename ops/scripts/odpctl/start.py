@@ -58,7 +58,11 @@ class Start:
     """One run of the verb."""
 
     def __init__(self, checkout: Checkout, terminal: Terminal) -> None:
-        self.checkout, self.terminal = checkout, terminal
+        self.terminal = terminal
+        self._of(checkout)
+
+    def _of(self, checkout: Checkout) -> None:
+        self.checkout = checkout
         self.journal = Journal(checkout.logs, checkout.secrets)
         self.compose = Compose(checkout, self.journal)
         self.embedded = Embedded(checkout, self.journal)
@@ -69,6 +73,7 @@ class Start:
         """Everything, or a Failure with the log of all that was printed."""
         engine = probe()
         profile, why = choose(asked, engine)
+        self._of(self.checkout.of_profile(profile))
         self.terminal.say(f"profile {profile} ({why})")
         preflight.refuse([preflight.place(self.checkout)], profile)  # before the lock, which is a file there
         with self.checkout.locked():

@@ -142,6 +142,7 @@ class Contract:
     source_filter: tuple[str, str] | None = None  # of its source, the rows with this column at this value
     sequence_by: tuple[str, ...] = ()  # of rows with one key the last by these stays, then the last landed
     rows_per_batch: int | None = None  # where rows are large: fewer than the lake's own number at once
+    engine: str | None = None  # where its rows are computed (engine/choice.py); None: as the settings say
     files_within: str | None = None  # equal bytes under two values of this column are two files (Bronze)
     version: str = "1.0.0"
     max_reject_ratio: float = 0.05  # share of a batch that may be quarantined before the check blocks

@@ -64,12 +64,17 @@ def between(
     def passes() -> nw.Expr:
         value = nw.col(column)
         parts = [value >= low] if low is not None else []
-        # NaN is more than any number, infinity too.
-        top = math.inf if high is None and isinstance(low, int | float | Decimal) else high
-        parts += [value <= top] if top is not None else []
+        parts += [value <= high] if high is not None else []
+        parts += [_is_number(value)] if high is None and isinstance(low, int | float | Decimal) else []
         return nw.all_horizontal(*parts, ignore_nulls=False).fill_null(not required)
 
     return _rule(f"{column}_between", f"{column}{_where(required)} is {ends}", (column,), passes, said)
+
+
+def _is_number(value: nw.Expr) -> nw.Expr:
+    """NaN is more than any number, infinity too. It is looked at as a double: a decimal has no infinity."""
+    is_number: nw.Expr = value.cast(nw.Float64) <= math.inf
+    return is_number
 
 
 def one_of(
@@ -106,7 +111,7 @@ def non_negative(column: str, *, required: bool = False, **said: Unpack[Said]) -
         f"{column}_not_negative",
         f"{column}{_where(required)} is not negative",
         (column,),
-        lambda: ((nw.col(column) >= 0) & (nw.col(column) <= math.inf)).fill_null(not required),
+        lambda: ((nw.col(column) >= 0) & _is_number(nw.col(column))).fill_null(not required),
         said,
     )
 

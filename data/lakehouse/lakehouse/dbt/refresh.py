@@ -255,7 +255,7 @@ class _Run:
         rows = made.rows(LAYER, contract)
         if set(rows.columns) == set(contract.column_names):
             rows = rows.select(contract.column_names)
-        return good_rows(step, self.lake.engine.scan(rows.lazy())).sort(contract.key)
+        return good_rows(step, step.engine.scan(rows.lazy())).sort(contract.key)
 
     def _commit(
         self, table: Table, rows: pl.DataFrame, before: pl.LazyFrame | None, onto: BaseVersion, pins: Pins

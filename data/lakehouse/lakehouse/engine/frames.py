@@ -1,7 +1,8 @@
 """Frames at the edge: a transform gets and gives the kind of frame its annotations name.
 
 Belongs here: conversion between narwhals, Polars, pandas and Arrow. Does not: schema checks (store).
-Inside the platform everything is a lazy Polars frame. An unannotated parameter gets a narwhals frame.
+Such a transform sees all rows, in this process, whatever engine its table has.
+An unannotated parameter gets a narwhals frame.
 """
 
 from __future__ import annotations
@@ -63,12 +64,15 @@ def adapt(function: Callable[..., Any], table: Contract) -> Callable[..., nw.Laz
     """Return `function` as the library calls it: narwhals frames in, a narwhals frame out."""
     wanted = kinds(function, len(table.sources))
 
+    def build(*sources: pl.LazyFrame) -> pl.LazyFrame:
+        given = [give(frame, kind) for frame, kind in zip(sources, wanted, strict=True)]
+        return take(function(*given), table).lazy()
+
     @functools.wraps(function)
     def transform(*sources: nw.LazyFrame) -> nw.LazyFrame:
-        import narwhals.stable.v2 as nw
+        from lakehouse.engine import xp
 
-        given = [give(nw.to_native(frame), kind) for frame, kind in zip(sources, wanted, strict=True)]
-        return nw.from_native(take(function(*given), table).lazy())
+        return xp.in_polars(build)(*sources)
 
     transform.__wrapped__ = function  # what decides the rows (pipeline/source.py)
     return transform

@@ -5,7 +5,7 @@ Belongs here: the promise. Does not: an engine (one folder each), or an operatio
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import narwhals.stable.v2 as nw
@@ -13,14 +13,26 @@ import narwhals.stable.v2 as nw
 if TYPE_CHECKING:
     import polars as pl
 
+    from lakehouse.contracts import Contract
+
 Frame: TypeAlias = nw.LazyFrame
 
 
 class Engine(Protocol):
     """Where frames are computed. Frames of one engine cannot be joined with those of another."""
 
+    reads_files: bool
+    """Whether `read` may give something."""
+
     def scan(self, rows: pl.LazyFrame) -> Frame:
         """Return what a reader of the store gives, or rows at hand, as a frame of this engine."""
+        ...
+
+    def read(self, files: Sequence[str], table: Contract) -> Frame | None:
+        """Return the rows of Parquet files with the contract's columns; None where it cannot reach them.
+
+        A column that a file has not got is null.
+        """
         ...
 
     def persist(self, frame: Frame) -> Frame:

@@ -29,7 +29,11 @@ __all__ = [
 ]  # fmt: skip
 
 P = ParamSpec("P")
-_ENGINES = {nw.Implementation.POLARS: "polars", nw.Implementation.DUCKDB: "duckdb"}
+_ENGINES = {
+    nw.Implementation.POLARS: "polars",
+    nw.Implementation.DUCKDB: "duckdb",
+    nw.Implementation.PYSPARK_CONNECT: "spark",
+}
 
 
 def _on_its_engine(frame: Frame, name: str) -> Callable[..., Any]:
@@ -102,10 +106,12 @@ rounded_decimals = _per_engine(reference.rounded_decimals)
 def round_half_up(expr: nw.Expr, digits: int) -> nw.Expr:
     """Round non-negative numbers half up.
 
-    Bare `round` differs per engine: half-even on Polars, half-up on DuckDB.
+    Bare `round` differs per engine: half-even on Polars, half-up on DuckDB. Spark's `floor` gives whole
+    numbers of 64 bits, and from 2**53 on a double has no fraction.
     """
     factor = 10**digits
-    return divided(((expr * factor) + 0.5).floor(), factor)
+    scaled = expr * factor + 0.5
+    return divided(nw.when(scaled < 2**53).then(scaled.floor()).otherwise(scaled), factor)
 
 
 def divided(expr: nw.Expr, by: int) -> nw.Expr:

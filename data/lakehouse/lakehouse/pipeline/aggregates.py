@@ -52,11 +52,17 @@ def _groups(step: RefreshContext, spec: Groups) -> None:
     stored = lake.store.scan(source, version=seen.version)
     touched = _touched(step, spec, state[here], seen) if known and not step.full else None
     if touched is None or 2 * touched.height >= state.get(ROWS, 0):
-        made, write = good_rows(step, step.compute(lake.engine.scan(stored))), lake.store.overwrite
+        made, write = (
+            good_rows(step, step.compute(step.frame(source, version=seen.version))),
+            lake.store.overwrite,
+        )
     else:
         made, write = good_rows(step, step.compute(_rows_of(step, spec, stored, touched))), lake.store.merge
         if _vanished(step, touched, made):
-            made, write = good_rows(step, step.compute(lake.engine.scan(stored))), lake.store.overwrite
+            made, write = (
+                good_rows(step, step.compute(step.frame(source, version=seen.version))),
+                lake.store.overwrite,
+            )
 
     def counted(outcome: Outcome, before: Mapping[str, int]) -> dict[str, int]:
         added = write == lake.store.merge
@@ -80,7 +86,7 @@ def _touched(step: RefreshContext, spec: Groups, since: int, seen: Snapshot) -> 
     changed = step.lake.store.changes(step.table.sources[0], since=since, until=seen.version)
     if not changed.complete or 2 * changed.compared_rows > seen.rows:
         return None
-    engine = step.lake.engine
+    engine = step.engine
     rows = nw.concat([engine.scan(changed.added), engine.scan(changed.removed)])
     keyed, columns = _keyed(spec, rows), [*step.table.key]
     if spec.within is not None:
@@ -94,7 +100,7 @@ def _rows_of(step: RefreshContext, spec: Groups, stored: pl.LazyFrame, touched: 
     if spec.within is not None:
         name, length = spec.within
         stored = stored.filter(within(name, widened(spans(touched[_SPAN]), length - _TICK)))
-    key, engine = list(step.table.key), step.lake.engine
+    key, engine = list(step.table.key), step.engine
     keys = engine.scan(touched.lazy().select(key).unique())
     found = _keyed(spec, engine.scan(stored)).join(keys, on=key, how="semi")
     return found.select(*step.table.sources[0].column_names)
@@ -106,7 +112,7 @@ def _keyed(spec: Groups, rows: Frame) -> Frame:
 
 def _vanished(step: RefreshContext, touched: pl.DataFrame, made: pl.DataFrame) -> bool:
     """Return whether a touched group has a row in the table but none in the result: a merge would keep it."""
-    key, engine = list(step.table.key), step.lake.engine
+    key, engine = list(step.table.key), step.engine
     gone = touched.select(key).join(made.select(key), on=key, how="anti")
     if gone.is_empty():
         return False
@@ -129,8 +135,7 @@ def _everything(step: RefreshContext) -> None:
     these = pins.state_of(table, seen)
     if not step.full and onto.state == these:
         return
-    stored = (lake.store.scan(source, version=seen[source.path].version) for source in table.sources)
-    made = step.compute(*map(lake.engine.scan, stored))
+    made = step.compute(*(step.frame(one, version=seen[one.path].version) for one in table.sources))
     if BUILT_FROM in table.by_name:
         versions = {path: pin.version for path, pin in seen.items()}
         made = made.with_columns(nw.lit(orjson.dumps(versions).decode()).alias(BUILT_FROM))
@@ -148,7 +153,7 @@ def _everything(step: RefreshContext) -> None:
 
 def good_rows(step: RefreshContext, made: Frame) -> pl.DataFrame:
     """Return the rows of an aggregate; there a broken rule is a fault of the transform, so it is fatal."""
-    parts = validate(step.table, made, engine=step.lake.engine)
+    parts = validate(step.table, made, engine=step.engine)
     step.report.warnings = parts.warnings
     if parts.failures:
         raise DataViolation(
@@ -157,4 +162,4 @@ def good_rows(step: RefreshContext, made: Frame) -> pl.DataFrame:
             "Change the transform, or leave such rows out by a rule of the table it reads, then run `odp "
             f"refresh {step.table}`."
         )
-    return step.lake.engine.stage(parts.good)
+    return step.engine.stage(parts.good)

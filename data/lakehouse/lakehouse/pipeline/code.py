@@ -89,8 +89,9 @@ def refuse_changed_key(lake: Lake, table: Contract, *, full: bool = False) -> No
 
 def _repeats(lake: Lake, table: Contract) -> bool:
     """Return whether rows of the table repeat the contract's key."""
-    keys = lake.engine.scan(lake.store.scan(table)).select(*table.key)
-    return height(keys, engine=lake.engine) > height(keys.unique(), engine=lake.engine)
+    engine = lake.engine_of(table)
+    keys = lake.frame(engine, table).select(*table.key)
+    return height(keys, engine=engine) > height(keys.unique(), engine=engine)
 
 
 def _major(table: Contract) -> int:

@@ -15,7 +15,7 @@ import narwhals.stable.v2 as nw
 
 from lakehouse.contracts import Contract
 from lakehouse.engine.frames import take
-from lakehouse.engine.protocol import Frame
+from lakehouse.engine.protocol import Engine, Frame
 from lakehouse.errors import UNSAID, LakeError, UnexpectedError, plain
 from lakehouse.pipeline.holds import Hold, Judgement
 from lakehouse.pipeline.lake import Lake
@@ -68,6 +68,14 @@ class RefreshContext:
     full: bool = False  # from all source rows, whatever the table has taken in already
     report: RefreshReport = field(default_factory=RefreshReport)
 
+    @property
+    def engine(self) -> Engine:
+        return self.lake.engine_of(self.table)
+
+    def frame(self, table: Contract, *, version: int | None = None) -> Frame:
+        """Return a version of a table as a frame of the engine that computes this one."""
+        return self.lake.frame(self.engine, table, version=version)
+
     def compute(self, *sources: Frame) -> Frame:
         """Return what the transform makes of the source frames, computed.
 
@@ -77,7 +85,9 @@ class RefreshContext:
             made = self.transform(*sources)
             if not isinstance(made, nw.LazyFrame | nw.DataFrame):
                 made = nw.from_native(take(made, self.table))
-            return self.lake.engine.persist(made.lazy())
+            if made.implementation is nw.Implementation.POLARS:  # of whatever engine its sources were
+                return self.engine.persist(self.engine.scan(nw.to_native(made.lazy())))
+            return self.engine.persist(made.lazy())
 
     @contextmanager
     def _failing(self) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""A lake: its tables, its landing area, the engine that computes, and its clock.
+"""A lake: its tables, its landing area, the engines that compute, and its clock.
 
 Belongs here: putting them together. Does not: any work on them.
 """
@@ -8,13 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
+from lakehouse.contracts import Contract
+from lakehouse.engine.choice import open_engine
 from lakehouse.engine.polars import PolarsEngine
-from lakehouse.engine.protocol import Engine
+from lakehouse.engine.protocol import Engine, Frame
 from lakehouse.landing import Landing, landing_of
 from lakehouse.settings import Settings
-from lakehouse.store import TableStore, open_store
+from lakehouse.store import TableStore, open_store, whole_files
 
 
 def now() -> datetime:
@@ -24,13 +27,35 @@ def now() -> datetime:
 
 @dataclass(frozen=True, kw_only=True)
 class Lake:
-    """Everything a flow needs. `batch_rows` bounds the rows held in memory and written by one commit."""
+    """Everything a flow needs. `batch_rows` bounds the rows held in memory and written by one commit.
+
+    `engine` computes the tables whose contract names none, `other_engine` returns one by its name.
+    """
 
     store: TableStore
     landing: Landing
     engine: Engine = field(default_factory=PolarsEngine)
+    other_engine: Callable[[str], Engine] = field(default=open_engine)
     clock: Callable[[], datetime] = field(default=now)
     batch_rows: int = 1_000_000
+
+    def engine_of(self, table: Contract) -> Engine:
+        """Return the engine that computes the rows of `table`. Raises SettingsError for one not set up."""
+        return self.engine if table.engine is None else self.other_engine(table.engine)
+
+    def frame(self, engine: Engine, table: Contract, *, version: int | None = None) -> Frame:
+        """Return a version of a table as a frame of `engine`, which reads the files itself where it can.
+
+        Raises TableNotFound, StorageUnavailable.
+        """
+        if engine.reads_files:
+            found = whole_files(self.store, table, version=version)
+            if found is not None and found.files:
+                place = self.store.uri(table).rstrip("/")
+                read = engine.read([f"{place}/{file.name}" for file in found.files], table)
+                if read is not None:
+                    return read
+        return engine.scan(self.store.scan(table, version=version))
 
 
 def open_lake(place: Settings | str | Path | None = None) -> Lake:
@@ -42,4 +67,10 @@ def open_lake(place: Settings | str | Path | None = None) -> Lake:
         settings = Settings.from_env()
     else:
         settings = place if isinstance(place, Settings) else Settings.at(place)
-    return Lake(store=open_store(settings), landing=landing_of(settings))
+    named = partial(open_engine, settings=settings)
+    return Lake(
+        store=open_store(settings),
+        landing=landing_of(settings),
+        engine=named(settings.engine),
+        other_engine=named,
+    )

@@ -56,7 +56,7 @@ def batches(step: RefreshContext) -> None:
 
 
 def _bring_up(step: RefreshContext) -> None:
-    source, engine = step.table.sources[0], step.lake.engine
+    source, engine = step.table.sources[0], step.engine
     name = position_key(source)
     seen = step.lake.store.base_version(source, lineage.OF_SOURCE)
     here = None if step.full else _look(step)
@@ -65,7 +65,7 @@ def _bring_up(step: RefreshContext) -> None:
         return
     bounds = _bounds(step, here.state.get(name, 0), seen.version)
     for upper in bounds:
-        rows = taken(step.table, engine.scan(step.lake.store.scan(source, version=seen.version)))
+        rows = taken(step.table, step.frame(source, version=seen.version))
         since = here.state.get(name, 0)
         batch = rows.filter(nw.col("_batch_id").is_between(since, upper, closed="right"))
         _batch(step, engine.persist(batch), upper, here, seen, last=upper == bounds[-1])
@@ -190,13 +190,13 @@ def _bounds(step: RefreshContext, position: int, version: int) -> list[int]:
     """Return the last batch number of each step from `position` to the source's end."""
     lake, table, source = step.lake, step.table, step.table.sources[0]
     most = batch_rows(lake, table)
-    rows = lake.engine.scan(lake.store.scan(source, version=version)).filter(nw.col("_batch_id") > position)
+    rows = step.frame(source, version=version).filter(nw.col("_batch_id") > position)
     is_taken = (
         nw.lit(True)
         if table.source_filter is None
         else nw.col(table.source_filter[0]) == table.source_filter[1]
     )
-    sizes = lake.engine.stage(
+    sizes = step.engine.stage(
         rows.select("_batch_id", is_taken.cast(nw.Int64).alias("taken"))
         .group_by("_batch_id")
         .agg(nw.col("taken").sum())
@@ -225,7 +225,7 @@ def taken(table: Contract, source: Frame) -> Frame:
 def _batch(
     step: RefreshContext, source: Frame, upper: int, here: BaseVersion, seen: BaseVersion, *, last: bool
 ) -> None:
-    lake, table, engine = step.lake, step.table, step.lake.engine
+    lake, table, engine = step.lake, step.table, step.engine
     parts = validate(table, step.compute(source), engine=engine)
     _refuse_other_rows(table, parts.read, height(source, engine=engine))
     newest = latest(table, parts.good, engine=engine)
@@ -314,7 +314,7 @@ def latest(table: Contract, frame: Frame, *, engine: Engine) -> Frame:
 
 def drop_stale(step: RefreshContext, rows: Frame, order: Sequence[str]) -> Frame:
     """Drop rows whose key is held by a row that comes later in `order`; null comes first."""
-    key, table = list(step.table.key), step.lake.engine.scan(step.lake.store.scan(step.table))
+    key, table = list(step.table.key), step.frame(step.table)
     held = table.select(
         *key, *(nw.col(name).alias(_HELD + name) for name in order), nw.lit(True).alias(_HELD)
     )
@@ -336,7 +336,7 @@ def _after(order: Sequence[str]) -> nw.Expr:
 
 def _refused(step: RefreshContext, source: Frame, parts: Validated) -> pl.DataFrame:
     """Return the refused rows as they were, with their reasons, as rows of quarantine."""
-    table, engine = step.table, step.lake.engine
+    table, engine = step.table, step.engine
     refused = source.join(engine.scan(parts.refused.lazy()), on=list(POINTER), how="inner")
     payload = [name for name in source.columns if not name.startswith("_")]
     return engine.stage(engine.map_batches(refused, partial(_records, table, payload)))

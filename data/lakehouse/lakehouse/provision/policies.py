@@ -63,6 +63,8 @@ PRINCIPALS = (
         name="api",
         rights=((LANDING, _READ + _ADD), *((bucket, _READ) for bucket in TABLES)),
     ),
+    # The server of another engine: reads every table. What it computes, the assets write.
+    Principal(name="engine", rights=tuple((bucket, _READ) for bucket in TABLES)),
     # Serves results.
     Principal(name="serving", rights=(("gold", _READ),)),
 )

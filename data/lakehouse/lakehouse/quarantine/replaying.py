@@ -73,7 +73,7 @@ def _replay(step: RefreshContext, rule: str | None, contract_version: str | None
     parts = _validate(step, rows)
     if not parts.kept:
         return _told(step, rows.height, parts, written=0, version=here.version)
-    engine = lake.engine
+    engine = step.engine
     good = engine.persist(parts.good)
     # Rows that nothing later stands for.
     newest = latest(table, good, engine=engine)
@@ -116,8 +116,8 @@ def _told(step: RefreshContext, tried: int, parts: Validated, *, written: int, v
 def _validate(step: RefreshContext, rows: pl.DataFrame) -> Validated:
     """Compute and judge the Bronze rows that the refusals point to, as they landed."""
     source = step.table.sources[0]
-    batches, engine = rows["_batch_id"].unique().to_list(), step.lake.engine
-    bronze = engine.scan(step.lake.store.scan(source)).filter(nw.col("_batch_id").is_in(batches))
+    batches, engine = rows["_batch_id"].unique().to_list(), step.engine
+    bronze = step.frame(source).filter(nw.col("_batch_id").is_in(batches))
     taken = bronze.join(engine.scan(rows.lazy().select(POINTER)), on=list(POINTER), how="semi")
     return validate(step.table, step.compute(engine.persist(taken)), engine=engine)
 

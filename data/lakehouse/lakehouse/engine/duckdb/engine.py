@@ -5,25 +5,51 @@ Belongs here: the engine's promise (protocol.py). Does not: operations on values
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import duckdb
 import narwhals.stable.v2 as nw
 import polars as pl
 
+from lakehouse.contracts import Contract
+from lakehouse.engine.duckdb.file import rows_of
 from lakehouse.engine.duckdb.functions import beside, computed, polars_of
 from lakehouse.engine.protocol import Frame
+from lakehouse.process import memory_limit
 
 
 class DuckDBEngine:
-    """Relations of one database in memory, whose times are of UTC. For one thread at a time."""
+    """Relations of one database in memory, whose times are of UTC. For one thread at a time.
+
+    What does not fit half of the memory that this process may use goes to a folder of TMPDIR.
+    """
+
+    reads_files = True
 
     def __init__(self) -> None:
-        self._database = duckdb.connect(":memory:")
+        spill = Path(tempfile.gettempdir()) / f"duckdb-{os.getpid()}"
+        settings: dict[str, str | bool | int | float | list[str]] = {
+            "memory_limit": f"{memory_limit() // 2 >> 20}MiB",
+            "temp_directory": str(spill),
+            "preserve_insertion_order": "false",
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+        }
+        self._database = duckdb.connect(":memory:", config=settings)
         self._database.execute("SET TimeZone = 'UTC'")
 
     def scan(self, rows: pl.LazyFrame) -> Frame:
         return nw.from_native(self._database.from_arrow(rows.collect(engine="streaming").to_arrow()))
+
+    def read(self, files: Sequence[str], table: Contract) -> Frame | None:
+        """Read files of this machine; those of an object store come by way of Polars."""
+        paths = [Path(file) for file in files]
+        if not all(path.is_absolute() for path in paths):
+            return None
+        return nw.from_native(self._database.sql(rows_of(self._database, table, paths)))
 
     def persist(self, frame: Frame) -> Frame:
         return computed(frame)

@@ -32,17 +32,11 @@ class DatabaseFile:
 
         A column that no file has yet is null.
         """
-        rows = parquet_rows(files)
-        known = {row[0] for row in self._connection.execute(f"DESCRIBE SELECT * FROM {rows}").fetchall()}
-        columns = ", ".join(
-            f"CAST({name if c.name in known else 'NULL'} AS {duckdb_type(c.type)}) AS {name}"
-            for c, name in ((c, quoted(c.name)) for c in table.columns)
-        )
         self._schema(table.layer)
         self._connection.execute(
-            f"CREATE VIEW {_path(table.layer, table.name)} AS SELECT {columns} FROM {rows}"
+            f"CREATE VIEW {_path(table.layer, table.name)} AS {rows_of(self._connection, table, files)}"
         )
-        found = self._connection.execute(f"SELECT count(*) FROM {rows}").fetchone()
+        found = self._connection.execute(f"SELECT count(*) FROM {parquet_rows(files)}").fetchone()
         return int(found[0]) if found else 0
 
     def table(self, schema: str, table: Contract, rows: pl.LazyFrame | None) -> None:
@@ -61,6 +55,17 @@ class DatabaseFile:
 
     def _schema(self, name: str) -> None:
         self._connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(name)}")
+
+
+def rows_of(connection: duckdb.DuckDBPyConnection, table: Contract, files: Sequence[Path]) -> str:
+    """Return the statement that reads Parquet files with the contract's columns; what none has is null."""
+    rows = parquet_rows(files)
+    known = {row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {rows}").fetchall()}
+    columns = ", ".join(
+        f"CAST({name if c.name in known else 'NULL'} AS {duckdb_type(c.type)}) AS {name}"
+        for c, name in ((c, quoted(c.name)) for c in table.columns)
+    )
+    return f"SELECT {columns} FROM {rows}"
 
 
 @contextmanager

@@ -5,12 +5,13 @@ Belongs here: the engine's promise (protocol.py). Does not: operations on values
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import narwhals.stable.v2 as nw
 import polars as pl
 
+from lakehouse.contracts import Contract
 from lakehouse.engine.polars.functions import computed
 from lakehouse.engine.protocol import Frame
 
@@ -19,8 +20,13 @@ from lakehouse.engine.protocol import Frame
 class PolarsEngine:
     """Lazy frames of this process; the streaming engine computes them."""
 
+    reads_files = False  # the store's own scans are Polars'
+
     def scan(self, rows: pl.LazyFrame) -> Frame:
         return nw.from_native(rows)
+
+    def read(self, files: Sequence[str], table: Contract) -> Frame | None:  # noqa: ARG002
+        return None
 
     def persist(self, frame: Frame) -> Frame:
         return computed(frame)

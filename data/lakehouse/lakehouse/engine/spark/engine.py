@@ -1,0 +1,47 @@
+"""Frames on a Spark Connect server.
+
+Belongs here: the engine's promise (protocol.py). Does not: the session (session.py), operations on values
+(functions.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import narwhals.stable.v2 as nw
+import polars as pl
+
+from lakehouse.contracts import Contract
+from lakehouse.engine.protocol import Frame
+from lakehouse.engine.spark import session
+from lakehouse.engine.spark.functions import computed, row_by_row
+from lakehouse.engine.spark.transfer import address, polars_of, sent, spark_types
+
+
+class SparkEngine:
+    """Frames of one session with the server at `remote` (`sc://host:port`), opened at first use.
+
+    The server needs this library, of the same version, for what no expression can say: it runs `map_batches`
+    and the operations of functions.py.
+    """
+
+    def __init__(self, remote: str, *, reads_files: bool = False) -> None:
+        """`reads_files`: the server reaches the lake at the same addresses, with a key of its own."""
+        self._remote, self.reads_files = remote, reads_files
+
+    def scan(self, rows: pl.LazyFrame) -> Frame:
+        return sent(session.at(self._remote), rows.collect(engine="streaming"))
+
+    def read(self, files: Sequence[str], table: Contract) -> Frame | None:
+        types = spark_types(pl.Schema(table.polars_schema()))
+        rows = session.at(self._remote).read.schema(types).parquet(*map(address, files))
+        return nw.from_native(rows)
+
+    def persist(self, frame: Frame) -> Frame:
+        return computed(frame)
+
+    def map_batches(self, frame: Frame, build: Callable[[pl.DataFrame], pl.DataFrame]) -> Frame:
+        return row_by_row(frame, build)
+
+    def stage(self, frame: Frame) -> pl.DataFrame:
+        return polars_of(nw.to_native(frame))

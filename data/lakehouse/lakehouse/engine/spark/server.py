@@ -1,0 +1,66 @@
+"""The Spark Connect server of PROFILE=distributed: Sail, with the lake's key and a bound on its memory.
+
+Belongs here: the settings it is started with. Does not: a session with it (session.py).
+
+    python -m lakehouse.engine.spark.server
+
+It listens at CONNECT_HOST (127.0.0.1) and CONNECT_PORT (50051). It replaces this process.
+Whoever reaches its port runs code in it: it belongs on a network of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from lakehouse.errors import SettingsError
+from lakehouse.process import memory_limit
+from lakehouse.settings import Settings, port
+
+PORT = 50051
+_SHARE = 0.6  # of its memory, for what it sorts and joins; the rest is for the batches and Python at work
+
+
+def environment(env: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of Sail for the lake of `env`. Raises SettingsError."""
+    lake = Settings.from_env({**env, "ODP_ENGINE": "polars"})
+    scratch = Path(env.get("ODP_SCRATCH") or tempfile.gettempdir()) / "connect"
+    scratch.mkdir(parents=True, exist_ok=True)
+    set_ = {
+        "SAIL_MODE": "local",
+        "SAIL_EXECUTION__CHECKPOINT__PATH": scratch.as_uri(),
+        # Its own default is without bound.
+        "SAIL_RUNTIME__MEMORY_POOL__TYPE": "greedy",
+        "SAIL_RUNTIME__MEMORY_POOL__GREEDY__MAX_SIZE": str(int(memory_limit() * _SHARE)),
+        "TMPDIR": str(scratch),  # what it spills
+        # The times of a lake are UTC.
+        "TZ": "UTC",
+    }
+    if lake.on_s3:
+        set_ |= {
+            "AWS_ACCESS_KEY_ID": lake.s3_access_key or "",
+            "AWS_SECRET_ACCESS_KEY": lake.s3_secret_key or "",
+            "AWS_REGION": lake.s3_region,
+        }
+        if lake.s3_endpoint:
+            set_["AWS_ENDPOINT"] = lake.s3_endpoint
+            set_["AWS_ALLOW_HTTP"] = str(lake.s3_endpoint.startswith("http://")).lower()
+    return {**env, **set_, **{name: text for name, text in env.items() if name.startswith("SAIL_")}}
+
+
+def main() -> int:
+    try:
+        env, number = environment(os.environ), port({"CONNECT_PORT": str(PORT), **os.environ}, "CONNECT_PORT")
+    except SettingsError as exc:
+        print(exc, file=sys.stderr)
+        return 2
+    sail = str(Path(sys.executable).with_name("sail"))
+    host = os.environ.get("CONNECT_HOST", "127.0.0.1")
+    return os.execve(sail, [sail, "spark", "server", "--ip", host, "--port", str(number)], env)  # noqa: S606
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,177 @@
+"""The engine spark on a server: what passes between the two, files it reads, sessions, and who does what.
+
+Belongs here: the engine's own promises. Does not: that it equals Polars (test_engine_parity.py).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import narwhals.stable.v2 as nw
+import polars as pl
+import polars.selectors as cs
+import pytest
+from test_flow import event, hashes, land, run
+
+from lakehouse.domains.pipelines import contracts as c
+from lakehouse.engine.protocol import Frame
+from lakehouse.engine.spark import SparkEngine, session, transfer
+from lakehouse.errors import SettingsError
+from lakehouse.pipeline import open_lake
+from lakehouse.settings import Settings
+
+pytestmark = pytest.mark.readers
+
+
+@pytest.fixture
+def engine(spark_remote: str) -> SparkEngine:
+    return SparkEngine(spark_remote)
+
+
+def ticks(frame: pl.DataFrame) -> list[str]:
+    """Return the rows; -0.0 is not 0.0, NaN is NaN, and dates may be beyond Python's."""
+    return sorted(map(repr, frame.with_columns(cs.temporal().to_physical()).rows()))
+
+
+ODD = pl.DataFrame(
+    {
+        "f": [0.0, -0.0, math.nan, math.inf, 5e-324],
+        "i": [2**63 - 1, -(2**63), 0, 1, None],
+        "at": [-62135596800000000, 253402300799999999, -62135596800000001, -1, None],
+        "d": [-719162, 2932896, 0, 5_000_000, None],
+        "s": ["", "a\x00b", "\U0001f600", " ", None],
+        "b": [b"", b"\x00\xff", b"a", None, b"b"],
+        "n": [Decimal(10**37), Decimal(-(10**37)), Decimal(0), Decimal(1), None],
+        "l": [[], [None], ["a", None], None, ["b"]],
+        "t": [True, False, None, True, False],
+    },
+    schema_overrides={"n": pl.Decimal(38, 0), "l": pl.List(pl.String)},
+).with_columns(
+    pl.col("at").cast(pl.Datetime("us", "UTC")),
+    pl.col("d").cast(pl.Int32).cast(pl.Date),
+    st=pl.struct("i", pl.struct("s").alias("in")),
+)
+
+
+@pytest.mark.parametrize("rows", [5, 0], ids=["rows", "none"])
+def test_rows_come_back_as_they_went(engine: SparkEngine, rows: int) -> None:
+    given = ODD.head(rows)
+    for frame in (engine.scan(given.lazy()), engine.persist(engine.scan(given.lazy()))):
+        found = engine.stage(frame)
+        assert found.schema == given.schema
+        assert ticks(found) == ticks(given)
+
+
+def test_more_rows_than_a_message_holds_go_in_parts(
+    engine: SparkEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "_SLICE_BYTES", 10_000)
+    given = pl.DataFrame({"n": range(9_999), "s": [f"text {n}" for n in range(9_999)]})
+    assert given.estimated_size() > 10 * 10_000
+    assert engine.stage(engine.scan(given.lazy())).sort("n").equals(given)
+
+
+def test_what_is_kept_is_computed_once(engine: SparkEngine) -> None:
+    frame = engine.scan(pl.LazyFrame({"n": range(100)}))
+    native: Any = nw.to_native(frame)
+    from pyspark.sql.connect import functions as F  # noqa: N812
+
+    kept = engine.persist(nw.from_native(native.withColumn("r", F.rand())))
+    assert engine.stage(kept).sort("n").equals(engine.stage(kept).sort("n"))
+
+
+def test_a_batch_map_runs_on_the_server_a_part_at_a_time(engine: SparkEngine) -> None:
+    rows = pl.LazyFrame({"n": range(30_000)})
+
+    def build(part: pl.DataFrame) -> pl.DataFrame:
+        import os
+
+        return part.with_columns(process=pl.lit(os.getpid()), part=pl.lit(part.height))
+
+    made = engine.stage(engine.map_batches(engine.scan(rows), build))
+    import os
+
+    assert made["n"].sort().equals(pl.Series("n", range(30_000)))
+    assert os.getpid() not in made["process"].to_list()
+    assert made["part"].max() < 30_000  # type: ignore[operator]
+
+
+def test_it_reads_files_at_any_path_with_the_columns_of_the_contract(
+    engine: SparkEngine, tmp_path: Path
+) -> None:
+    """A folder named `a=b` is no value, `*` no pattern, `%20` no blank; a file may lack a younger column."""
+    folder = tmp_path / "status=odd [x]* ä %20"
+    folder.mkdir()
+    table = c.PIPELINE_METRICS
+    whole = pl.DataFrame(schema=table.polars_schema()).clear(2)
+    older = whole.drop("skipped_count").with_columns(workspace_id=pl.lit("w"))
+    for name, rows in (("1 %20.parquet", whole), ("2*.parquet", older)):
+        rows.write_parquet(folder / name)
+    frame = engine.read([str(folder / "1 %20.parquet"), str(folder / "2*.parquet")], table)
+    assert frame is not None
+    found = engine.stage(frame)
+    assert found.schema == pl.Schema(table.polars_schema())
+    assert found.height == 4
+    assert sorted(found["workspace_id"].to_list(), key=str) == [None, None, "w", "w"]
+
+
+def test_a_lake_whose_files_the_server_reads_is_the_same(spark_remote: str, tmp_path: Path) -> None:
+    found = []
+    for name, more in (
+        ("polars", {}),
+        ("spark", {"ODP_ENGINE": "spark", "SPARK_REMOTE": spark_remote, "SPARK_READS_LAKE": "true"}),
+    ):
+        places = {"LAKE_URL": str(tmp_path / name / "lake"), "LANDING_URL": str(tmp_path / name / "landing")}
+        lake = dataclasses.replace(open_lake(Settings.from_env({**places, **more})), batch_rows=50)
+        for n in range(2):
+            events = (event(f"p{n}-{i}", at=f"2026-01-{i % 28 + 1:02}T10:00:00Z") for i in range(70))
+            land(lake, f"{n}.ndjson", *events)
+            run(lake)
+        found.append(hashes(lake))
+    assert found[0] == found[1]
+
+
+def test_a_session_that_the_server_has_forgotten_is_opened_anew(spark_remote: str) -> None:
+    first = session.at(spark_remote)
+    assert session.at(spark_remote) is first
+    first.client.release_session()
+    again = session.at(spark_remote)
+    assert again is not first
+    assert again.conf.get("spark.sql.session.timeZone") == "UTC"
+
+
+@pytest.mark.parametrize("address", ["", "127.0.0.1:50051", "http://host:1", "sc://", "sc://host:99999"])
+def test_an_address_that_is_none_is_refused(address: str) -> None:
+    with pytest.raises(SettingsError, match="SPARK_REMOTE is no address"):
+        session.at(address)
+
+
+def test_divided_by_zero_is_as_on_polars(engine: SparkEngine) -> None:
+    rows = pl.DataFrame({"a": [1.0, -1.0, 0.0, None, 6.0, math.nan], "b": [0.0, 0.0, 0.0, 0.0, 4.0, 0.0]})
+
+    def divide(frame: Frame) -> Frame:
+        return frame.select(nw.col("a") / nw.col("b"), n=nw.col("b").cast(nw.Int64) / 4)
+
+    here: pl.LazyFrame = nw.to_native(divide(nw.from_native(rows.lazy())))
+    assert ticks(engine.stage(divide(engine.scan(rows.lazy())))) == ticks(here.collect())
+
+
+def test_sail_still_needs_the_workaround(engine: SparkEngine) -> None:
+    """The day this fails, engine/spark/division.py goes."""
+    from pyspark.sql.connect import functions as F  # noqa: N812
+
+    native: Any = nw.to_native(engine.scan(pl.LazyFrame({"a": [1.0]})))
+    with pytest.raises(Exception, match="try_divide"):
+        native.select(F.try_divide(native["a"], native["a"])).toArrow()
+
+
+def test_times_are_of_utc_whatever_the_machine_says(spark_remote: str, engine: SparkEngine) -> None:
+    at = datetime(2026, 3, 29, 1, 30, tzinfo=UTC)
+    rows = pl.DataFrame({"at": [at]}, schema={"at": pl.Datetime("us", "UTC")})
+    day = engine.stage(engine.scan(rows.lazy()).select(nw.col("at").dt.date()))
+    assert day["at"].to_list() == [at.date()]
