@@ -19,6 +19,7 @@ from lakehouse.store.values import beyond
 
 # A log keeps partition values as text, where empty means null; and Polars reads Hive's name of null as null.
 _READ_AS_NULL = ("", "__HIVE_DEFAULT_PARTITION__")
+_HASHED_ROWS = 131_072
 _LONGEST_NAME = 255  # bytes of a folder's name, which is `column=value`, escaped
 
 
@@ -169,7 +170,8 @@ def duplicated(frame: pl.DataFrame, columns: Sequence[str]) -> pl.Series:
     keys = frame.select(columns)
     if keys.is_empty():
         return pl.Series([], dtype=pl.Boolean)
-    suspects = keys.hash_rows().is_duplicated()
+    # A part at a time: of several chunks, hash_rows would first copy all into one.
+    suspects = pl.concat([part.hash_rows() for part in keys.iter_slices(_HASHED_ROWS)]).is_duplicated()
     if not suspects.any():
         return suspects
     exact = keys.filter(suspects).is_duplicated()
