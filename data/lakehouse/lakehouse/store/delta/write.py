@@ -340,7 +340,7 @@ class DeltaStore(DeltaMaintenance):
             matches += f" AND ({within_sql(column, spans(known[column]))})"
         (
             delta.merge(
-                arrow(frame.sort(table.cluster_by) if table.cluster_by else frame),
+                arrow_reader(frame, table.cluster_by).read_all(),
                 predicate=matches,
                 source_alias="source",
                 target_alias="target",
