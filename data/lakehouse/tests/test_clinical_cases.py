@@ -12,6 +12,7 @@ import pytest
 from test_clinical import BY_NAME, SHARED, SILVER, condition, lake, land, patient, refused, rows, run
 
 from lakehouse.domains.clinical import contracts as c
+from lakehouse.domains.clinical import reading
 from lakehouse.pipeline import Lake
 from lakehouse.verify import conservation_problems, content_hash
 
@@ -907,3 +908,42 @@ def test_a_lake_of_before_lands_what_it_skipped(lake: Lake, monkeypatch: pytest.
     again = ingest(lake, c.RAW_FHIR_RESOURCES, SOURCES)
     assert (again.files, again.rows, again.known) == (0, 0, 2)
     assert lake.store.scan(c.RAW_FHIR_RESOURCES).select(pl.len()).collect().item() == 2
+
+
+def _entry(kind: str, own: str, **more: Any) -> dict[str, Any]:
+    resource = {"resourceType": kind, "id": own, "subject": {"reference": "urn:uuid:p1"}}
+    return {"fullUrl": f"urn:uuid:{own}", "resource": resource, **more}
+
+
+_ENTRIES: list[Any] = [
+    _entry("Patient", "p1"),
+    _entry("Observation", "o1", response={"etag": 'W/"3"', "lastModified": "2026-01-01T00:00:00Z"}),
+    _entry("Observation", "o2", fullUrl="http://one.example/fhir/Observation/o2"),
+    _entry("Location", "l1"),
+    _entry("Observation", "o3", fullUrl="urn:uuid:other"),
+    _entry("Observation", "o4", request={"method": "DELETE", "url": "Observation/o4"}),
+]
+_ODD: list[Any] = [
+    None,
+    "text",
+    {},
+    {"fullUrl": 1},
+    {"resource": None},
+    {"resource": []},
+    _entry("Observation", "o5", modifierExtension=[{"url": "x"}]),
+    {"resource": {"resourceType": "Bundle", "type": "searchset", "entry": [_entry("Patient", "p2")]}},
+]
+
+
+@pytest.mark.parametrize("type_", ["collection", "transaction", "history", None, 7])
+@pytest.mark.parametrize("more", [[], *([one] for one in _ODD)])
+@pytest.mark.parametrize("rules", [{}, {"implicitRules": "x"}])
+def test_a_bundle_read_at_once_gives_the_rows_of_one_read_by_entries(
+    type_: Any, more: list[Any], rules: dict[str, str]
+) -> None:
+    bundle = {"resourceType": "Bundle", "type": type_, **rules, "entry": [*_ENTRIES, *more]}
+    text = json.dumps(bundle).encode()
+    at_once = reading._plain_entries(text)
+    is_plain = type_ not in ("history", 7) and not more and not rules
+    assert (at_once is not None) == is_plain
+    assert at_once is None or at_once == list(reading._entries(text))

@@ -45,7 +45,6 @@ from lakehouse.engine.protocol import Engine, Frame
 from lakehouse.engine.spark import SparkEngine
 from lakehouse.pipeline import Lake, ingest, open_lake, refresh
 from lakehouse.pipeline.holds import hold_of
-from lakehouse.pipeline.rowwise import latest
 from lakehouse.pipeline.rules import Validated, validate
 from lakehouse.quarantine import accept, replay
 from lakehouse.registry import contracts, sample_files, sources, transform_of
@@ -245,19 +244,6 @@ def test_rules_split_rows_in_the_same_way(engines: Engines, frame: pl.DataFrame)
         for found in [parts(engine, frame)]
     )
     assert by_other == by_polars
-
-
-@settings(max_examples=25, deadline=None)
-@given(readings())
-def test_of_rows_with_one_key_the_same_stays(engines: Engines, frame: pl.DataFrame) -> None:
-    keyed = frame.drop_nulls(["id", "place"]).filter(
-        pl.col("at").to_physical().is_between(*TICKS) & pl.col("day").to_physical().is_between(*DAYS)
-    )
-    by_polars, by_other = (
-        exact(engine.stage(latest(READINGS, engine.scan(keyed.lazy()), engine=engine))) for engine in engines
-    )
-    assert by_other == by_polars
-    assert len(by_polars[1]) == keyed.select("id", "place").n_unique()
 
 
 # Operations and transforms, on odd values

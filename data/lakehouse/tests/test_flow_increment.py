@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
@@ -25,7 +27,9 @@ from lakehouse import fault_points
 from lakehouse.contracts import quarantine_of
 from lakehouse.domains.pipelines import contracts as c
 from lakehouse.domains.pipelines import transforms
-from lakehouse.pipeline import Lake, refresh
+from lakehouse.engine.polars import engine as polars_engine
+from lakehouse.pipeline import Lake, aggregates, refresh
+from lakehouse.pipeline.rowwise import latest
 from lakehouse.store import CommitOptions, Term, Where
 from lakehouse.verify import content_hash
 
@@ -69,6 +73,73 @@ def test_a_full_refresh_gives_the_same_content_and_leaves_a_sound_lake(tmp_path:
     run(lake)
     assert metrics(lake) == {"2026-01-01": 5, "2026-01-02": 6, "2026-01-03": 5}
     assert_sound(lake)
+
+
+def test_a_batch_in_parts_gives_the_same_tables_as_one_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for rows in (1_000, 3):
+        monkeypatch.setattr(polars_engine, "_PART_ROWS", rows)
+        lake = lake_at(tmp_path / str(rows))
+        land(lake, "1.ndjson", *many(3, 5), event("bad", duration_ms=-1), event("p1-1", at=day(1, 1)))
+        land(lake, "2.ndjson", *many(2, 2), event("bad", duration_ms=-1), event(None))
+        run(lake)
+        assert_sound(lake)
+        found.append((hashes(lake), rejects(lake), metrics(lake)))
+    assert found[0] == found[1]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 3), st.integers(1, 3), st.sampled_from("fg"), st.integers(0, 99)),
+        min_size=1,
+        max_size=30,
+        unique_by=lambda row: row[1:],
+    ),
+    st.lists(st.integers(0, 30), max_size=4),
+)
+def test_of_rows_with_one_key_the_last_landed_stays(
+    rows: list[tuple[int, int, str, int]], cuts: list[int]
+) -> None:
+    names = [*c.PIPELINE_EVENTS.key, "_batch_id", "_source", "_row"]
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    frame = pl.DataFrame(
+        [("w", f"p{key}", "e", at, "", *landed) for key, *landed in rows], schema=names, orient="row"
+    )
+    ends = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]
+    kept = latest(
+        c.PIPELINE_EVENTS,
+        [frame.slice(low, high - low) for low, high in pairwise(ends)],
+    )
+    last = {key: max(tuple(landed) for one, *landed in rows if one == key) for key, *_ in rows}
+    assert sorted(kept.select("pipeline_id", *names[-3:]).rows()) == sorted(
+        (f"p{key}", *landed) for key, landed in last.items()
+    )
+
+
+def test_groups_computed_some_days_at_a_time_are_those_of_all_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for rows in (1_000, 6):
+        lake = lake_at(tmp_path / str(rows), batch_rows=rows)
+        land(lake, "1.ndjson", *many(5, 4), event("p2-1", at=day(2, 3), kind="completed", duration_ms=5))
+        read: list[int] = []
+        compute = aggregates.RefreshContext.compute
+
+        def counted(step, *sources, read=read, compute=compute):  # type: ignore[no-untyped-def]
+            if step.table is c.PIPELINE_METRICS:
+                read.append(step.lake.engine.stage(sources[0]).height)
+            return compute(step, *sources)
+
+        monkeypatch.setattr(aggregates.RefreshContext, "compute", counted)
+        run(lake)
+        monkeypatch.setattr(aggregates.RefreshContext, "compute", compute)
+        found.append((hashes(lake), read))
+    assert found[0] == (found[1][0], [21])
+    assert found[1][1] == [4, 5, 4, 4, 4]
 
 
 def test_a_changed_transform_reaches_old_rows_by_a_full_refresh(lake: Lake) -> None:

@@ -5,8 +5,8 @@ Belongs here: the promise. Does not: an engine (one folder each), or an operatio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 import narwhals.stable.v2 as nw
 
@@ -48,4 +48,13 @@ class Engine(Protocol):
 
     def stage(self, frame: Frame) -> pl.DataFrame:
         """Return rows as the store takes them at a commit."""
+        ...
+
+
+@runtime_checkable
+class InParts(Protocol):
+    """What an engine may offer besides: a batch in parts, so that it is never in memory as a whole."""
+
+    def parts(self, frame: Frame) -> Iterator[Frame]:
+        """Yield the rows in parts of bounded size, each computed; at least one, perhaps without rows."""
         ...

@@ -6,6 +6,7 @@ map one to one (rowwise.py).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import timedelta
 
@@ -19,7 +20,7 @@ from lakehouse.engine.protocol import Frame
 from lakehouse.errors import DataViolation
 from lakehouse.pipeline import code, pins
 from lakehouse.pipeline.contention import until_it_lands
-from lakehouse.pipeline.context import RefreshContext
+from lakehouse.pipeline.context import RefreshContext, batch_rows
 from lakehouse.pipeline.lineage import number
 from lakehouse.pipeline.rules import described, validate
 from lakehouse.pipeline.state import ROWS, identity_key, position_key
@@ -51,18 +52,19 @@ def _groups(step: RefreshContext, spec: Groups) -> None:
         return
     stored = lake.store.scan(source, version=seen.version)
     touched = _touched(step, spec, state[here], seen) if known and not step.full else None
+
+    def whole() -> pl.DataFrame:
+        if step.engine.reads_files:  # and bounds its own memory
+            return good_rows(step, step.compute(step.frame(source, version=seen.version)))
+        return _made(step, spec, stored, many=many)
+
+    many = seen.rows > batch_rows(lake, table)
     if touched is None or 2 * touched.height >= state.get(ROWS, 0):
-        made, write = (
-            good_rows(step, step.compute(step.frame(source, version=seen.version))),
-            lake.store.overwrite,
-        )
+        made, write = whole(), lake.store.overwrite
     else:
-        made, write = good_rows(step, step.compute(_rows_of(step, spec, stored, touched))), lake.store.merge
+        made, write = _made(step, spec, stored, touched, many=many), lake.store.merge
         if _vanished(step, touched, made):
-            made, write = (
-                good_rows(step, step.compute(step.frame(source, version=seen.version))),
-                lake.store.overwrite,
-            )
+            made, write = whole(), lake.store.overwrite
 
     def counted(outcome: Outcome, before: Mapping[str, int]) -> dict[str, int]:
         added = write == lake.store.merge
@@ -95,12 +97,58 @@ def _touched(step: RefreshContext, spec: Groups, since: int, seen: Snapshot) -> 
     return engine.stage(keyed.select(*columns).unique())
 
 
-def _rows_of(step: RefreshContext, spec: Groups, stored: pl.LazyFrame, touched: pl.DataFrame) -> Frame:
-    """Return all source rows of the touched groups, from the files of their spans where these are known."""
-    if spec.within is not None:
+def _made(
+    step: RefreshContext,
+    spec: Groups,
+    stored: pl.LazyFrame,
+    touched: pl.DataFrame | None = None,
+    *,
+    many: bool,
+) -> pl.DataFrame:
+    """Return the touched groups (all where None) from all of their source rows.
+
+    From the files of their spans where these are known; of `many` rows some spans at a time, so that what is
+    in memory does not grow with the table.
+    """
+    if touched is not None and spec.within is not None:
         name, length = spec.within
         stored = stored.filter(within(name, widened(spans(touched[_SPAN]), length - _TICK)))
+    parts = [stored.filter(part) for part in _cut(step, spec, stored)] if many else [stored]
+    made: list[pl.DataFrame] = []
+    warnings: Counter[str] = Counter()
+    for part in parts:
+        made.append(good_rows(step, step.compute(_rows_of(step, spec, part, touched))))
+        warnings.update(step.report.warnings)
+    step.report.warnings = dict(warnings)
+    return pl.concat(made)
+
+
+def _cut(step: RefreshContext, spec: Groups, stored: pl.LazyFrame) -> list[pl.Expr]:
+    """Return conditions that cut the source rows into batches, between spans; a larger span is one alone."""
+    if spec.within is None:
+        return [pl.lit(True)]
+    (name, length), engine = spec.within, step.engine
+    started = xp.span_start(engine.scan(stored.select(name)), name, length, to=_SPAN)
+    sizes = engine.stage(started.group_by(_SPAN).agg(nw.len().alias("rows"))).sort(_SPAN)
+    most, held, part, parts = batch_rows(step.lake, step.table), 0, 0, []
+    for rows in sizes["rows"]:
+        if held and held + rows > most:
+            held, part = 0, part + 1
+        held += rows
+        parts.append(part)
+    placed = sizes.with_columns(part=pl.Series(parts, dtype=pl.Int64)).drop_nulls(_SPAN)
+    found = [
+        within(name, widened(spans(one[_SPAN], most=1), length - _TICK))
+        for one in placed.partition_by("part", maintain_order=True)
+    ]
+    return [*found, pl.col(name).is_null()] if sizes[_SPAN].has_nulls() else found or [pl.lit(True)]
+
+
+def _rows_of(step: RefreshContext, spec: Groups, stored: pl.LazyFrame, touched: pl.DataFrame | None) -> Frame:
+    """Return those of the source rows that belong to the touched groups."""
     key, engine = list(step.table.key), step.engine
+    if touched is None:
+        return engine.scan(stored)
     keys = engine.scan(touched.lazy().select(key).unique())
     found = _keyed(spec, engine.scan(stored)).join(keys, on=key, how="semi")
     return found.select(*step.table.sources[0].column_names)

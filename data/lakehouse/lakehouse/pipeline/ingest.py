@@ -33,13 +33,13 @@ from lakehouse.pipeline.lake import Lake
 from lakehouse.pipeline.ledger import Entries, Ledger, exact_stamp_of, forget, ledger_of, relearn, was_read
 from lakehouse.pipeline.pending import Piece, Rows
 from lakehouse.pipeline.state import BATCH, FILES, ROWS, WATERMARK
-from lakehouse.process import panicked
+from lakehouse.process import panicked, release_memory
 from lakehouse.store import BaseVersion, CommitOptions, Outcome
 from lakehouse.store.validation import unkept_values
 
 _TRIES = 5
 _REJECT_TRIES = 20
-_MOST_BYTES = 1 << 30  # of rows in memory, whatever their number
+_MOST_BYTES = 64 << 20  # of rows in memory, whatever their number
 _MANY = 50  # names to remember, for which alone a commit is made
 
 
@@ -312,6 +312,9 @@ def _flush(
     except Moved:
         forget(lake, ledger)
         raise
+    batch.rows.clear()
+    del rows, frame
+    release_memory()
     report.files += batch.files
     report.rows += result.outcome.inserted
     report.batches += 1

@@ -4,7 +4,8 @@ Belongs here: holding them in bounded memory, and the columns that say where eac
 they are committed (ingest.py), or reading files.
 
 A frame costs some kilobytes and some hundred microseconds whatever its rows, so small ones are joined, and
-the columns that point to the file are made for many files at once.
+the columns that point to the file are made for many files at once. Large ones stay as they are: joining them
+would hold their rows twice.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ from typing import NamedTuple
 
 import polars as pl
 
+from lakehouse.sizes import size_of
+
 _JOINED_AT = 1000  # frames
+_LARGE = 50_000  # rows of a frame, on average
 
 
 class Piece(NamedTuple):
@@ -40,7 +44,7 @@ class Rows:
         """Add rows of the file that is being read."""
         self._open.append(piece)
         self.count += piece.frame.height
-        self.size += int(piece.frame.estimated_size())
+        self.size += size_of(piece.frame)
 
     def end_file(self) -> None:
         """Keep the rows of the file that was read."""
@@ -53,7 +57,7 @@ class Rows:
         """Forget the rows of the file that was being read."""
         for piece in self._open:
             self.count -= piece.frame.height
-            self.size -= int(piece.frame.estimated_size())
+            self.size -= size_of(piece.frame)
         self._open = []
 
     def frame(self) -> pl.DataFrame | None:
@@ -62,23 +66,28 @@ class Rows:
         self._join()
         return pl.concat(self._joined) if self._joined else None
 
+    def clear(self) -> None:
+        """Forget all rows."""
+        self._joined, self._whole, self._open, self.count, self.size = [], [], [], 0, 0
+
     def _join(self) -> None:
         pieces = [piece for piece in self._whole if piece.frame.height]
         self._whole = []
         if pieces:
-            frames = pl.concat([piece.frame for piece in pieces], rechunk=True)
+            small = sum(piece.frame.height for piece in pieces) < _LARGE * len(pieces)
+            frames = pl.concat([piece.frame for piece in pieces], rechunk=small)
             self._joined.append(frames.hstack(_pointers(pieces)))
 
 
 def _pointers(pieces: list[Piece]) -> pl.DataFrame:
+    """Return where each row came from; a text stands in memory once for all rows of its file."""
     rows = pl.Series([piece.frame.height for piece in pieces], dtype=pl.Int64)
     first = pl.Series([piece.row for piece in pieces], dtype=pl.Int64)
-    told = pl.DataFrame(
+    number = pl.select(pl.int_range(len(pieces), dtype=pl.UInt32).repeat_by(rows).explode()).to_series()
+    told = {"_source": [piece.source for piece in pieces], "_fingerprint": [p.fingerprint for p in pieces]}
+    return pl.DataFrame(
         {
-            "_source": pl.Series([piece.source for piece in pieces], dtype=pl.String),
-            "_fingerprint": pl.Series([piece.fingerprint for piece in pieces], dtype=pl.String),
-            "_row": pl.int_ranges(first, first + rows, dtype=pl.Int64, eager=True),
+            **{name: pl.Series(texts, dtype=pl.String).gather(number) for name, texts in told.items()},
+            "_row": pl.int_ranges(first, first + rows, dtype=pl.Int64, eager=True).explode(),
         }
     )
-    repeated = (pl.col(name).repeat_by(rows) for name in ("_source", "_fingerprint"))
-    return told.with_columns(*repeated).explode("_source", "_fingerprint", "_row")

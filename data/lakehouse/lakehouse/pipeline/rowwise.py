@@ -6,8 +6,9 @@ Does not: rules (rules.py), aggregates (aggregates.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import narwhals.stable.v2 as nw
@@ -16,12 +17,12 @@ import polars as pl
 from lakehouse import fault_points
 from lakehouse.contracts import POINTER, Contract, quarantine_of
 from lakehouse.contracts.encoding import json_ready
-from lakehouse.engine.protocol import Engine, Frame
+from lakehouse.engine.protocol import Engine, Frame, InParts
 from lakehouse.errors import Conflict, DataViolation, LakeError, Moved
 from lakehouse.pipeline import code, holds, lineage, outbox
 from lakehouse.pipeline.contention import until_it_lands
 from lakehouse.pipeline.context import RefreshContext, RefreshReport, batch_rows
-from lakehouse.pipeline.rules import Validated, counts, height, validate
+from lakehouse.pipeline.rules import Validated, height, validate
 from lakehouse.pipeline.state import (
     GENERATION,
     MERGED,
@@ -36,10 +37,12 @@ from lakehouse.pipeline.state import (
     WATERMARK,
     position_key,
 )
+from lakehouse.process import release_memory
 from lakehouse.store import BaseVersion, CommitOptions, CommitResult, Outcome
+from lakehouse.store.validation import duplicated
 
 _TRIES = 40
-_TIMES, _HELD = "__times", "__held_"
+_HELD = "__held_"
 KEPT = (REPLAY, GENERATION)  # state that a full refresh does not start anew
 
 
@@ -68,7 +71,7 @@ def _bring_up(step: RefreshContext) -> None:
         rows = taken(step.table, step.frame(source, version=seen.version))
         since = here.state.get(name, 0)
         batch = rows.filter(nw.col("_batch_id").is_between(since, upper, closed="right"))
-        _batch(step, engine.persist(batch), upper, here, seen, last=upper == bounds[-1])
+        _batch(step, batch, upper, here, seen, last=upper == bounds[-1])
         here = _look(step)
         if here is None or here.state.get(name) != upper:
             raise Moved(f"refreshing {step.table}: another flow has changed it. Run it again.")
@@ -222,23 +225,53 @@ def taken(table: Contract, source: Frame) -> Frame:
     )
 
 
+@dataclass(kw_only=True)
+class _Computed:
+    """What the rows of a batch came to: good ones, and refused ones as rows of quarantine."""
+
+    good: list[pl.DataFrame] = field(default_factory=list)
+    refused: list[pl.DataFrame] = field(default_factory=list)
+    read: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    warnings: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def quarantined(self) -> int:
+        return sum(frame.height for frame in self.refused)
+
+    def take(self, step: RefreshContext, source: Frame) -> None:
+        """Compute rows of the source and add what they came to."""
+        engine = step.engine
+        parts = validate(step.table, step.compute(source), engine=engine)
+        _refuse_other_rows(step.table, parts.read, height(source, engine=engine))
+        # In one piece while it is small: columns that are cut differently are copied as a whole later.
+        self.good.append(engine.stage(parts.good).rechunk())
+        if parts.refused.height:
+            self.refused.append(_refused(step, source, parts))
+        self.read += parts.read
+        self.failures.update(parts.failures)
+        self.warnings.update(parts.warnings)
+
+
 def _batch(
     step: RefreshContext, source: Frame, upper: int, here: BaseVersion, seen: BaseVersion, *, last: bool
 ) -> None:
-    lake, table, engine = step.lake, step.table, step.engine
-    parts = validate(table, step.compute(source), engine=engine)
-    _refuse_other_rows(table, parts.read, height(source, engine=engine))
-    newest = latest(table, parts.good, engine=engine)
-    kept = engine.stage(drop_stale(step, newest, table.sequence_by) if table.sequence_by else newest)
-    repeats = parts.kept - kept.height
-    number = outbox.put(lake, table, _refused(step, source, parts)) if parts.refused.height else 0
+    lake, table = step.lake, step.table
+    done = _Computed()
+    for part in _parts(step.engine, source):
+        done.take(step, part)
+    kept = latest(table, done.good)
+    if table.sequence_by:
+        kept = step.engine.stage(drop_stale(step, step.engine.scan(kept.lazy()), table.sequence_by))
+    refused = done.quarantined
+    repeats = done.read - refused - kept.height
+    number = outbox.put(lake, table, pl.concat(done.refused)) if refused else 0
     found: list[holds.Judgement | None] = []
-    count = _state(step, parts, repeats, upper, seen, number)
+    count = _state(step, done, repeats, upper, seen, number)
 
     def state(outcome: Outcome, before: Mapping[str, int]) -> dict[str, int]:
-        refused = parts.refused.height
         held, judged = holds.judged(
-            table, before, upto=upper, read=parts.read, quarantined=refused, last=last, now=lake.clock()
+            table, before, upto=upper, read=done.read, quarantined=refused, last=last, now=lake.clock()
         )
         found.append(judged)
         made_by = code.state_of(table, step.transform, before, whole=not before.get(READ, 0))
@@ -253,10 +286,20 @@ def _batch(
             outbox.forget(lake, table, number)
         raise
     step.report.version, step.report.judged = result.version, found[-1]
-    _count(step, parts, repeats, result)
+    _count(step, done, repeats, result)
+    del kept
+    release_memory()
     fault_points.reach("flow.committed")
     _deliver(step)
     fault_points.reach("flow.batch")
+
+
+def _parts(engine: Engine, batch: Frame) -> Iterator[Frame]:
+    """Yield a batch as the engine computes it: in parts, of which one at a time is in memory, or whole."""
+    if isinstance(engine, InParts):
+        yield from engine.parts(batch)
+    else:
+        yield engine.persist(batch)
 
 
 def _refuse_other_rows(table: Contract, made: int, came: int) -> None:
@@ -268,10 +311,10 @@ def _refuse_other_rows(table: Contract, made: int, came: int) -> None:
 
 
 def _state(
-    step: RefreshContext, parts: Validated, repeats: int, upper: int, seen: BaseVersion, number: int
+    step: RefreshContext, done: _Computed, repeats: int, upper: int, seen: BaseVersion, number: int
 ) -> Callable[[Outcome, Mapping[str, int]], dict[str, int]]:
     """Return the state of one batch as a function of what its merge will do."""
-    source, refused = step.table.sources[0], parts.refused.height
+    source, refused = step.table.sources[0], done.quarantined
 
     def state(outcome: Outcome, before: Mapping[str, int]) -> dict[str, int]:
         return {
@@ -279,7 +322,7 @@ def _state(
             **lineage.recorded(source, seen),
             WATERMARK: upper,
             ROWS: before.get(ROWS, 0) + outcome.inserted,
-            READ: before.get(READ, 0) + parts.read,
+            READ: before.get(READ, 0) + done.read,
             MERGED: before.get(MERGED, 0) + repeats + outcome.updated,
             QUARANTINED: before.get(QUARANTINED, 0) + refused,
             **outbox.naming(number, before),
@@ -288,28 +331,39 @@ def _state(
     return state
 
 
-def _count(step: RefreshContext, parts: Validated, repeats: int, result: CommitResult) -> None:
+def _count(step: RefreshContext, done: _Computed, repeats: int, result: CommitResult) -> None:
     report = step.report
-    report.read += parts.read
+    report.read += done.read
     report.written += result.outcome.inserted
     report.merged += repeats + result.outcome.updated
     report.updated += result.outcome.updated
-    report.quarantined += parts.refused.height
+    report.quarantined += done.quarantined
     report.batches += 1
-    for total, part in ((report.failures, parts.failures), (report.warnings, parts.warnings)):
+    for total, part in ((report.failures, done.failures), (report.warnings, done.warnings)):
         for rule, rows in part.items():
             total[rule] = total.get(rule, 0) + rows
 
 
-def latest(table: Contract, frame: Frame, *, engine: Engine) -> Frame:
-    """Keep one row per key: the last by `sequence_by`, of equal ones the one that landed last."""
-    counted = engine.persist(frame.with_columns(nw.len().over(*table.key).alias(_TIMES)))
-    repeated, columns = nw.col(_TIMES) > 1, table.column_names
-    if not counts(counted, {_TIMES: repeated}, engine=engine)[1][_TIMES]:
-        return counted.select(*columns)
-    order = [*table.sequence_by, *(n for n in ("_batch_id", "_source", "_row") if n in columns)]
-    newest = counted.filter(repeated).unique(subset=list(table.key), keep="last", order_by=order)
-    return nw.concat([counted.filter(~repeated), newest]).select(*columns)
+def latest(table: Contract, parts: list[pl.DataFrame]) -> pl.DataFrame:
+    """Keep one row per key: the last by `sequence_by`, of equal ones the one that landed last.
+
+    Takes the parts out of the list one by one, so that their rows are in memory once.
+    """
+    key = list(table.key)
+    repeated = duplicated(pl.concat([part.select(key) for part in parts]), key)
+    single: list[pl.DataFrame] = []
+    several: list[pl.DataFrame] = []
+    at = 0
+    while parts:
+        part = parts.pop(0)
+        here = repeated.slice(at, part.height)
+        at += part.height
+        single.append(part.filter(~here))
+        several.append(part.filter(here))
+    rows = pl.concat(several)
+    order = [*table.sequence_by, *(n for n in ("_batch_id", "_source", "_row") if n in rows.columns)]
+    newest = rows.sort(order, maintain_order=True).unique(subset=key, keep="last", maintain_order=True)
+    return pl.concat([*single, newest])
 
 
 def drop_stale(step: RefreshContext, rows: Frame, order: Sequence[str]) -> Frame:

@@ -74,11 +74,11 @@ def _replay(step: RefreshContext, rule: str | None, contract_version: str | None
     if not parts.kept:
         return _told(step, rows.height, parts, written=0, version=here.version)
     engine = step.engine
-    good = engine.persist(parts.good)
+    good = engine.stage(parts.good)
     # Rows that nothing later stands for.
-    newest = latest(table, good, engine=engine)
+    newest = engine.scan(latest(table, [good]).lazy())
     kept = engine.stage(drop_stale(step, newest, (*table.sequence_by, "_batch_id", "_source", "_row")))
-    taken_up = engine.stage(good.select(*POINTER))
+    taken_up = good.select(POINTER)
     number = here.state.get(REPLAY, 0) + 1
     notes = outbox.put(lake, table, _taken_up(step, rows, taken_up, number))
     state = _state(table, taken_up, number, notes)

@@ -19,6 +19,7 @@ from lakehouse.store.values import beyond
 
 # A log keeps partition values as text, where empty means null; and Polars reads Hive's name of null as null.
 _READ_AS_NULL = ("", "__HIVE_DEFAULT_PARTITION__")
+_HASHED_ROWS = 131_072
 _LONGEST_NAME = 255  # bytes of a folder's name, which is `column=value`, escaped
 
 
@@ -89,7 +90,8 @@ def lost_partitions(table: Contract, frame: pl.DataFrame) -> list[str]:
         for name in table.partition_by
         if table.by_name[name].type is Type.STRING and frame.schema.get(name) == pl.String
     ]
-    return [name for name in texts if frame.select(unkept(name).any()).item()]
+    # Of the texts, which are few: each one is escaped.
+    return [name for name in texts if frame.select(pl.col(name).unique()).select(unkept(name).any()).item()]
 
 
 def _one_of_equals(name: str) -> pl.Expr:
@@ -125,8 +127,7 @@ def _nulls(table: Contract, frame: pl.DataFrame) -> dict[str, int]:
     required = [c.name for c in table.columns if not c.nullable and c.name in frame.columns]
     if not required:
         return {}
-    counts = frame.select(pl.col(required).null_count()).row(0, named=True)
-    return {name: int(count) for name, count in counts.items() if count}
+    return {name: count for name in required if (count := frame[name].null_count())}
 
 
 def _refuse_nulls(table: Contract, frame: pl.DataFrame) -> None:
@@ -169,7 +170,8 @@ def duplicated(frame: pl.DataFrame, columns: Sequence[str]) -> pl.Series:
     keys = frame.select(columns)
     if keys.is_empty():
         return pl.Series([], dtype=pl.Boolean)
-    suspects = keys.hash_rows().is_duplicated()
+    # A part at a time: of several chunks, hash_rows would first copy all into one.
+    suspects = pl.concat([part.hash_rows() for part in keys.iter_slices(_HASHED_ROWS)]).is_duplicated()
     if not suspects.any():
         return suspects
     exact = keys.filter(suspects).is_duplicated()

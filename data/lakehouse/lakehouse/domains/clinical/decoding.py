@@ -17,10 +17,10 @@ import polars as pl
 from lakehouse.domains.clinical.datatypes import Concept
 from lakehouse.domains.clinical.dates import moments
 from lakehouse.domains.clinical.fields import Field
-from lakehouse.domains.clinical.modifiers import DELETED, GONE, extended, kept_out
+from lakehouse.domains.clinical.modifiers import DELETED, GONE, extended, kept_out, may_be_extended
 from lakehouse.domains.clinical.records import AnyResource, Medication, Resource, concept_of
 from lakehouse.domains.clinical.resources import DELETE, SHAPES, TYPE
-from lakehouse.domains.clinical.taking import UNCODED, CodedParts, coded, each
+from lakehouse.domains.clinical.taking import UNCODED, CodedParts, coded
 
 T = TypeVar("T", bound=Resource)
 _END = datetime(9999, 12, 31, tzinfo=UTC)
@@ -41,7 +41,7 @@ def table(name: str, raw: pl.DataFrame) -> pl.DataFrame:
     records, faults = decoded(raw, shape)
     links = [_LINKS.decode(text) if text else None for text in raw["links"]]
     judge = kept_out(name)
-    texts = zip(records, raw["resource"], raw["entry_method"], strict=True)
+    texts = zip(records, _extended(raw), raw["entry_method"], strict=True)
     out = [(DELETED, True) if method == DELETE else judge(one, text or "") for one, text, method in texts]
     made = columns(fields, records, links)
     made["kept_out_by"] = pl.Series([names for names, _ in out], dtype=pl.String)
@@ -50,6 +50,11 @@ def table(name: str, raw: pl.DataFrame) -> pl.DataFrame:
     if gone.any():
         made |= {name: _said_gone(made[name], gone) for name in (one.asked for one in fields if one.required)}
     return _frame(raw, records, faults, made)
+
+
+def _extended(raw: pl.DataFrame) -> pl.Series:
+    """Return the resources that may have a modifierExtension, null for all others."""
+    return raw.select(pl.when(may_be_extended(pl.col("resource"))).then("resource"))["resource"]
 
 
 def _said_gone(values: pl.Series, gone: pl.Series) -> pl.Series:
@@ -67,11 +72,10 @@ def index(raw: pl.DataFrame) -> pl.DataFrame:
 
 def _medications(raw: pl.DataFrame) -> dict[str, pl.Series]:
     """Return code, system and words of the medications; null for all else."""
+    stated = (pl.col(TYPE) == "Medication") & pl.col("entry_method").ne_missing(DELETE)
     found: list[CodedParts] = []
-    for kind, method, text in raw.select(TYPE, "entry_method", "resource").iter_rows():
-        concept = None
-        if kind == "Medication" and method != DELETE and not extended(text):
-            concept = _medication(text)
+    for text in raw.select(pl.when(stated).then("resource"))["resource"]:
+        concept = None if text is None or extended(text) else _medication(text)
         found.append(coded(concept) if concept is not None else UNCODED)
     names = ("code", "code_system", "code_display")
     return {name: pl.Series([one[n] for one in found], dtype=pl.String) for n, name in enumerate(names)}
@@ -113,7 +117,10 @@ def _is_part(record: Resource) -> bool:
 
     https://hl7.org/fhir/R4/search.html#summary
     """
-    return record.meta is not None and any(one.code == "SUBSETTED" for one in each(record.meta.tag))
+    for one in (record.meta.tag if record.meta is not None else None) or ():
+        if one is not None and one.code == "SUBSETTED":
+            return True
+    return False
 
 
 def fault(exc: Exception) -> str:

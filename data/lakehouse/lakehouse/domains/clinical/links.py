@@ -60,14 +60,15 @@ def address(reference: str | None, known: dict[str, str] | None = None, stated: 
     stated = _type(stated)
     if reference is None:
         return stated, None
+    is_known = known is not None and reference in known
+    if not is_known and (urn := _URN.fullmatch(reference)):
+        return stated, urn[1]
     found = _ADDRESS.search(reference)
-    if known and reference in known:
+    if known and is_known:
         if known[reference] == ELSEWHERE:
             return (found[1] if found else stated), None
         kind, _, own = known[reference].rpartition("/")
         return kind or stated, own
-    if urn := _URN.fullmatch(reference):
-        return stated, urn[1]
     if "?" in reference:
         conditional = _CONDITIONAL.match(reference)
         return (conditional[1] if conditional else stated), None

@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+import polars as pl
 
 from lakehouse.domains.clinical import records as r
 from lakehouse.domains.clinical.taking import codes, each
@@ -99,9 +100,10 @@ CODES: dict[str, dict[str, Codes]] = {
 
 
 def kept_out(table: str) -> Callable[[Any, str], tuple[str | None, bool]]:
-    """Return what tells of a resource (and its text) which elements keep it out of Gold, or None.
+    """Return what tells of a resource which elements keep it out of Gold, or None.
 
-    And whether all of these are understood: an extension or a code that is not the standard's is not.
+    And whether all of these are understood: an extension or a code that is not the standard's is not. It is
+    given with its text where that `may_be_extended`.
     """
     known = CODES.get(table, {})
 
@@ -138,6 +140,11 @@ def extended(text: str) -> bool:
         return _has(orjson.loads(text), "modifierExtension")
     except orjson.JSONDecodeError:  # no JSON: the rules say so
         return '"modifierExtension"' in text
+
+
+def may_be_extended(text: pl.Expr) -> pl.Expr:
+    """Return whether `extended` would have to parse a text."""
+    return text.str.contains('"modifierExtension"', literal=True) | text.str.contains("\\u", literal=True)
 
 
 def _has(document: Any, name: str) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import field
 
 from lakehouse.domains.clinical.datatypes import (
     Address,
@@ -18,6 +18,7 @@ from lakehouse.domains.clinical.datatypes import (
     Concept,
     Concepts,
     Contact,
+    Element,
     Extension,
     Identifiers,
     Meta,
@@ -34,7 +35,7 @@ from lakehouse.domains.clinical.datatypes import (
 )
 
 
-class Resource(Struct):
+class Resource(Element):
     """What every resource has."""
 
     resourceType: str | None = None
@@ -49,7 +50,7 @@ class AnyResource(Resource):
     identifier: Any = None
 
 
-class Medication(Struct):
+class Medication(Element):
     """A medication that requests refer to, or any other contained resource, whose parts may be anything."""
 
     resourceType: Any = None
@@ -59,11 +60,11 @@ class Medication(Struct):
     code: Any = None
 
 
-class Communication(Struct):
+class Communication(Element):
     language: Concept | None = None
 
 
-class PatientLink(Struct):
+class PatientLink(Element):
     other: Reference | None = None
     type: str | None = None
 
@@ -86,15 +87,15 @@ class Patient(Resource):
     managingOrganization: Reference | None = None
 
 
-class Participant(Struct):
+class Participant(Element):
     individual: Reference | None = None
 
 
-class Place(Struct):
+class Place(Element):
     location: Reference | None = None
 
 
-class Hospitalization(Struct):
+class Hospitalization(Element):
     dischargeDisposition: Concept | None = None
 
 
@@ -133,7 +134,7 @@ class Condition(Resource):
     recordedDate: str | None = None
 
 
-class Component(Struct):
+class Component(Element):
     code: Concept | None = None
     valueQuantity: Quantity | None = None
     valueCodeableConcept: Concept | None = None
@@ -178,7 +179,7 @@ class Observation(Resource):
     hasMember: References | None = None
 
 
-class Performer(Struct):
+class Performer(Element):
     actor: Reference | None = None
 
 
@@ -200,7 +201,7 @@ class Procedure(Resource):
     outcome: Concept | None = None
 
 
-class Dosage(Struct):
+class Dosage(Element):
     text: str | None = None
     asNeededBoolean: bool | None = None
     asNeededCodeableConcept: Concept | None = None
@@ -235,7 +236,7 @@ class Immunization(Resource):
     performer: list[Performer | None] | None = None
 
 
-class Reaction(Struct):
+class Reaction(Element):
     manifestation: Concepts | None = None
     severity: str | None = None
 
@@ -272,7 +273,7 @@ class DiagnosticReport(Resource):
     conclusion: str | None = None
 
 
-class Series(Struct):
+class Series(Element):
     uid: str | None = None
     modality: Coding | None = None
     bodySite: Coding | None = None

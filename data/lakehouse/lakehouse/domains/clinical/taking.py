@@ -6,6 +6,7 @@ Belongs here: functions from a resource to what a field is made of. Does not: wh
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -17,6 +18,8 @@ Get = Callable[[Any], Any]
 
 def of(*path: str) -> Get:
     """Return what takes the value at a path; None where a step is not there, the first element of a list."""
+    if len(path) == 1:
+        return _at(path[0])
 
     def get(value: Any) -> Any:
         for name in path:
@@ -26,6 +29,16 @@ def of(*path: str) -> Get:
             if type(value) is list:
                 value = next((one for one in value if one is not None), None)
         return value
+
+    return get
+
+
+def _at(name: str) -> Get:
+    take = attrgetter(name)
+
+    def get(value: Any) -> Any:
+        found = take(value) if value is not None else None
+        return next((one for one in found if one is not None), None) if type(found) is list else found
 
     return get
 

@@ -7,7 +7,7 @@ Does not: contracts, or reading (delta/read.py).
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,6 +24,7 @@ from lakehouse.contracts import Column, Contract
 from lakehouse.contracts.encoding import needs_encoding
 from lakehouse.contracts.sql import quoted
 from lakehouse.errors import Conflict, SchemaViolation, StorageUnavailable, Unsupported, plain
+from lakehouse.sizes import rows_within
 from lakehouse.store.commits import COMMIT_ID, sets_state, skipped
 from lakehouse.store.delta.commit import Attempt, commit_with_retries
 from lakehouse.store.delta.layout import file_bytes, hooks, writer
@@ -42,7 +43,8 @@ from lakehouse.store.results import CommitOptions, CommitResult, Outcome
 from lakehouse.store.schema import append_only, how_to_migrate
 from lakehouse.store.validation import conform, refuse_repeated_keys
 
-_STREAMED_ROWS = 250_000
+_STREAMED_ROWS = 131_072
+_PART_BYTES = 4 << 20  # the writer reads some parts ahead
 _NO_COMMIT = CommitOptions()
 _KIND = "odp.maintenance"
 
@@ -290,7 +292,7 @@ class DeltaStore(DeltaMaintenance):
     ) -> None:
         _write(
             delta,
-            arrow(frame.sort(table.cluster_by) if table.cluster_by else frame),
+            arrow_reader(frame, table.cluster_by),
             mode=mode,
             target_file_size=file_bytes(table, delta, frame),
             commit_properties=properties,
@@ -338,7 +340,7 @@ class DeltaStore(DeltaMaintenance):
             matches += f" AND ({within_sql(column, spans(known[column]))})"
         (
             delta.merge(
-                arrow(frame.sort(table.cluster_by) if table.cluster_by else frame),
+                arrow_reader(frame, table.cluster_by).read_all(),
                 predicate=matches,
                 source_alias="source",
                 target_alias="target",
@@ -404,6 +406,24 @@ def arrow(frame: pl.DataFrame) -> Table:
         for column, type_ in zip(columns.columns, wanted, strict=True)
     ]
     return Table.from_arrays(plain, names=columns.column_names)
+
+
+def arrow_reader(frame: pl.DataFrame, order: Sequence[str] = ()) -> RecordBatchReader:
+    """Hand the frame over as `arrow` does, a part at a time, sorted by `order`.
+
+    Neither the sorted rows nor the plain strings are ever in memory as a whole.
+    """
+    places = frame.select(pl.arg_sort_by(order)).to_series() if order and not frame.is_empty() else None
+    rows = rows_within(_PART_BYTES, frame)
+
+    def parts() -> Iterator[pl.DataFrame]:
+        if places is None:
+            yield from frame.iter_slices(rows)
+        else:
+            yield from (frame[places.slice(at, rows)] for at in range(0, len(places), rows))
+
+    batches = (batch for part in parts() for batch in arrow(part).to_batches())
+    return RecordBatchReader.from_batches(arrow(frame.clear()).schema, batches)
 
 
 def _without_views(type_: DataType) -> DataType:
