@@ -26,7 +26,7 @@ from lakehouse.settings import Settings
 from lakehouse.store import MaintenanceOptions
 from serving.app import make_app
 from serving.problems import Problem
-from serving.rows import filters
+from serving.rows import filters, formats
 
 GOLD = "gold/pipeline_metrics"
 PERSONAL = [t for t in contracts() if any(c.pii for c in t.columns)]
@@ -239,6 +239,27 @@ def test_a_question_that_cannot_be_answered_is_refused(
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["status"] == status
     assert "Lovelace" not in answer.text
+
+
+@pytest.mark.parametrize("form", ["ndjson", "csv", "arrow"])
+def test_a_stream_comes_in_pieces_that_are_small_beside_the_whole(form: str) -> None:
+    """What is on its way is in memory several times, in buffers of several owners."""
+    rows = pl.LazyFrame({"id": range(200_000), "text": ["x" * 100] * 200_000}).cast({"id": pl.Int64})
+    columns = [ODD.by_name["id"], ODD.by_name["text"]]
+    pieces = [bytes(piece) for piece in formats.stream(rows, columns, formats.FORMATS[form])]
+    assert max(map(len, pieces)) < 2 << 20
+    if form == "arrow":
+        assert pl.read_ipc_stream(b"".join(pieces)).equals(rows.collect())
+    else:
+        assert b"".join(pieces).count(b"\n") == 200_000 + (form == "csv")
+
+
+def test_floats_whose_sum_is_beyond_floats_are_told_as_they_are() -> None:
+    """Of two ways to write rows, the slow one is for what JSON has no number for; both say the same."""
+    column, large = [ODD.by_name["number"]], 1.5e308
+    for values in ([large, large, None, -0.5], [large, -large], []):
+        frame = pl.DataFrame({"number": values}, schema={"number": pl.Float64})
+        assert orjson.loads(formats.array(frame, column)) == frame.to_dicts()
 
 
 @pytest.mark.parametrize("form", STREAMED)

@@ -8,23 +8,26 @@ base 64, and floats that JSON has no number for are "NaN", "inf" and "-inf".
 
 from __future__ import annotations
 
-import io
+import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 import orjson
 import polars as pl
-import pyarrow as pa
 
 from lakehouse.contracts import Column, DecimalType, Type
 from lakehouse.contracts.types import is_nested
 from lakehouse.outputs.values import csv_chunks, json_value
 from serving.problems import Problem
 
-_ROWS_AT_ONCE = 65_536
+_ROWS_AT_ONCE = 8192  # of a stream: what is in memory of it, some times over
 _BATCH_ROWS = 256  # of a page
+_END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"  # Arrow columnar format, IPC streaming format
+
+
+Piece = bytes | memoryview  # of an answer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,13 +141,12 @@ def _plain(column: Column) -> pl.Expr:
 
 
 def _not_finite(frame: pl.DataFrame, columns: Sequence[Column]) -> bool:
-    floats = [c.name for c in columns if c.type is Type.FLOAT64]
-    if not floats or frame.is_empty():
-        return False
-    return not all(frame.select((pl.col(floats).is_finite() | pl.col(floats).is_null()).all()).row(0))
+    # A sum is finite only where all that it adds is. Where finite values add up to infinity, rows are written
+    # the slow way, which says the same of them.
+    return any(c.type is Type.FLOAT64 and not math.isfinite(frame[c.name].sum()) for c in columns)
 
 
-def stream(rows: pl.LazyFrame, columns: Sequence[Column], form: Format) -> Iterator[bytes]:
+def stream(rows: pl.LazyFrame, columns: Sequence[Column], form: Format) -> Iterator[Piece]:
     """Yield rows as bytes of a format, in bounded memory."""
     match form.name:
         case "arrow":
@@ -174,36 +176,20 @@ def batches(rows: pl.LazyFrame, at_once: int = _ROWS_AT_ONCE) -> Iterator[pl.Dat
         yield pl.DataFrame(schema=rows.collect_schema())
 
 
-class _Sink(io.RawIOBase):
-    """What was written since it was last asked."""
+def _arrow(rows: pl.LazyFrame) -> Iterator[Piece]:
+    """Yield an Arrow stream message by message, each as the buffer that Arrow has written it to.
 
-    def __init__(self) -> None:
-        self._parts: list[bytes] = []
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        part = bytes(data)
-        self._parts.append(part)
-        return len(part)
-
-    def take(self) -> bytes:
-        found, self._parts = b"".join(self._parts), []
-        return found
-
-
-def _arrow(rows: pl.LazyFrame) -> Iterator[bytes]:
-    sink = _Sink()
-    writer = None
+    Contracts have no type that Arrow would put into a dictionary, so that there are no other messages.
+    """
+    is_first = True
     for frame in batches(rows):
         table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
-        writer = writer or pa.ipc.new_stream(sink, table.schema)
-        writer.write_table(table)
-        yield sink.take()
-    if writer is not None:
-        writer.close()
-    yield sink.take()
+        if is_first:
+            yield memoryview(table.schema.serialize())
+            is_first = False
+        for batch in table.to_batches():
+            yield memoryview(batch.serialize())
+    yield _END_OF_STREAM
 
 
 def _parquet(rows: pl.LazyFrame) -> Iterator[bytes]:

@@ -181,12 +181,12 @@ def _stream(reader: Reader, asked: _Asked, form: formats.Format, headers: dict[s
     return StreamingResponse(_again(first, pieces), headers=headers, media_type=form.media_type)
 
 
-def _told(reader: Reader, pinned: Pinned, pieces: Iterator[bytes]) -> Iterator[bytes]:
+def _told(reader: Reader, pinned: Pinned, pieces: Iterator[formats.Piece]) -> Iterator[formats.Piece]:
     with reader.reading(pinned):
         yield from pieces
 
 
-def _again(first: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:
+def _again(first: formats.Piece, pieces: Iterator[formats.Piece]) -> Iterator[formats.Piece]:
     if first:
         yield first
     yield from pieces

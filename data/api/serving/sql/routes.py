@@ -147,6 +147,6 @@ def _formatted(answer: Answer, form: formats.Format) -> Response:
     return StreamingResponse(pieces, headers=headers, media_type=form.media_type)
 
 
-def _told(pieces: Iterator[bytes]) -> Iterator[bytes]:
+def _told(pieces: Iterator[formats.Piece]) -> Iterator[formats.Piece]:
     with only_ours("writing the rows of a statement"):
         yield from pieces
