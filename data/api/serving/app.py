@@ -15,6 +15,7 @@ from lakehouse.pipeline import open_lake
 from serving import problems
 from serving.access import Gate
 from serving.connections import TimedBodies
+from serving.heads import Heads
 from serving.ingest import routes as ingest
 from serving.ingest.door import Door
 from serving.keys import Keys
@@ -92,6 +93,7 @@ def make_app(settings: ServingSettings) -> FastAPI:
     app.router.routes.append(state.tools.route)
     problems.install(app)
     page.install(app)
+    app.add_middleware(Heads)
     # A page of another site that has made its name resolve to this machine is not let in.
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(settings.hosts), www_redirect=False)
     app.add_middleware(TimedBodies, seconds=_BODY_SECONDS, apart="/ingest/")

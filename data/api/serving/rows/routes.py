@@ -21,6 +21,7 @@ from starlette.responses import Response, StreamingResponse
 from lakehouse.contracts import Contract
 from lakehouse.store import Where
 from serving.access import Caller, may
+from serving.heads import is_bare
 from serving.problems import Problem
 from serving.reader import Pinned, Reader
 from serving.rows import filters, formats
@@ -128,11 +129,20 @@ def rows(
         headers[_WITHHELD_HEADER] = ", ".join(withheld)
     if _matches(request.headers.get("if-none-match"), pinned):
         return Response(status_code=304, headers=headers)
+    if is_bare(request):
+        return _bare(headers, form)
     most = PAGE_ROWS if form.paged and limit is None else limit
     asked = _Asked(pinned=pinned, columns=wanted, where=conditions, order=sort, offset=offset, limit=most)
     if form.paged:
         return _page(reader, asked, headers, question, withheld)
     return _stream(reader, asked, form, headers)
+
+
+def _bare(headers: dict[str, str], form: formats.Format) -> Response:
+    """Return the head of an answer without reading rows: how long it is would be known from them alone."""
+    answer = Response(headers=headers, media_type=form.media_type)
+    del answer.headers["content-length"]
+    return answer
 
 
 def _pin(
