@@ -76,7 +76,7 @@ async def sql(request: Request, caller: Asks) -> Response:
     """
     room: SqlRoom = request.app.state.sql
     statement = await _read(request)
-    form = formats.chosen(request.headers.get("accept"), statement.format)
+    form = formats.chosen(request.headers.getlist("accept"), statement.format)
     ticket = Ticket()
     answer = await _while_connected(
         request,
