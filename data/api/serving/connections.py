@@ -114,6 +114,8 @@ class Connection(HttpToolsProtocol):
         self._is_in_head = False
         if self.parser.should_upgrade():
             return
+        if self.parser.get_http_version() == "1.0":
+            self.expect_100_continue = False  # it knows no such answer (RFC 9110, 10.1.1)
         self.app = _full if len(self.connections) > self.most else self.config.loaded_app
         super().on_headers_complete()
 

@@ -105,7 +105,8 @@ def test_only_what_uvicorn_shows_is_used_of_it() -> None:
         "on_message_begin", "on_header", "on_headers_complete", "on_body", "on_message_complete",
     }  # fmt: skip
     assert used - own == {
-        "app", "config", "connections", "cycle", "headers", "loop", "parser", "pipeline", "transport", "url",
+        "app", "config", "connections", "cycle", "expect_100_continue", "headers", "loop", "parser",
+        "pipeline", "transport", "url",
     }  # fmt: skip
     missing = [name for name in replaced | (used - own) - {"url"} if not hasattr(made, name)]
     assert not missing
@@ -189,6 +190,32 @@ def test_a_tunnel_is_no_request(server: Running) -> None:
     with connect(server) as strange:
         strange.sendall(b"CONNECT a:1 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         assert problem(answer(strange)) == (400, "Bad request")
+
+
+@pytest.mark.parametrize("hosts", [(), ("127.0.0.1", "evil.example"), ("127.0.0.1", "127.0.0.1")])
+def test_a_request_names_one_host(server: Running, hosts: tuple[str, ...]) -> None:
+    """RFC 9112, 3.2: a server must refuse a request with none, and one with several."""
+    lines = "".join(f"Host: {host}\r\n" for host in hosts)
+    with connect(server) as strange:
+        strange.sendall(f"GET /health HTTP/1.1\r\n{lines}Connection: close\r\n\r\n".encode())
+        assert problem(answer(strange)) == (400, "Bad request")
+
+
+@pytest.mark.parametrize(("version", "waits"), [("1.1", True), ("1.0", False)])
+def test_who_waits_to_be_asked_for_a_body_is_asked(server: Running, version: str, waits: bool) -> None:
+    """RFC 9110, 10.1.1: a client of HTTP/1.0 would take `100 Continue` for its answer."""
+    body = b'{"pipeline_id":"p-expect"}\n'
+    head = (
+        f"POST /ingest/pipeline_events HTTP/{version}\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+        f"Authorization: Bearer {server.key('ingest')}\r\nExpect: 100-continue\r\n"
+        f"Content-Type: application/x-ndjson\r\nContent-Length: {len(body)}\r\n\r\n"
+    ).encode()
+    with connect(server) as polite:
+        polite.sendall(head if waits else head + body)
+        if waits:
+            assert polite.recv(65_536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+            polite.sendall(body)
+        assert answer(polite).startswith(b"HTTP/1.1 202 ")
 
 
 @pytest.mark.parametrize(
