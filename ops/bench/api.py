@@ -143,7 +143,11 @@ def _server(argv: list[str], env: dict[str, str], ready: str) -> Iterator[tuple[
         yield port, child.pid
     finally:
         child.send_signal(signal.SIGTERM)
-        child.wait(20)
+        try:
+            child.wait(20)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
 
 
 def _get(connection: http.client.HTTPConnection, path: str) -> int:
