@@ -4,7 +4,7 @@ Belongs here: both servers, their client, and what is measured. Does not: what e
 The floor is the least anybody would write by hand: Uvicorn, one route, DuckDB over the table's files; no
 keys, no contract, no versions, no paging. Client and server share this machine's cores.
 
-    point    one row by its key from a table of 1 M rows, one request after the other
+    point    the rows of one pipeline from a table of 1 M rows, one request after the other
     small    a page of a small Gold table, one after the other, then from four connections
     arrow    1 M rows as an Arrow stream
     ingest   one file of NDJSON, from the first byte to the answer 202
@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 ROWS = 1_000_000
-_SILVER, _GOLD, _KEY = "silver/pipeline_events", "gold/pipeline_metrics", "event_id"
+_SILVER, _GOLD, _KEY = "silver/pipeline_events", "gold/pipeline_metrics", "pipeline_id"
 _POINTS, _SECONDS, _CONNECTIONS = 60, 4.0, 4
 _INGEST_BYTES = 100 << 20
 _ARROWS = 3
