@@ -13,12 +13,13 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from starlette.requests import HTTPConnection
 
-from serving.keys import Keys
+from serving.keys import DamagedKeys, Key, Keys
 from serving.problems import Problem
 
 COOKIE = "odp_key"
@@ -79,7 +80,7 @@ class Gate:
         """Return who calls.
 
         Raises Problem 401 for a key that is none, 403 for a cookie that another site made the browser send,
-        429 for who asks too often.
+        429 for who asks too often, 503 where the keys cannot be read.
         """
         text, is_cookie = _shown(connection)
         if text is None:
@@ -89,18 +90,32 @@ class Gate:
         return self.known(text, connection)
 
     def known(self, text: str, connection: HTTPConnection) -> Caller:
-        """Return whose key `text` is. Raises Problem 401, 429.
+        """Return whose key `text` is. Raises Problem 401, 429, 503 (the keys cannot be read).
 
         An address that shows many unknown keys is slowed down; right keys from there go on, since behind a
         proxy or a container's network everybody has one address.
         """
-        key = self.keys.find(text)
+        with _readable():
+            key = self.keys.find(text)
         if key is None:
             address = connection.client.host if connection.client else ""
             _wait(self._wrong.take(address), "too many unknown keys came from this address")
             raise Problem(401, "this key is unknown, revoked or expired", headers=_CHALLENGE)
         _wait(self._of_keys.take(key.id), "this key has asked too often")
         return Caller(id=key.id, name=key.name, scopes=frozenset(key.scopes))
+
+    def by_id(self, identity: str) -> Key | None:
+        """Return the key of an id, also an expired one. Raises Problem 503."""
+        with _readable():
+            return self.keys.all().get(identity)
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except DamagedKeys as exc:
+        raise Problem(503, str(exc)) from None
 
 
 def _wait(seconds: float, why: str) -> None:

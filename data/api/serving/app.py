@@ -9,12 +9,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from lakehouse.pipeline import open_lake
 from serving import problems
 from serving.access import Gate
 from serving.connections import TimedBodies
+from serving.heads import Heads
+from serving.hosts import KnownHosts
 from serving.ingest import routes as ingest
 from serving.ingest.door import Door
 from serving.keys import Keys
@@ -92,8 +93,9 @@ def make_app(settings: ServingSettings) -> FastAPI:
     app.router.routes.append(state.tools.route)
     problems.install(app)
     page.install(app)
+    app.add_middleware(Heads)
     # A page of another site that has made its name resolve to this machine is not let in.
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(settings.hosts), www_redirect=False)
+    app.add_middleware(KnownHosts, allowed_hosts=list(settings.hosts), www_redirect=False)
     app.add_middleware(TimedBodies, seconds=_BODY_SECONDS, apart="/ingest/")
     app.add_middleware(Record, journal=state.requests, metrics=state.metrics)
     return app

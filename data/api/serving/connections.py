@@ -4,7 +4,9 @@ Belongs here: the time and size of a request's head, the number of connections, 
 the time of bodies that are read whole. Does not: bodies of ingest, which may be large and slow
 (ingest/receiving.py), or who may call (access.py).
 
-uvicorn limits none of these: a client that sends a head byte by byte holds its connection for ever.
+uvicorn limits none of these: a client that sends a head byte by byte holds its connection for ever. It takes
+another class for its connections (`http=`), and this one replaces no method but those that asyncio and the
+parser call. What it uses of uvicorn's is pinned with uvicorn's version; test_connections.py names it.
 """
 
 from __future__ import annotations
@@ -24,6 +26,26 @@ _ABOUT_UPGRADE = (b"upgrade", b"connection", b"http2-settings")
 _CLOSE = {"Connection": "close"}
 
 
+class _Parser(HttpRequestParser):
+    """The parser that uvicorn has too, but that it keeps what uvicorn would log and answer in its own way.
+
+    `rest` is what came after the head of a request that asks for another protocol.
+    """
+
+    def __init__(self, protocol: Any) -> None:
+        super().__init__(protocol)
+        self.failed = False
+        self.rest: bytes | None = None
+
+    def feed_data(self, data: Any) -> None:
+        try:
+            super().feed_data(data)
+        except HttpParserUpgrade as exc:
+            self.rest = data[exc.args[0] :]
+        except HttpParserError:
+            self.failed = True
+
+
 class Connection(HttpToolsProtocol):
     """uvicorn's connection, with limits.
 
@@ -39,6 +61,8 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.parser: _Parser = _Parser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own has
         self._is_in_head, self._bare_bytes = False, 0  # bytes since the last of a body
         self._late: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
@@ -55,14 +79,13 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        self._unset_keepalive_if_required()
         self._bare_bytes += len(data)
-        try:
-            self.parser.feed_data(data)
-        except HttpParserUpgrade as exc:
-            self._read_again(data[exc.args[0] :])
+        parser = self.parser
+        super().data_received(data)
+        if parser.rest is not None:
+            self._read_again(parser.rest)
             return
-        except HttpParserError:
+        if parser.failed:
             self._end(Problem(400, "this is no HTTP request"))
         if self.transport.is_closing():
             return
@@ -91,6 +114,8 @@ class Connection(HttpToolsProtocol):
         self._is_in_head = False
         if self.parser.should_upgrade():
             return
+        if self.parser.get_http_version() == "1.0":
+            self.expect_100_continue = False  # it knows no such answer (RFC 9110, 10.1.1)
         self.app = _full if len(self.connections) > self.most else self.config.loaded_app
         super().on_headers_complete()
 
@@ -116,7 +141,7 @@ class Connection(HttpToolsProtocol):
             return
         first = b"%s %s HTTP/1.1" % (self.parser.get_method(), self.url)
         left = [b"%s: %s" % header for header in self.headers if header[0] not in _ABOUT_UPGRADE]
-        self.parser = HttpRequestParser(self)
+        self.parser = _Parser(self)
         self.data_received(b"\r\n".join([first, *left, b"", b""]) + rest)
 
     @staticmethod

@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 SCOPES = {
     "ingest": "send data, and see what became of it",
@@ -47,6 +48,16 @@ class Key:
     def expired(self, now: datetime) -> bool:
         """Return whether its time is over."""
         return self.expires_at is not None and now >= datetime.fromisoformat(self.expires_at)
+
+
+class DamagedKeys(Exception):
+    """The file of the keys is there and is none: nobody is let in, and no key is added to it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path.name} cannot be read as the file of the keys; put a copy of it back, or move it away and "
+            "make new keys (`make api-key`)"
+        )
 
 
 class Keys:
@@ -119,13 +130,35 @@ class Keys:
 
 def _read(path: Path) -> list[Key]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return [_key(one) for one in (kept if type(kept) is list else [kept])]
     except FileNotFoundError:
         return []
-    return [Key(**{**one, "scopes": tuple(one["scopes"])}) for one in found]
+    except (OSError, ValueError, TypeError, KeyError):
+        raise DamagedKeys(path) from None
+
+
+def _key(kept: dict[str, Any]) -> Key:
+    """Return a key of the file. Raises ValueError, TypeError, KeyError for what is none."""
+    key = Key(**{**kept, "scopes": tuple(kept["scopes"])})
+    texts = (key.id, key.name, key.sha256, key.created_at, *key.scopes)
+    if type(kept["scopes"]) is not list or not all(type(text) is str for text in texts):
+        raise TypeError
+    if key.expires_at is not None and datetime.fromisoformat(key.expires_at).tzinfo is None:
+        raise ValueError
+    return key
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Do what is asked, and return the exit code: 1 where the file of the keys is damaged."""
+    try:
+        return _run(argv)
+    except DamagedKeys as exc:
+        print(f"✗ {exc}", file=sys.stderr)
+        return 1
+
+
+def _run(argv: Sequence[str] | None) -> int:
     """`create --name NAME --scopes read,sql [--days N]`, `list` or `revoke ID`; return the exit code."""
     parser = argparse.ArgumentParser(
         prog="api-key",

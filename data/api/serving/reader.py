@@ -40,7 +40,7 @@ _SMALL = 8 << 20  # bytes of a version's files, from which on its rows are read 
 
 @dataclass(frozen=True, kw_only=True)
 class Pinned:
-    """A table at one version. `etag` names exactly these rows, whatever table has this name later."""
+    """A table at one version."""
 
     contract: Contract
     version: int
@@ -48,9 +48,13 @@ class Pinned:
     rows: int
     size_bytes: int
 
-    @property
-    def etag(self) -> str:
-        return f'"{self.identity[:8]}-{self.version}"'
+    def tag(self, *told: str) -> str:
+        """Return the entity tag of these rows, whatever table has this name later, as `told`.
+
+        A cache keeps answers of one address by their tags: rows as CSV do not stand for rows as JSON, nor
+        those without personal data for those with it.
+        """
+        return f'"{"-".join(filter(None, (self.identity[:8], str(self.version), *told)))}"'
 
 
 class Reader:

@@ -466,6 +466,60 @@ def test_large_bodies_are_checked_in_pieces(
     assert lake.store.snapshot(silver.contract).rows > 0
 
 
+def test_lines_of_an_unknown_shape_are_read_no_further_than_landing_reads_them(
+    sender: TestClient, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One record fewer, and landing would know the file: the limits are landing's own."""
+    monkeypatch.setattr("serving.ingest.checking.WINDOW", 1000)
+    monkeypatch.setattr("serving.ingest.checking.CHUNK_ROWS", 500)
+    monkeypatch.setattr("lakehouse.domains.pipelines.reading.CHUNK_ROWS", 500)
+    unknown = [{"other": n} for n in range(2000)]
+    known_at_last = lines(*unknown[:499], event("01"))
+    endless = lines(*unknown) + b"no json\n"  # which would be told, had it been read
+    says = {}
+    for body, status in ((known_at_last, 202), (endless, 422), (b"no json\n" + endless, 422)):
+        answer = sender.post("/ingest/pipeline_events", content=body, headers=NDJSON)
+        assert answer.status_code == status, answer.text
+        says[body] = answer.json()
+    assert "another shape" in says[endless]["detail"]
+    assert "errors" not in says[endless]
+    assert says[b"no json\n" + endless]["errors"] == [{"line": 1, "says": "not JSON, from column 1 on"}]
+    bring_in(lake)
+    (done,) = [sender.get(f"/ingest/{says[known_at_last]['tracking_id']}/status").json()]
+    assert (done["status"], done["rows"]) == ("done", 500)
+
+
+def test_bytes_of_an_unknown_shape_have_a_limit_too(
+    sender: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.ingest.checking.WINDOW", 1000)
+    monkeypatch.setattr("serving.ingest.checking._MOST_UNKNOWN", 100_000)
+    large = lines(*({"other": "x" * 5000} for _ in range(30)))
+    answer = sender.post("/ingest/pipeline_events", content=large + b"no json\n", headers=NDJSON)
+    assert (answer.status_code, "errors" in answer.json()) == (422, False)
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (lines(*(event("01", pipeline_id=f"p-{n}") for n in range(1001))), NDJSON),
+        ((json.dumps([event("01")] * 400).encode() + b"\n") * 3, NDJSON),
+        (b"\n" * 1000 + lines(event("01")), NDJSON),
+        (b"pipeline_id,event_type\n" + b"p,e\n" * 1001, CSV),
+    ],
+)
+def test_many_tiny_records_are_too_many(
+    sender: TestClient, body: bytes, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A megabyte of gzip unfolds to a hundred million of them, which would be checked for minutes."""
+    monkeypatch.setattr("serving.ingest.checking.WINDOW", 2000)
+    monkeypatch.setattr("serving.ingest.checking.MOST_RECORDS", 1000)
+    squeezed = {**headers, "Content-Encoding": "gzip"}
+    answer = sender.post("/ingest/pipeline_events", content=gzip.compress(body), headers=squeezed)
+    assert (answer.status_code, answer.headers["content-type"]) == (413, "application/problem+json")
+    assert "1000 records" in answer.json()["detail"]
+
+
 def test_no_landing_no_202(tmp_path: Path) -> None:
     app = make_app(settings_of(tmp_path))
     with TestClient(app, headers=key(app, "ingest"), raise_server_exceptions=False) as sender:

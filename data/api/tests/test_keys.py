@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,41 @@ def test_the_command_makes_lists_and_revokes(
         keys.main(["create", "--name", "x", "--scopes", "everything"])
     monkeypatch.delenv("API_STATE")
     assert keys.main(["list"]) == 2
+
+
+@pytest.mark.parametrize("change", [
+    lambda _: "", lambda t: t[: len(t) // 2], lambda _: "null", lambda _: "{}", lambda _: "[1]",
+    lambda _: "\0" * 9,
+    lambda t: t.replace('"id"', '"of_another_release": 1, "id"'), lambda t: t.replace('"sha256"', '"sha1"'),
+    lambda t: t.replace('"expires_at": null', '"expires_at": "soon"'),
+    lambda t: t.replace('"expires_at": null', '"expires_at": "2026-01-01T00:00:00"'),
+    lambda t: t.replace('"scopes": [', '"scopes": "read", "name": ['), lambda t: t.replace('"test"', "7"),
+])  # fmt: skip
+def test_a_damaged_file_lets_nobody_in_and_says_so(
+    app: FastAPI,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    change: Callable[[str], str],
+) -> None:
+    header = key(app, "read", "share")
+    file = app.state.gate.keys.path
+    whole = file.read_text()
+    damaged = change(whole)
+    assert damaged != whole
+    file.write_text(damaged)
+    with TestClient(app, raise_server_exceptions=False) as client:
+        for path in ("/catalog", "/delta-sharing/shares", "/mcp", "/tables/gold/pipeline_metrics"):
+            answer = client.get(path, headers=header)
+            assert answer.status_code == 503, path
+            assert "keys.json cannot be read" in answer.text
+        assert client.get("/health").status_code == 200
+        monkeypatch.setenv("API_STATE", str(file.parent))
+        for words in (["create", "--name", "x"], ["list"], ["revoke", "x"]):
+            assert keys.main(words) == 1
+        assert "put a copy of it back" in capsys.readouterr().err
+        assert file.read_text() == damaged  # nothing of what may be saved is written over
+        file.write_text(whole)
+        assert client.get("/catalog", headers=header).status_code == 200
 
 
 def test_importing_the_command_costs_no_library() -> None:

@@ -50,8 +50,9 @@ def test_dagster_away_is_degraded_and_ready(place: Path) -> None:
 def test_a_store_that_does_not_answer_is_no_empty_table(place: Path) -> None:
     app = make_app(settings_of(place))
     down = Endpoint("http://127.0.0.1:9")
-    app.state.reader._reachable = app.state.describer._reachable = down.check
     with TestClient(app, headers=key(app, "read")) as client:
+        assert "odp_lake_up 1.0" in client.get("/metrics").text
+        app.state.reader._reachable = app.state.describer._reachable = down.check
         for path in ("/data/gold/pipeline_metrics", "/catalog", "/catalog/gold/pipeline_metrics"):
             answer = client.get(path)
             assert answer.status_code == 503, path

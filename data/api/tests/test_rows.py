@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -26,7 +27,7 @@ from lakehouse.settings import Settings
 from lakehouse.store import MaintenanceOptions
 from serving.app import make_app
 from serving.problems import Problem
-from serving.rows import filters
+from serving.rows import filters, formats
 
 GOLD = "gold/pipeline_metrics"
 PERSONAL = [t for t in contracts() if any(c.pii for c in t.columns)]
@@ -139,6 +140,84 @@ def test_a_format_tells_every_value(odd: tuple[TestClient, Lake], form: str) -> 
         assert got.equals(wanted.cast(dict(got.schema)))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("accept", "media"),
+    [  # RFC 9110, 12.5.1: the narrowest range that a type is in has its weight; 0 is not acceptable
+        (["application/json;q=0, */*"], "application/x-ndjson"),
+        (["application/json;q=0.1, application/*;q=0.2"], "application/x-ndjson"),
+        (["*/*, application/json;q=0.5, text/csv"], "application/x-ndjson"),
+        (["text/csv;q=0, text/*"], None),
+        (["*/*;q=0, text/csv;q=0.1"], "text/csv"),
+        (["*/*;q=0"], None),
+        (["text/csv;q=0.1", "application/json"], "application/json"),  # two headers are one list
+        (["text/html", "text/csv"], "text/csv"),
+        (["text/csv;q=0.5, application/json;q=inf"], "text/csv"),
+        (["application/json;q=nan"], None),
+        (["application/json;q=2"], None),
+        (["TEXT/CSV ; header=present ; Q=0.5"], "text/csv"),
+        ([""], "application/json"),
+        ([], "application/json"),
+        ([",;q=1,"], None),
+    ],
+)
+def test_the_weight_of_a_format_is_that_of_its_narrowest_range(
+    client: TestClient, accept: list[str], media: str | None
+) -> None:
+    del client.headers["accept"]
+    answer = client.get(f"/data/{GOLD}", headers=[("Accept", text) for text in accept])
+    assert answer.status_code == (406 if media is None else 200)
+    if media is not None:
+        assert answer.headers["content-type"].partition(";")[0] == media
+
+
+def test_a_tag_is_of_one_format_and_of_what_a_key_may_see(odd: tuple[TestClient, Lake]) -> None:
+    """A cache finds the answer that 304 stands for by its tag."""
+    client, _ = odd
+    all_of_it = key(client.app, "read", "pii")  # type: ignore[arg-type]
+    asked = [(form, who) for form in ("json", *STREAMED) for who in ({}, all_of_it)]
+    tags = [client.get(f"/data/{ODD}?format={form}", headers=who).headers["etag"] for form, who in asked]
+    assert len(set(tags)) == len(tags)
+    for tag, (form, who) in zip(tags, asked, strict=True):
+        for other, status in (
+            (tag, 304),
+            (tags[0], 304 if tag == tags[0] else 200),
+            ("W/*", 200),
+            ('"*"', 200),
+        ):
+            again = client.get(f"/data/{ODD}?format={form}", headers={**who, "If-None-Match": other})
+            assert again.status_code == status
+    several = [("If-None-Match", '"x"'), ("If-None-Match", f'"y", {tags[0].removeprefix("W/")}')]
+    assert client.get(f"/data/{ODD}", headers=several).status_code == 304
+
+
+@pytest.mark.parametrize("suffix", ["", ".ne", ".lt", ".gte", ".in"])
+def test_a_time_finer_than_the_column_is_refused_and_not_cut(
+    odd: tuple[TestClient, Lake], suffix: str
+) -> None:
+    """Cut to microseconds, it would equal the time of a row that it is not; decimals are refused likewise."""
+    client, _ = odd
+    finer, same = "2026-01-15T12:00:00.0000011Z", "2026-01-15T12:00:00.000001000Z"
+    assert client.get(f"/data/{ODD}?at{suffix}={finer}").status_code == 422
+    kept = client.get(f"/data/{ODD}?limit=100&columns=at&at{suffix}={same}").json()["rows"]
+    exact = client.get(f"/data/{ODD}?limit=100&columns=at&at{suffix}={same.replace('000Z', 'Z')}")
+    assert kept == exact.json()["rows"]
+
+
+def test_a_cursor_of_a_version_that_is_gone_is_gone(odd: tuple[TestClient, Lake], tmp_path: Path) -> None:
+    """As where an older copy of the lake was put back."""
+    client, lake = odd
+    folder = Path(lake.store.uri(ODD))
+    shutil.copytree(folder, tmp_path / "copy")
+    lake.store.overwrite(ODD, pl.DataFrame(ROWS, schema=ODD.polars_schema()))
+    page = client.get(f"/data/{ODD}?limit=5").json()
+    shutil.rmtree(folder)
+    shutil.copytree(tmp_path / "copy", folder)
+    with again(lake) as other:
+        gone = other.get(f"/data/{ODD}?limit=5&cursor={page['next']}")
+        assert (gone.status_code, gone.headers["content-type"]) == (410, "application/problem+json")
+        assert other.get(f"/data/{ODD}?version={page['version']}").status_code == 422
+
+
 def test_accept_chooses_the_format(client: TestClient) -> None:
     for accept, media in {
         "text/csv": "text/csv",
@@ -239,6 +318,27 @@ def test_a_question_that_cannot_be_answered_is_refused(
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["status"] == status
     assert "Lovelace" not in answer.text
+
+
+@pytest.mark.parametrize("form", ["ndjson", "csv", "arrow"])
+def test_a_stream_comes_in_pieces_that_are_small_beside_the_whole(form: str) -> None:
+    """What is on its way is in memory several times, in buffers of several owners."""
+    rows = pl.LazyFrame({"id": range(200_000), "text": ["x" * 100] * 200_000}).cast({"id": pl.Int64})
+    columns = [ODD.by_name["id"], ODD.by_name["text"]]
+    pieces = [bytes(piece) for piece in formats.stream(rows, columns, formats.FORMATS[form])]
+    assert max(map(len, pieces)) < 2 << 20
+    if form == "arrow":
+        assert pl.read_ipc_stream(b"".join(pieces)).equals(rows.collect())
+    else:
+        assert b"".join(pieces).count(b"\n") == 200_000 + (form == "csv")
+
+
+def test_floats_whose_sum_is_beyond_floats_are_told_as_they_are() -> None:
+    """Of two ways to write rows, the slow one is for what JSON has no number for; both say the same."""
+    column, large = [ODD.by_name["number"]], 1.5e308
+    for values in ([large, large, None, -0.5], [large, -large], []):
+        frame = pl.DataFrame({"number": values}, schema={"number": pl.Float64})
+        assert orjson.loads(formats.array(frame, column)) == frame.to_dicts()
 
 
 @pytest.mark.parametrize("form", STREAMED)

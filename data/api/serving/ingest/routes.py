@@ -82,7 +82,7 @@ _REFUSALS = _problems(
     (403, "The key has not the scope `ingest`"),
     (404, "No such dataset"),
     (408, "The body came too slowly"),
-    (413, "Too large, decompressed too"),
+    (413, "Too large, decompressed too, or too many records"),
     (415, "Neither NDJSON, JSON, CSV nor Parquet, or another Content-Encoding than gzip"),
     (422, "Landing would refuse it: `errors` has the first by line; or the Idempotency-Key was used"),
     (429, "The key has asked too often"),

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.responses import Response
@@ -44,8 +44,7 @@ class Metrics:
         self.ingested_bytes = Counter(
             "odp_ingested_bytes", "Bytes landed", ["dataset"], registry=self.registry
         )
-        self.lake_up = Gauge("odp_lake_up", "Whether the tables can be read", registry=self.registry)
-        self.registry.register(_Tables(describer, self.lake_up))
+        self.registry.register(_Tables(describer))
 
     def text(self) -> bytes:
         """Return all of them in the text format."""
@@ -53,21 +52,24 @@ class Metrics:
 
 
 class _Tables:
-    """Rows, versions, age and refused rows of each table, as they are when asked."""
+    """Whether the lake is up; rows, versions, age and refused rows of each table: as they are when asked."""
 
-    def __init__(self, describer: Describer, up: Gauge) -> None:
-        self._describer, self._up = describer, up
+    def __init__(self, describer: Describer) -> None:
+        self._describer = describer
 
     def describe(self) -> list[Any]:
         return []
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
+        up = GaugeMetricFamily("odp_lake_up", "Whether the tables can be read")
         try:
             cards = self._describer.catalog()
         except LakeError:
-            self._up.set(0)
+            up.add_metric([], 0)
+            yield up
             return
-        self._up.set(1)
+        up.add_metric([], 1)
+        yield up
         kinds = {
             "rows": GaugeMetricFamily("odp_table_rows", "Rows of the newest version", labels=["table"]),
             "version": GaugeMetricFamily("odp_table_version", "Its version", labels=["table"]),

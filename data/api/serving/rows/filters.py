@@ -31,6 +31,7 @@ OPERATORS: dict[str, Operator] = {
 }  # fmt: skip
 _WHOLE = re.compile(r"[+-]?[0-9]{1,20}")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
+_FINER = re.compile(r"[.,][0-9]{6}[0-9]*[1-9]")  # Python leaves out what is finer than a microsecond
 _MOST_VALUES = 1000
 _BOOLS = {"true": True, "false": False}
 
@@ -121,6 +122,8 @@ def _value(table: Contract, column: str, text: str) -> Any:
         value = None
     if value is None:
         raise Problem(422, f"{column} is compared with a text that is no {kind}")
+    if isinstance(value, datetime) and _FINER.search(text):
+        raise Problem(422, f"{column} has microseconds, and is compared with a finer time")
     if isinstance(value, datetime) and value.tzinfo is None:
         raise Problem(422, f"{column} needs a time with an offset, as 2026-01-15T12:00:00Z")
     return value

@@ -8,23 +8,28 @@ base 64, and floats that JSON has no number for are "NaN", "inf" and "-inf".
 
 from __future__ import annotations
 
-import io
+import math
+import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 import orjson
 import polars as pl
-import pyarrow as pa
 
 from lakehouse.contracts import Column, DecimalType, Type
 from lakehouse.contracts.types import is_nested
 from lakehouse.outputs.values import csv_chunks, json_value
 from serving.problems import Problem
 
-_ROWS_AT_ONCE = 65_536
+_ROWS_AT_ONCE = 8192  # of a stream: what is in memory of it, some times over
 _BATCH_ROWS = 256  # of a page
+_QUALITY = re.compile(r"0(\.[0-9]*)?|1(\.0*)?")
+_END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"  # Arrow columnar format, IPC streaming format
+
+
+Piece = bytes | memoryview  # of an answer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,42 +51,52 @@ FORMATS = {
         Format(name="parquet", media_type="application/vnd.apache.parquet"),
     )
 }
-_BY_MEDIA = {one.media_type.partition(";")[0]: one for one in FORMATS.values()} | {
+_MEDIA = {one.media_type.partition(";")[0]: one for one in FORMATS.values()} | {
     "application/jsonl": FORMATS["ndjson"],
     "application/ndjson": FORMATS["ndjson"],
-    "application/*": FORMATS["json"],
-    "text/*": FORMATS["csv"],
-    "*/*": FORMATS["json"],
 }
 
 
-def chosen(accept: str | None, asked: str | None) -> Format:
-    """Return the format of an answer: of `format`, else the best of the header. Raises Problem 422, 406."""
+def chosen(accept: Sequence[str], asked: str | None) -> Format:
+    """Return the format of an answer: of `format`, else the best of the headers. Raises Problem 422, 406.
+
+    Of the ranges that a media type is in, the narrowest has its weight (RFC 9110, 12.5.1); of formats of one
+    weight the range that comes first wins, then the order of FORMATS.
+    """
     if asked is not None:
         if asked not in FORMATS:
             raise Problem(422, f"there is no such format; there are {', '.join(FORMATS)}")
         return FORMATS[asked]
-    best, weight = None, 0.0
-    for part in (accept or "*/*").split(","):
-        media, *parameters = (text.strip().lower() for text in part.split(";"))
-        q = _quality(parameters)
-        if media in _BY_MEDIA and q > weight:
-            best, weight = _BY_MEDIA[media], q
-    if best is None:
+    ranges = _ranges(",".join(accept))
+    weighed = [(*_weight(media, ranges), form) for media, form in _MEDIA.items()]
+    weight, _, best = max(weighed, key=lambda one: one[:2])
+    if weight == 0:
         raise Problem(
             406, f"rows come as {', '.join(f.media_type.partition(';')[0] for f in FORMATS.values())}"
         )
     return best
 
 
+def _ranges(accept: str) -> dict[str, tuple[float, int]]:
+    """Return weight and place, counted down, of each media range; of one that is named twice, the first."""
+    found: dict[str, tuple[float, int]] = {}
+    for place, part in enumerate(accept.split(",") if accept.strip() else ["*/*"]):
+        media, *parameters = (text.strip().lower() for text in part.split(";"))
+        found.setdefault(media, (_quality(parameters), -place))
+    return found
+
+
+def _weight(media: str, ranges: Mapping[str, tuple[float, int]]) -> tuple[float, int]:
+    for one in (media, f"{media.partition('/')[0]}/*", "*/*"):
+        if one in ranges:
+            return ranges[one]
+    return 0.0, 0
+
+
 def _quality(parameters: Sequence[str]) -> float:
-    for parameter in parameters:
-        if parameter.startswith("q="):
-            try:
-                return float(parameter[2:])
-            except ValueError:
-                return 0.0
-    return 1.0
+    """Return the weight of a range; what is no weight between 0 and 1 is none."""
+    text = next((one[2:].strip() for one in parameters if one.startswith("q=")), "1")
+    return float(text) if _QUALITY.fullmatch(text) else 0.0
 
 
 def records(frame: pl.DataFrame, columns: Sequence[Column]) -> bytes:
@@ -138,13 +153,12 @@ def _plain(column: Column) -> pl.Expr:
 
 
 def _not_finite(frame: pl.DataFrame, columns: Sequence[Column]) -> bool:
-    floats = [c.name for c in columns if c.type is Type.FLOAT64]
-    if not floats or frame.is_empty():
-        return False
-    return not all(frame.select((pl.col(floats).is_finite() | pl.col(floats).is_null()).all()).row(0))
+    # A sum is finite only where all that it adds is. Where finite values add up to infinity, rows are written
+    # the slow way, which says the same of them.
+    return any(c.type is Type.FLOAT64 and not math.isfinite(frame[c.name].sum()) for c in columns)
 
 
-def stream(rows: pl.LazyFrame, columns: Sequence[Column], form: Format) -> Iterator[bytes]:
+def stream(rows: pl.LazyFrame, columns: Sequence[Column], form: Format) -> Iterator[Piece]:
     """Yield rows as bytes of a format, in bounded memory."""
     match form.name:
         case "arrow":
@@ -174,36 +188,20 @@ def batches(rows: pl.LazyFrame, at_once: int = _ROWS_AT_ONCE) -> Iterator[pl.Dat
         yield pl.DataFrame(schema=rows.collect_schema())
 
 
-class _Sink(io.RawIOBase):
-    """What was written since it was last asked."""
+def _arrow(rows: pl.LazyFrame) -> Iterator[Piece]:
+    """Yield an Arrow stream message by message, each as the buffer that Arrow has written it to.
 
-    def __init__(self) -> None:
-        self._parts: list[bytes] = []
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        part = bytes(data)
-        self._parts.append(part)
-        return len(part)
-
-    def take(self) -> bytes:
-        found, self._parts = b"".join(self._parts), []
-        return found
-
-
-def _arrow(rows: pl.LazyFrame) -> Iterator[bytes]:
-    sink = _Sink()
-    writer = None
+    Contracts have no type that Arrow would put into a dictionary, so that there are no other messages.
+    """
+    is_first = True
     for frame in batches(rows):
         table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
-        writer = writer or pa.ipc.new_stream(sink, table.schema)
-        writer.write_table(table)
-        yield sink.take()
-    if writer is not None:
-        writer.close()
-    yield sink.take()
+        if is_first:
+            yield memoryview(table.schema.serialize())
+            is_first = False
+        for batch in table.to_batches():
+            yield memoryview(batch.serialize())
+    yield _END_OF_STREAM
 
 
 def _parquet(rows: pl.LazyFrame) -> Iterator[bytes]:

@@ -21,6 +21,7 @@ from starlette.responses import Response, StreamingResponse
 from lakehouse.contracts import Contract
 from lakehouse.store import Where
 from serving.access import Caller, may
+from serving.heads import is_bare
 from serving.problems import Problem
 from serving.reader import Pinned, Reader
 from serving.rows import filters, formats
@@ -110,7 +111,7 @@ def rows(
     pii = caller.has("pii")
     if filters.may_quote(contract) and not pii:
         raise Problem(403, f"{contract} may quote personal data: it is for keys with the scope pii")
-    form = formats.chosen(request.headers.get("accept"), format)
+    form = formats.chosen(request.headers.getlist("accept"), format)
     question = _question(contract, columns, order, request)
     wanted = filters.chosen(contract, columns, pii=pii)
     sort = filters.ordered(contract, order, pii=pii)
@@ -118,21 +119,31 @@ def rows(
     if limit is not None and form.paged and limit > MOST_ROWS:
         raise Problem(422, f"a page has at most {MOST_ROWS} rows; take another format for more")
     pinned, offset = _pin(reader, contract, cursor, question, version, _moment(as_of))
+    tag = pinned.tag(form.name, "pii" if pii else "")
     headers = {
-        "ETag": f"W/{pinned.etag}", "Vary": "Accept, Authorization, Cookie",
+        "ETag": f"W/{tag}", "Vary": "Accept, Authorization, Cookie",
         _VERSION_HEADER: str(pinned.version), "Cache-Control": "private, no-cache",
     }  # fmt: skip
     shown = filters.visible(contract, pii=pii)
     withheld = [name for name in contract.column_names if name not in shown] if columns is None else []
     if withheld:
         headers[_WITHHELD_HEADER] = ", ".join(withheld)
-    if _matches(request.headers.get("if-none-match"), pinned):
+    if _matches(request.headers.getlist("if-none-match"), tag):
         return Response(status_code=304, headers=headers)
+    if is_bare(request):
+        return _bare(headers, form)
     most = PAGE_ROWS if form.paged and limit is None else limit
     asked = _Asked(pinned=pinned, columns=wanted, where=conditions, order=sort, offset=offset, limit=most)
     if form.paged:
         return _page(reader, asked, headers, question, withheld)
     return _stream(reader, asked, form, headers)
+
+
+def _bare(headers: dict[str, str], form: formats.Format) -> Response:
+    """Return the head of an answer without reading rows: how long it is would be known from them alone."""
+    answer = Response(headers=headers, media_type=form.media_type)
+    del answer.headers["content-length"]
+    return answer
 
 
 def _pin(
@@ -149,7 +160,11 @@ def _pin(
     if cursor is None:
         return reader.pin(contract, version=version, as_of=as_of), 0
     identity, version, offset = _opened(cursor, question)
-    pinned = reader.pin(contract, version=version)
+    try:
+        pinned = reader.pin(contract, version=version)
+    except Problem as exc:
+        # There was such a version: this is its cursor.
+        raise Problem(410, exc.detail) if exc.status == 422 else exc from None
     if pinned.identity != identity:
         raise Problem(410, f"{contract} is another table by now; begin at the first page")
     return pinned, offset
@@ -181,12 +196,12 @@ def _stream(reader: Reader, asked: _Asked, form: formats.Format, headers: dict[s
     return StreamingResponse(_again(first, pieces), headers=headers, media_type=form.media_type)
 
 
-def _told(reader: Reader, pinned: Pinned, pieces: Iterator[bytes]) -> Iterator[bytes]:
+def _told(reader: Reader, pinned: Pinned, pieces: Iterator[formats.Piece]) -> Iterator[formats.Piece]:
     with reader.reading(pinned):
         yield from pieces
 
 
-def _again(first: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:
+def _again(first: formats.Piece, pieces: Iterator[formats.Piece]) -> Iterator[formats.Piece]:
     if first:
         yield first
     yield from pieces
@@ -243,8 +258,7 @@ def _moment(text: str | None) -> datetime | None:
     return found
 
 
-def _matches(header: str | None, pinned: Pinned) -> bool:
-    if header is None:
-        return False
-    known = {part.strip().removeprefix("W/") for part in header.split(",")}
-    return pinned.etag in known or "*" in known
+def _matches(headers: list[str], tag: str) -> bool:
+    """Return whether If-None-Match names the tag, strong or weak (RFC 9110, 13.1.2). It has no comma."""
+    given = [part.strip() for header in headers for part in header.split(",")]
+    return given == ["*"] or tag in {part.removeprefix("W/") for part in given}

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from lakehouse.errors import LakeError
-from serving.keys import Keys
+from serving.keys import DamagedKeys, Keys
 from serving.settings import ServingSettings
 
 _VERSION = 1  # of the file's format
@@ -47,10 +47,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except LakeError as exc:
         print(f"✗ {exc}", file=sys.stderr)
         return 2
-    made = profile(
-        Keys(settings.state / "keys.json"), options.name, endpoint=f"{settings.public_url}/delta-sharing/",
-        pii=options.pii, days=options.days,
-    )  # fmt: skip
+    try:
+        made = profile(
+            Keys(settings.state / "keys.json"), options.name,
+            endpoint=f"{settings.public_url}/delta-sharing/", pii=options.pii, days=options.days,
+        )  # fmt: skip
+    except DamagedKeys as exc:
+        print(f"✗ {exc}", file=sys.stderr)
+        return 1
     print(made)
     return 0
 

@@ -227,7 +227,7 @@ def file(
     """The address of a file of a lake in a folder, as a query gave it. It needs no header."""
     links: Links = request.app.state.links
     said = links.opened(statement, sig)
-    key = request.app.state.gate.keys.all().get(said.key)
+    key = request.app.state.gate.by_id(said.key)
     if key is None or key.expired(datetime.now(UTC)):
         raise Problem(401, "the key that this address was made for is revoked or expired")
     caller = Caller(id=key.id, name=key.name, scopes=frozenset(key.scopes))

@@ -76,7 +76,7 @@ async def sql(request: Request, caller: Asks) -> Response:
     """
     room: SqlRoom = request.app.state.sql
     statement = await _read(request)
-    form = formats.chosen(request.headers.get("accept"), statement.format)
+    form = formats.chosen(request.headers.getlist("accept"), statement.format)
     ticket = Ticket()
     answer = await _while_connected(
         request,
@@ -147,6 +147,6 @@ def _formatted(answer: Answer, form: formats.Format) -> Response:
     return StreamingResponse(pieces, headers=headers, media_type=form.media_type)
 
 
-def _told(pieces: Iterator[bytes]) -> Iterator[bytes]:
+def _told(pieces: Iterator[formats.Piece]) -> Iterator[formats.Piece]:
     with only_ours("writing the rows of a statement"):
         yield from pieces
