@@ -33,11 +33,10 @@ class Principal:
         """Return the name of its policy in the store."""
         return f"odp-{self.name}"
 
-    @property
-    def policy(self) -> dict[str, Any]:
-        """Return its policy as a policy document."""
-        buckets = [bucket for bucket, _ in self.rights]
-        objects = (_allow(rights, [f"{bucket}/*"]) for bucket, rights in self.rights)
+    def policy(self, prefix: str = "") -> dict[str, Any]:
+        """Return its policy as a policy document, for buckets whose names begin with `prefix`."""
+        buckets = [f"{prefix}{bucket}" for bucket, _ in self.rights]
+        objects = (_allow(rights, [f"{prefix}{bucket}/*"]) for bucket, rights in self.rights)
         return {"Version": "2012-10-17", "Statement": [_allow(_BROWSE, buckets), *objects]}
 
 
