@@ -120,7 +120,8 @@ class Postgres:
                 raise Refused(
                     f"{where} says: password authentication failed for user {settings.pg_root.user}. "
                     "The volume was set up with another POSTGRES_PASSWORD: put back the .env that made it "
-                    "(or `make nuke`, which deletes its data)"
+                    "(or `make nuke`, which deletes its data). On a server of your own: give its "
+                    "POSTGRES_USER and POSTGRES_PASSWORD"
                 ) from None
             if any(word in str(exc) for word in _TLS):
                 raise Refused(
