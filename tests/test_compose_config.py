@@ -318,8 +318,8 @@ def env(service: dict[str, Any]) -> dict[str, Any]:
 
 def test_the_overlay_loosens_nothing(external: dict[str, Any]) -> None:
     plain = config("full")["services"]
-    kept = ("cap_drop", "cap_add", "security_opt", "read_only", "user", "init", "pids_limit", "mem_limit", "tmpfs",
-            "logging", "restart", "ports", "network_mode", "image")  # fmt: skip
+    kept = ("cap_drop", "cap_add", "security_opt", "read_only", "user", "init", "pids_limit", "mem_limit",
+            "tmpfs", "logging", "restart", "ports", "network_mode", "image")  # fmt: skip
     for name, service in external.items():
         assert {key: service.get(key) for key in kept} == {key: plain[name].get(key) for key in kept}, name
         binds = [mount for mount in service.get("volumes", []) if mount["type"] == "bind"]

@@ -130,6 +130,7 @@ def test_what_is_missing_is_named(missing: dict[str, Any], says: str) -> None:
         ({"lake__sparkRemote": "localhost:50051"}, "/lake/sparkRemote"),
         ({"api__sqlRows": "many"}, "/api/sqlRows"),
         ({"api__resources__limits": None}, "/api/resources"),
+        ({"fullnameOverride": "o.d.p"}, "/fullnameOverride"),
         ({"spark__memoryPoolBytes": 0}, "/spark/memoryPoolBytes"),
         ({"networkPolicy__egressCidrs": []}, "/networkPolicy/egressCidrs"),
     ],
@@ -399,6 +400,17 @@ def test_the_longest_names_fit_and_stay_two() -> None:
         labels = made["metadata"]["labels"]
         assert all(len(str(value)) <= 63 for value in labels.values())
         assert not made["metadata"]["name"].endswith("-")
+
+
+@pytest.mark.parametrize("release", ["2026", "odp.test"])
+def test_a_name_that_no_service_can_have_is_refused(release: str) -> None:
+    import helm_python
+
+    with pytest.raises(helm_python.HelmRenderError, match="cannot begin the names of Services"):
+        render(site(), release=release)
+    assert {one["metadata"]["name"] for one in render(site(fullnameOverride="odp"), release=release)} >= {
+        "odp-api"
+    }
 
 
 @pytest.mark.parametrize("changed", [{"fullnameOverride": "f" * 80}, {"nameOverride": "n" * 63}])

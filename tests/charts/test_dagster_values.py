@@ -323,7 +323,7 @@ def test_the_lake_is_that_of_the_chart_odp(values: Object, launcher: Object, tmp
     code = places(values)["code"]
     for taker in (code, launcher):
         assert [one["name"] for one in taker["envConfigMaps"]] == [lake["metadata"]["name"]]
-        assert "env" not in taker or not {one["name"] for one in taker["env"]} & set(lake["data"])
+        assert not {one["name"] for one in taker.get("env", [])} & set(lake["data"])
         mounted = {mount["name"]: mount["mountPath"] for mount in taker["volumeMounts"]}
         given = {
             f"{mounted[volume['name']]}/{item['path']}"

@@ -5,6 +5,9 @@
 {{- $chart := default .Chart.Name .Values.nameOverride -}}
 {{- $name = ternary .Release.Name (printf "%s-%s" .Release.Name $chart) (contains $chart .Release.Name) -}}
 {{- end -}}
+{{- if not (regexMatch "^[a-z][a-z0-9-]*$" $name) -}}
+{{- fail (printf "%s cannot begin the names of Services, which begin with a letter and have no dot: give another release name, or fullnameOverride" $name) -}}
+{{- end -}}
 {{- if gt (len $name) 50 -}}
 {{- printf "%s-%s" ($name | trunc 41 | trimSuffix "-") ($name | sha256sum | trunc 8) -}}
 {{- else -}}
@@ -165,8 +168,8 @@ securityContext:
 
 {{/* The way out to names, the object store and Postgres; never to the node's own metadata. */}}
 {{- define "odp.egress" -}}
-- to: [{namespaceSelector: {}}]
-  ports: [{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]
+# Wherever names are resolved: some clusters do it at an address of the node itself.
+- ports: [{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]
 - to:
   {{- range .Values.networkPolicy.egressCidrs }}
     - ipBlock:
