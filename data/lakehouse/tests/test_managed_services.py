@@ -7,6 +7,8 @@ holds for every store (test_store_contract.py).
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,7 +21,7 @@ import lakes
 import psycopg
 import pytest
 from botocore.exceptions import ClientError
-from checkouts import clean_env
+from checkouts import clean_env, wait_until
 from psycopg import conninfo, sql
 
 from lakehouse.contracts import LAYERS
@@ -37,7 +39,6 @@ from lakehouse.settings import Settings
 from lakehouse.storage import bucket as bucket_module
 from lakehouse.storage import s3
 from lakehouse.storage.bucket import BucketFiles
-from lakehouse.store.ducklake import DuckLakeStore
 
 ENV = {
     "LAKE_URL": "s3://", "LANDING_URL": "s3://acme-odp-landing", "S3_BUCKET_PREFIX": "acme-odp-",
@@ -364,25 +365,99 @@ def test_the_mart_insists_on_tls(cluster: str, tmp_path: Path) -> None:
         refresh_mart(open_lake(settings), [], OutputSettings.from_env(settings, env))
 
 
-# A process of its own: DuckDB has read the environment when it was loaded.
-_OPEN = (
-    "from lakehouse.settings import Settings; from lakehouse.store.ducklake import DuckLakeStore;"
-    "DuckLakeStore(Settings.from_env()).found()"
-)
+# What each client does at an open connection; `where` is libpq's own text, `lake` the settings of a DuckLake.
+CLIENTS = {
+    "psycopg": "import psycopg; psycopg.connect(where).close()",
+    "psycopg2, which is Dagster's": "import psycopg2; psycopg2.connect(where).close()",
+    "DuckDB": (
+        "from lakehouse.settings import Settings; from lakehouse.store.ducklake import DuckLakeStore;"
+        "DuckLakeStore(Settings.from_env()).found()"
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def certificates(cluster: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with the certificate of the server, which offers TLS for a while, and one of somebody else."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl here to make certificates with")
+    folder = tmp_path_factory.mktemp("certificates")
+    for name in ("right", "wrong"):
+        argv = [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            f"/CN={name}",
+        ]
+        argv += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", f"{name}.key", "-out", f"{name}.crt"]
+        subprocess.run(argv, cwd=folder, check=True, capture_output=True)
+    with psycopg.connect(cluster, autocommit=True) as db:
+        [data] = (db.execute("SHOW data_directory").fetchone() or [""])[:1]
+        for name, made in (("server.key", "right.key"), ("server.crt", "right.crt")):
+            place = Path(data, name)
+            shutil.copy(folder / made, place)
+            place.chmod(0o600)
+            os.chown(place, Path(data).stat().st_uid, Path(data).stat().st_gid)
+        db.execute("ALTER SYSTEM SET ssl = on")
+        db.execute("SELECT pg_reload_conf()")
+        wait_until("the server offers TLS", lambda: answers(cluster, "require"), 20)
+        yield folder
+        db.execute("ALTER SYSTEM RESET ssl")
+        db.execute("SELECT pg_reload_conf()")
+    wait_until("the server offers no TLS", lambda: not answers(cluster, "require"), 20)
+
+
+def answers(dsn: str, mode: str) -> bool:
+    try:
+        psycopg.connect(dsn, sslmode=mode).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def connects(client: str, dsn: str, folder: Path, **libpq: str) -> bool:
+    """Whether a client connects. In a process of its own: DuckDB reads the environment as it is loaded."""
+    place = conninfo.conninfo_to_dict(dsn)
+    env = {
+        "LAKE_URL": str(folder / "lake"), "LANDING_URL": str(folder / "landing"), "LAKE_FORMAT": "ducklake",
+        "DUCKLAKE_PG_HOST": str(place["host"]), "DUCKLAKE_PG_PORT": str(place["port"]),
+        "DUCKLAKE_PG_DB": str(place["dbname"]), "DUCKLAKE_PG_USER": str(place["user"]),
+    }  # fmt: skip
+    code = f"where = {dsn!r}; {CLIENTS[client]}"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=clean_env(**env, **libpq), capture_output=True, text=True,
+        check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0 or "Error" in done.stderr or "Unavailable" in done.stderr
+    return done.returncode == 0
 
 
 @pytest.mark.slow
-def test_the_ducklake_catalog_insists_on_tls(tmp_path: Path) -> None:
-    with lakes.lake_of("ducklake", tmp_path) as settings:
-        DuckLakeStore(settings).found()
-        env = {
-            "LAKE_URL": settings.lake_url, "LANDING_URL": settings.landing_url, "LAKE_FORMAT": "ducklake",
-            "DUCKLAKE_PG_HOST": str(settings.ducklake_pg_host), "DUCKLAKE_PG_DB": settings.ducklake_pg_db,
-            "DUCKLAKE_PG_PORT": str(settings.ducklake_pg_port), "DUCKLAKE_PG_USER": settings.ducklake_pg_user,
-        }  # fmt: skip
-        done = subprocess.run(
-            [sys.executable, "-c", _OPEN], env=clean_env(**env, PGSSLMODE="require"), capture_output=True,
-            text=True, check=False, timeout=120,
-        )  # fmt: skip
-        assert done.returncode != 0
-        assert StorageUnavailable.__name__ in done.stderr
+@pytest.mark.parametrize("client", CLIENTS)
+def test_every_client_insists_on_tls(client: str, tmp_path: Path) -> None:
+    dsn = database_of(lakes.database())
+    assert connects(client, dsn, tmp_path, PGSSLMODE="disable")
+    assert not connects(client, dsn, tmp_path, PGSSLMODE="require")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("client", CLIENTS)
+def test_every_client_looks_at_the_certificate(client: str, certificates: Path, tmp_path: Path) -> None:
+    dsn = database_of(lakes.database())
+    trusts = {
+        who: connects(
+            client, dsn, tmp_path, PGSSLMODE="verify-full", PGSSLROOTCERT=str(certificates / f"{who}.crt")
+        )
+        for who in ("right", "wrong")
+    }
+    assert trusts == {"right": True, "wrong": False}
+
+
+def database_of(made: lakes.Database) -> str:
+    return conninfo.make_conninfo(host=made.host, port=made.port, dbname=made.name, user=made.user)
