@@ -178,7 +178,9 @@ def test_every_line_of_env_is_a_setting() -> None:
 def test_every_value_that_the_page_names_is_one_of_the_chart() -> None:
     schema = json.loads((HELM / "odp" / "values.schema.json").read_text(encoding="utf-8"))
     text = PAGE.read_text(encoding="utf-8")
-    named = re.findall(r"`((?:api|spark|lake|secrets|serviceMonitor|networkPolicy|images)\.[A-Za-z.]+)", text)
+    named = re.findall(
+        r"`((?:api|dagster|spark|lake|secrets|serviceMonitor|networkPolicy|images)\.[A-Za-z.]+)", text
+    )
     assert named
     for path in named:
         place = schema

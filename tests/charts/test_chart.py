@@ -211,6 +211,15 @@ def test_spark_stays_closed_without_the_other_policies() -> None:
     assert set(of_kind(objects, "NetworkPolicy")) == {"odp-spark"}
 
 
+def test_dagsters_policies_can_be_left_out_and_let_others_in() -> None:
+    ours = {"odp-api", "odp-provision"}
+    assert set(of_kind(render(site(networkPolicy__dagster=False)), "NetworkPolicy")) == ours
+    proxy = {"podSelector": {"matchLabels": {"app": "oauth2-proxy"}}}
+    objects = render(site(networkPolicy__dagsterFrom=[proxy]))
+    allowed = of_kind(objects, "NetworkPolicy")["odp-dagster-webserver"]["spec"]["ingress"][0]["from"]
+    assert allowed[-1] == proxy
+
+
 def test_probes_ask_what_the_api_answers(tmp_path: Path, full: list[Object]) -> None:
     from starlette.testclient import TestClient
 

@@ -346,6 +346,24 @@ def test_the_api_finds_the_webserver(values: Object) -> None:
     assert site()["dagster"]["url"] == f"http://dagster-dagster-webserver:{port}"  # release `dagster`
 
 
+def test_the_policies_select_the_pods_of_the_chart(values: Object) -> None:
+    """The labels are those of the chart's templates: `component` of each part, `deployment` of a code location."""
+    objects = render(site())
+    policies = {name: one["spec"] for name, one in of_kind(objects, "NetworkPolicy").items()}
+    code, web = policies["odp-dagster-code"], policies["odp-dagster-webserver"]
+    location = {"component": "user-deployments", "deployment": places(values)["code"]["name"]}
+    assert code["podSelector"] == {"matchLabels": location}
+    assert code["ingress"][0]["ports"] == [{"port": places(values)["code"]["port"], "protocol": "TCP"}]
+    callers = [one["podSelector"]["matchLabels"] for one in code["ingress"][0]["from"]]
+    assert callers == [{"component": "dagster-webserver"}, {"component": "dagster-daemon"}]
+    assert web["ingress"][0]["ports"] == [
+        {"port": places(values)["webserver"]["service"]["port"], "protocol": "TCP"}
+    ]
+    assert location in [one["podSelector"]["matchLabels"] for one in web["ingress"][0]["from"]]
+    api = of_kind(objects, "Deployment")["odp-api"]["spec"]["template"]["metadata"]["labels"]
+    assert any(one["podSelector"]["matchLabels"].items() <= api.items() for one in web["ingress"][0]["from"])
+
+
 def test_no_value_is_a_secret() -> None:
     text = VALUES.read_text(encoding="utf-8") + SITE.read_text(encoding="utf-8")
     assert not re.search(r"(?im)^\s*(\w*password|\w*secret_key|aws_\w+):", text)

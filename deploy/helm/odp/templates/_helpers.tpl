@@ -1,4 +1,4 @@
-{{/* At most 50 characters, which leaves room for what each object adds; two long names that begin alike stay two. */}}
+{{/* At most 44 characters, which leaves room for what each object adds; two long names that begin alike stay two. */}}
 {{- define "odp.fullname" -}}
 {{- $name := .Values.fullnameOverride -}}
 {{- if not $name -}}
@@ -8,8 +8,8 @@
 {{- if not (regexMatch "^[a-z][a-z0-9-]*$" $name) -}}
 {{- fail (printf "%s cannot begin the names of Services, which begin with a letter and have no dot: give another release name, or fullnameOverride" $name) -}}
 {{- end -}}
-{{- if gt (len $name) 50 -}}
-{{- printf "%s-%s" ($name | trunc 41 | trimSuffix "-") ($name | sha256sum | trunc 8) -}}
+{{- if gt (len $name) 44 -}}
+{{- printf "%s-%s" ($name | trunc 35 | trimSuffix "-") ($name | sha256sum | trunc 8) -}}
 {{- else -}}
 {{- $name -}}
 {{- end -}}
