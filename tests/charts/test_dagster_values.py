@@ -347,7 +347,7 @@ def test_the_api_finds_the_webserver(values: Object) -> None:
 
 
 def test_the_policies_select_the_pods_of_the_chart(values: Object) -> None:
-    """The labels are those of the chart's templates: `component` of each part, `deployment` of a code location."""
+    """The labels are those of the chart's templates: `component` of a part, `deployment` of a location."""
     objects = render(site())
     policies = {name: one["spec"] for name, one in of_kind(objects, "NetworkPolicy").items()}
     code, web = policies["odp-dagster-code"], policies["odp-dagster-webserver"]
@@ -356,9 +356,8 @@ def test_the_policies_select_the_pods_of_the_chart(values: Object) -> None:
     assert code["ingress"][0]["ports"] == [{"port": places(values)["code"]["port"], "protocol": "TCP"}]
     callers = [one["podSelector"]["matchLabels"] for one in code["ingress"][0]["from"]]
     assert callers == [{"component": "dagster-webserver"}, {"component": "dagster-daemon"}]
-    assert web["ingress"][0]["ports"] == [
-        {"port": places(values)["webserver"]["service"]["port"], "protocol": "TCP"}
-    ]
+    port = places(values)["webserver"]["service"]["port"]
+    assert web["ingress"][0]["ports"] == [{"port": port, "protocol": "TCP"}]
     assert location in [one["podSelector"]["matchLabels"] for one in web["ingress"][0]["from"]]
     api = of_kind(objects, "Deployment")["odp-api"]["spec"]["template"]["metadata"]["labels"]
     assert any(one["podSelector"]["matchLabels"].items() <= api.items() for one in web["ingress"][0]["from"])
