@@ -120,13 +120,19 @@ def database() -> Database:
     """Return a database of its own, on this machine's Postgres."""
     import psycopg
 
-    if (dsn := os.environ.get(DSN) or _cluster()) is None:
-        pytest.skip(f"no Postgres: install its server (apt install postgresql), or give {DSN}")
+    dsn = server()
     name = f"lake_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(dsn, autocommit=True) as db:
         db.execute(f'CREATE DATABASE "{name}"')  # type: ignore[arg-type]
         info = db.info
         return Database(info.host, info.port, name, info.user, info.password or None)
+
+
+def server() -> str:
+    """Return where this machine's Postgres is, for its superuser."""
+    if (dsn := os.environ.get(DSN) or _cluster()) is None:
+        pytest.skip(f"no Postgres: install its server (apt install postgresql), or give {DSN}")
+    return dsn
 
 
 def with_catalog(settings: Settings) -> Settings:

@@ -9,12 +9,15 @@ import functools
 import json
 import re
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 from checkouts import ROOT, clean_env
 
 import config_docs
+from lakehouse.provision.settings import ProvisionSettings
+from lakehouse.settings import Settings
 from odpctl import dotenv
 from odpctl.checkout import CATALOG, CHOICES, DEFAULTS
 
@@ -258,6 +261,8 @@ def test_teardown_needs_no_variable() -> None:
 
 def test_compose_and_env_example_name_the_same_variables() -> None:
     used = dict(re.findall(r"\$\{([A-Z0-9_]+):-([^}]*)\}", (ROOT / "compose.yml").read_text()))
+    external = dict(re.findall(r"\$\{([A-Z0-9_]+):-([^}]*)\}", EXTERNAL.read_text()))
+    used = {**external, "COMPOSE_FILE": "", **used}
     secrets = {name.removesuffix("?") for names in granted().values() for name in names}
     described = {
         variable.name: variable.default
@@ -267,6 +272,112 @@ def test_compose_and_env_example_name_the_same_variables() -> None:
     assert set(described) == {*used, *secrets, *CATALOG}  # containers have a catalog of their own
     assert {name: described[name] for name in used} == used
     assert {described[name] for name in secrets} == {""}
+
+
+# The overlay for real S3 and Postgres
+
+EXTERNAL = ROOT / "compose.external.yml"
+ENV = {
+    "COMPOSE_FILE": "compose.yml:compose.external.yml", "S3_BUCKET_PREFIX": "acme-odp-",
+    "S3_REGION": "eu-central-1", "POSTGRES_HOST": "db.example.org", "POSTGRES_USER": "master",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def external(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """The services of a `.env` with the overlay's line in it."""
+    config("full")  # skips where there is no docker
+    env: Path = tmp_path_factory.mktemp("external") / ".env"
+    env.write_text("".join(f"{name}={value}\n" for name, value in ENV.items()))
+    argv = [
+        "docker",
+        "compose",
+        "--env-file",
+        str(env),
+        "--project-directory",
+        str(ROOT),
+        "--profile",
+        "full",
+    ]
+    done = subprocess.run(
+        [*argv, "config", "--format", "json"], cwd=ROOT, env=clean_env(), capture_output=True, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found: dict[str, dict[str, Any]] = json.loads(done.stdout)["services"]
+    return found
+
+
+def test_the_overlay_leaves_store_and_postgres_out(external: dict[str, Any]) -> None:
+    assert set(external) == PROFILES["full"] - {"postgres", "minio"}
+    awaited = {name for service in external.values() for name in service.get("depends_on", {})}
+    assert awaited <= set(external)
+    texts = [json.dumps({**service, "environment": env(service)}) for service in external.values()]
+    assert not [text for text in texts if re.search(r"minio:9000|postgres:5432|minio=|postgres=", text)]
+
+
+def env(service: dict[str, Any]) -> dict[str, Any]:
+    """What a service is told; the names that no proxy is asked for are no addresses."""
+    given = service.get("environment") or {}
+    return {name: value for name, value in given.items() if name.upper() != "NO_PROXY"}
+
+
+def test_the_overlay_loosens_nothing(external: dict[str, Any]) -> None:
+    plain = config("full")["services"]
+    kept = ("cap_drop", "cap_add", "security_opt", "read_only", "user", "init", "pids_limit", "mem_limit",
+            "tmpfs", "logging", "restart", "ports", "network_mode", "image")  # fmt: skip
+    for name, service in external.items():
+        assert {key: service.get(key) for key in kept} == {key: plain[name].get(key) for key in kept}, name
+        binds = [mount for mount in service.get("volumes", []) if mount["type"] == "bind"]
+        assert all(mount["read_only"] for mount in binds), name
+        assert not set(env(service)) & {*dotenv.SECRETS, "ALERT_WEBHOOK_URL"}, name
+    assert {port["host_ip"] for service in external.values() for port in service.get("ports", [])} == {
+        "127.0.0.1"
+    }
+
+
+def test_whoever_asks_the_outside_has_a_way_out_and_the_certificate(external: dict[str, Any]) -> None:
+    for name, service in external.items():
+        if name == "secrets":
+            assert service["network_mode"] == "none"
+            continue
+        assert "egress" in service["networks"], name
+        assert env(service)["PGSSLMODE"] == "verify-full", name
+        mounted = {mount["target"] for mount in service["volumes"]}
+        assert env(service)["PGSSLROOTCERT"] in mounted, name
+
+
+def test_the_overlay_hands_out_the_same_secrets_less_those_of_root(external: dict[str, Any]) -> None:
+    grants: dict[str, set[str]] = {}
+    for word in external["secrets"]["command"]:
+        if match := re.fullmatch(r"([a-z-]+)=([A-Z0-9_,?]+)", word):
+            grants.setdefault(match[1], set()).update(match[2].split(","))
+    root = {"MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD"}
+    assert grants == {name: of - root for name, of in GRANTS.items() if name not in ("postgres", "minio")}
+    targets = {mount["target"].removeprefix("/out/") for mount in external["secrets"]["volumes"]}
+    assert targets == set(grants)
+
+
+def test_our_settings_take_what_the_overlay_says(external: dict[str, Any], tmp_path: Path) -> None:
+    def given(name: str) -> dict[str, str]:
+        found = {key: str(value) for key, value in env(external[name]).items()}
+        for key in [key for key in found if key.endswith("_FILE")]:
+            (tmp_path / Path(found[key]).name).write_text(f"value of {key}")
+            found[key] = str(tmp_path / Path(found[key]).name)
+        return found
+
+    for name in ("toolbox", "dagster-code", "api"):
+        lake = Settings.from_env(given(name))
+        assert (lake.bucket("gold"), lake.landing_url) == ("acme-odp-gold", "s3://acme-odp-landing"), name
+        assert (lake.s3_endpoint, lake.s3_region) == (None, "eu-central-1"), name  # AWS
+        assert lake.ducklake_pg_host == "db.example.org", name
+    for secret in GRANTS["lake-init"]:
+        (tmp_path / secret.lower()).write_text(f"value of {secret}")
+    made = ProvisionSettings.from_env({**given("lake-init"), "SECRETS_DIR": str(tmp_path)})
+    assert (made.s3_root, made.pg_host, made.pg_root.user) == (None, "db.example.org", "master")
+    assert made.sample is False
+    for name in ("dagster-code", "dagster", "dagster-daemon"):
+        assert env(external[name])["DAGSTER_PG_HOST"] == "db.example.org", name
 
 
 def test_scripts_and_env_example_agree() -> None:

@@ -15,7 +15,15 @@ from ready_checkouts import ready_checkout
 
 README = ROOT / "README.md"
 VALIDATION = ROOT / "docs" / "operations" / "dagster-validation.md"
-TYPED_BY_ITS_OWN_TEST = ("api.md", "lakehouse.md", "add-a-table.md", "ducklake.md", "outputs.md", "dbt.md")
+TYPED_BY_ITS_OWN_TEST = (
+    "api.md",
+    "lakehouse.md",
+    "add-a-table.md",
+    "ducklake.md",
+    "outputs.md",
+    "dbt.md",
+    "production.md",
+)
 PAGES = [README, *sorted((ROOT / "docs").rglob("*.md"))]
 IMAGES = ROOT / "docs" / "images"
 LARGEST_IMAGE = 250_000

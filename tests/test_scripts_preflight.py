@@ -203,6 +203,34 @@ def test_an_env_file_that_others_read_and_a_misspelt_key_warn(tmp_path: Path) ->
     assert texts[2].startswith(".env lacks POSTGRES_PASSWORD, ")
 
 
+def wrong(checkout: Checkout, profile: str) -> list[str]:
+    return [one.name for one in preflight.external(checkout, profile) if one.level == "error"]
+
+
+def test_the_overlay_asks_for_what_it_needs_before_anything_starts(tmp_path: Path) -> None:
+    checkout = Checkout(tmp_path, {"COMPOSE_FILE": "compose.yml:compose.external.yml"})
+    assert not checkout.external  # Compose is given nothing of the environment but of .env
+    env = tmp_path / ".env"
+    env.write_text("COMPOSE_FILE=compose.yml:compose.external.yml\n")
+    assert checkout.external
+    needed = ["POSTGRES_HOST", "S3_BUCKET_PREFIX", "POSTGRES_CA_FILE"]
+    assert wrong(checkout, "full") == needed
+    assert wrong(checkout, "dev") == ["PROFILE", *needed]
+    found = {one.name for one in preflight.check(checkout, "full", Engine("28.0", "2.40", "none", "none"))}
+    assert set(needed) <= found
+    env.write_text(env.read_text() + "POSTGRES_HOST=db\nS3_BUCKET_PREFIX=acme-\nPOSTGRES_CA_FILE=ca.pem\n")
+    assert wrong(checkout, "full") == ["POSTGRES_CA_FILE"]
+    (tmp_path / "ca.pem").write_text("")
+    assert wrong(checkout, "full") == []
+
+
+def test_without_the_overlay_nothing_of_it_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("COMPOSE_FILE=\n")
+    checkout = Checkout(tmp_path, {})
+    found = {one.name for one in preflight.check(checkout, "full", Engine("28.0", "2.40", "none", "none"))}
+    assert not found & {"POSTGRES_HOST", "S3_BUCKET_PREFIX", "POSTGRES_CA_FILE"}
+
+
 def test_old_python_is_refused_in_one_line(mini: Path) -> None:
     entry = mini / "ops" / "scripts" / "odp.py"
     entry.write_text(

@@ -40,6 +40,7 @@ def test_a_suite_of_slow_tests_is_there() -> None:
         "container tests",
         "browser tests",
         "independent readers",
+        "charts",
     }
     assert "slow or containers" in found["slow tests"]  # all but tests/containers, which the next one runs
 

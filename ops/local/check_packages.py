@@ -33,6 +33,8 @@ IMPORTED = (
     "pyarrow.parquet",
     "upath",
 )
+# Only in the image for a cluster.
+KUBERNETES = ("dagster_aws.s3.compute_log_manager", "dagster_k8s", "kubernetes.client")
 PORT = 3999
 SECONDS = 90
 # The smallest platform there can be, which runs in Dagster's own processes.
@@ -158,7 +160,8 @@ def wait_for(wanted: str, query: str) -> None:
 
 
 if __name__ == "__main__":
-    for name in IMPORTED:
+    cluster = KUBERNETES if importlib.util.find_spec("dagster_k8s") else ()
+    for name in (*IMPORTED, *cluster):
         importlib.import_module(name)
     clients()
     ducklake = importlib.util.find_spec("duckdb_extension_ducklake")

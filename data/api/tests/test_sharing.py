@@ -354,6 +354,16 @@ def test_a_presigned_address_has_the_signature_of_aws(tmp_path: Path) -> None:
     assert signature == made.hex()
 
 
+def test_on_aws_an_address_has_the_bucket_of_the_prefix_in_its_host(tmp_path: Path) -> None:
+    lake = Settings(
+        lake_url="s3://", landing_url="s3://acme-landing", s3_region="eu-central-1", s3_bucket_prefix="acme-",
+        s3_access_key="lake", s3_secret_key="lake-secret",
+    )  # fmt: skip
+    link = Links(ServingSettings(lake=lake, state=tmp_path), open_lake(lake).store).link(OPEN[0], "f", "k")
+    layer, folder = OPEN[0].path.split("/")
+    assert link.url.split("?")[0] == f"https://acme-{layer}.s3.eu-central-1.amazonaws.com/{folder}/f"
+
+
 def test_a_version_outlives_merges_and_not_maintenance(place: Path) -> None:
     app = make_app(settings_of(place))
     table = next(t for t in GOLD if t.name == "pipeline_metrics")

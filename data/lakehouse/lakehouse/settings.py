@@ -7,6 +7,7 @@ A variable `X` may also be given as `X_FILE`, the path of a file that holds it (
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,8 @@ BACKENDS = {"delta": "lakehouse.store.delta", "ducklake": "lakehouse.store.duckl
 """The formats of tables, each with the package that has `open_store(settings)`."""
 ENGINES = ("polars", "duckdb", "spark")
 """Where rows are computed (engine/choice.py)."""
+# A bucket's name has at most 63 characters, the longest of ours is `quarantine`. A dot would break TLS.
+_PREFIX = re.compile(r"[a-z0-9][a-z0-9-]{0,51}-")
 _TRUE = frozenset({"1", "on", "true", "yes"})
 _FALSE = frozenset({"0", "off", "false", "no"})
 
@@ -31,6 +34,7 @@ class Settings:
     s3_access_key: str | None = None
     s3_secret_key: str | None = field(default=None, repr=False)
     s3_region: str = "us-east-1"
+    s3_bucket_prefix: str = ""
     lake_format: str = "delta"
     ducklake_pg_host: str | None = None
     ducklake_pg_port: int = 5432
@@ -63,6 +67,7 @@ class Settings:
             s3_access_key=read(values, "S3_ACCESS_KEY"),
             s3_secret_key=read(values, "S3_SECRET_KEY"),
             s3_region=read(values, "S3_REGION") or "us-east-1",
+            s3_bucket_prefix=bucket_prefix(values),
             lake_format=_lake_format(values),
             ducklake_pg_host=read(values, "DUCKLAKE_PG_HOST"),
             ducklake_pg_port=port(values, "DUCKLAKE_PG_PORT"),
@@ -96,13 +101,23 @@ class Settings:
         Landing is a folder in it, or the bucket `landing`. Raises SettingsError.
         """
         place = str(lake) if str(lake).startswith("s3://") else str(Path(lake).expanduser().absolute())
-        landing = "s3://landing" if place.startswith("s3://") else f"{place}/landing"
         other = {name: text for name, text in os.environ.items() if not name.endswith("_URL_FILE")}
+        in_buckets = place.startswith("s3://")
+        landing = f"s3://{bucket_prefix(other)}landing" if in_buckets else f"{place}/landing"
         return cls.from_env({**other, "LAKE_URL": place, "LANDING_URL": landing})
 
     @property
     def on_s3(self) -> bool:
         return self.lake_url.startswith("s3://")
+
+    @property
+    def s3_place(self) -> str:
+        """Return what errors call the object store: its endpoint, or the region of AWS."""
+        return self.s3_endpoint or f"AWS, {self.s3_region}"
+
+    def bucket(self, name: str) -> str:
+        """Return the bucket of a layer, of `landing` or of `exports`: everywhere else they have our names."""
+        return f"{self.s3_bucket_prefix}{name}"
 
     def storage_options(self) -> dict[str, str] | None:
         """Options for the object store clients of Delta and Polars; None for a local folder.
@@ -136,6 +151,20 @@ def _engine(env: Mapping[str, str]) -> str:
     text = read(env, "ODP_ENGINE") or "polars"
     if text not in ENGINES:
         raise SettingsError(f"ODP_ENGINE={text} is not known: give {' or '.join(ENGINES)}")
+    return text
+
+
+def bucket_prefix(env: Mapping[str, str]) -> str:
+    """Return S3_BUCKET_PREFIX, what every bucket's name begins with; none when absent.
+
+    Real S3 has one space of names for everybody, so that `gold` is somebody else's. Raises SettingsError.
+    """
+    text = read(env, "S3_BUCKET_PREFIX") or ""
+    if text and not _PREFIX.fullmatch(text):
+        raise SettingsError(
+            f"S3_BUCKET_PREFIX={text} begins no bucket's name: give small letters, digits and `-`, with a "
+            "`-` at the end, at most 53 in all"
+        )
     return text
 
 

@@ -49,7 +49,7 @@ def env() -> dict[str, str]:
 
 def allowed(principal: str) -> set[tuple[str, str]]:
     """(action, resource) pairs of a policy, with the service prefixes off."""
-    [policy] = [p.policy for p in PRINCIPALS if p.name == principal]
+    [policy] = [p.policy() for p in PRINCIPALS if p.name == principal]
     return {
         (action.removeprefix("s3:"), resource.removeprefix("arn:aws:s3:::"))
         for statement in policy["Statement"]

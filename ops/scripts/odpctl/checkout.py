@@ -50,6 +50,8 @@ API = (
     "API_SQL_ROWS",
     "API_SQL_MEMORY",
 )
+# The overlay for real S3 and Postgres, as COMPOSE_FILE names it in .env.
+EXTERNAL = "compose.external.yml"
 IMAGES = ("MINIO_IMAGE", "POSTGRES_IMAGE", "PYTHON_IMAGE")
 PROFILES = ("full", "distributed", "dev", "minimal", "embedded")
 PLATFORMS = ("full", "distributed")  # that run everything in containers
@@ -170,6 +172,11 @@ class Checkout:
         """The address every port is published on."""
         return self.settings["BIND_ADDRESS"]
 
+    @property
+    def external(self) -> bool:
+        """Whether the object store and Postgres are somebody else's. Compose reads this of .env alone."""
+        return EXTERNAL in dotenv.read(self.env_file).get("COMPOSE_FILE", "")
+
     def port(self, name: str) -> int:
         """A published port by the name of its variable."""
         value = self.settings[name]
@@ -209,7 +216,7 @@ class Checkout:
     def inputs(self) -> str:
         """A hash of everything the platform's code is made of; equal means nothing to build or install."""
         digest = hashlib.sha256()
-        singles = ("pyproject.toml", "uv.lock", ".dockerignore", "compose.yml")
+        singles = ("pyproject.toml", "uv.lock", ".dockerignore", "compose.yml", EXTERNAL)
         files = [self.root / name for name in singles]
         for folder in ("data", "ops/local"):
             found = ((path, path.relative_to(self.root).parts) for path in (self.root / folder).rglob("*"))

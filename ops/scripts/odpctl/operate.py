@@ -221,7 +221,12 @@ class Platform:
     def _urls(self, profile: str) -> dict[str, str]:
         if profile == "embedded":
             return {"dagster": embedded_url(self.checkout), "api": self.api.url(profile)}
-        urls = {"console": self.checkout.url("MINIO_CONSOLE_PORT"), "s3": self.checkout.url("MINIO_PORT")}
+        own = not self.checkout.external
+        urls = (
+            {"console": self.checkout.url("MINIO_CONSOLE_PORT"), "s3": self.checkout.url("MINIO_PORT")}
+            if own
+            else {}
+        )
         if profile == "minimal":
             return urls
         return {"dagster": self.checkout.url("DAGSTER_PORT"), "api": self.api.url(profile), **urls}

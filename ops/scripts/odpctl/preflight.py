@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from . import dotenv, host
-from .checkout import DEFAULTS, ORCHESTRATOR, PLATFORMS, PORTS, Checkout
+from .checkout import DEFAULTS, EXTERNAL, ORCHESTRATOR, PLATFORMS, PORTS, Checkout
 from .compose import Compose
 from .engine import Engine
 from .errors import REFUSED, Failure
@@ -52,6 +52,8 @@ def check(checkout: Checkout, profile: str, engine: Engine) -> list[Finding]:
         findings += ports(checkout, profile, compose)
         findings += identity(checkout, compose) if compose and profile != "embedded" else []
     findings += [bind(checkout), memory(profile), *disk(checkout, profile), *env_file(checkout, profile)]
+    if checkout.external and profile != "embedded":
+        findings += external(checkout, profile)
     return findings + list(numbers(checkout))
 
 
@@ -106,6 +108,34 @@ def place(checkout: Checkout) -> Finding:
     except UnicodeEncodeError:
         return Finding("place", "error", f"the checkout's path {path!r} is not UTF-8", "rename the folder")
     return Finding("place", "ok", path)
+
+
+def external(checkout: Checkout, profile: str) -> Iterator[Finding]:
+    """What a start with somebody else's S3 and Postgres needs besides their secrets."""
+    settings = checkout.settings
+    certificate = checkout.root / (settings.get("POSTGRES_CA_FILE") or "postgres-ca.crt")
+    prefixed = settings.get("S3_BUCKET_PREFIX") or settings.get("S3_ENDPOINT")
+    wrong = {
+        "PROFILE": (
+            profile != "full",
+            f"{EXTERNAL} is for the profile full, not {profile}",
+            "give PROFILE=full",
+        ),
+        "POSTGRES_HOST": (not settings.get("POSTGRES_HOST"), "POSTGRES_HOST is not set", "add it to .env"),
+        "S3_BUCKET_PREFIX": (
+            not prefixed,
+            "S3_BUCKET_PREFIX is not set, and on AWS the names of buckets are everybody's",
+            "add it to .env",
+        ),
+        "POSTGRES_CA_FILE": (
+            not certificate.is_file(),
+            f"there is no file {certificate} with the certificate that vouches for Postgres",
+            "put it there, or give POSTGRES_CA_FILE in .env",
+        ),
+    }
+    for name, (is_wrong, text, fix) in wrong.items():
+        if is_wrong:
+            yield Finding(name, "error", text, fix)
 
 
 def docker(engine: Engine) -> Finding:

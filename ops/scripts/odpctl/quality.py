@@ -17,7 +17,7 @@ from .process import Argv, Done, run
 from .terminal import Terminal
 from .venv import Venv
 
-UNIT = "not containers and not browser and not readers and not slow"
+UNIT = "not containers and not browser and not readers and not charts and not slow"
 DCLINT = Path("ops/lint")
 NPM_SECONDS = 300
 
@@ -58,8 +58,8 @@ def test(checkout: Checkout, args: Sequence[str]) -> int:
     `.ci/run` runs the rest: tests/test_suites.py.
     """
     venv = Venv(checkout)
-    # `-m browser` needs its driver, `-m readers` the engines that read.
-    venv.ensure(["dev", *(group for group in ("browser", "readers") if group in args)])
+    # `-m browser` needs its driver, `-m readers` the engines that read, `-m charts` Helm.
+    venv.ensure(["dev", *(group for group in ("browser", "readers", "charts") if group in args)])
     # By file: a file shares one running platform, and its tests follow each other.
     argv = [venv.tool("pytest"), *(args or ("-m", UNIT, "-n", "2", "--dist", "loadfile"))]
     return subprocess.call([str(part) for part in argv], cwd=checkout.root, env=venv.env)

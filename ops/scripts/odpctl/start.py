@@ -214,7 +214,7 @@ class Start:
             url = embedded_url(checkout) if profile == "embedded" else checkout.url("DAGSTER_PORT")
             say(f"  Dagster   {url}")
             say(f"  API       {self.api.url(profile)}   (a key: make api-key)")
-        if profile != "embedded":
+        if profile != "embedded" and not checkout.external:
             say(f"  Console   {checkout.url('MINIO_CONSOLE_PORT')}   (user and password: make credentials)")
             say(f"  S3        {checkout.url('MINIO_PORT')}")
             say(f"  Postgres  {checkout.url('POSTGRES_PORT').removeprefix('http://')}")

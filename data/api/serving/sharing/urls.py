@@ -78,7 +78,9 @@ class Links:
         layer, folder = table.path.split("/", 1)
         client = self._for_gold if layer == "gold" else self._for_others
         url = client.generate_presigned_url(
-            "get_object", Params={"Bucket": layer, "Key": f"{folder}/{name}"}, ExpiresIn=SECONDS
+            "get_object",
+            Params={"Bucket": self._settings.lake.bucket(layer), "Key": f"{folder}/{name}"},
+            ExpiresIn=SECONDS,
         )
         return Link(url=str(url), expires_ms=until * 1000)
 

@@ -25,7 +25,7 @@ from lakehouse.contracts.encoding import json_text, plain
 from lakehouse.errors import TableNotFound
 from lakehouse.pipeline import Lake, open_lake
 from lakehouse.registry import contracts
-from lakehouse.settings import Settings
+from lakehouse.settings import Settings, bucket_prefix
 
 _WIDEST = 60
 _NARROWEST = 8
@@ -44,7 +44,8 @@ def settings_of(options: Options) -> Settings:
         place = url if "://" in url else str(Path(url).resolve())
         env["LAKE_URL"] = place
         env.setdefault(
-            "LANDING_URL", "s3://landing" if "://" in place else str(Path(place).parent / "landing")
+            "LANDING_URL",
+            f"s3://{bucket_prefix(env)}landing" if "://" in place else str(Path(place).parent / "landing"),
         )
     return Settings.from_env(env)
 

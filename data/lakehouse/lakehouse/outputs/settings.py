@@ -46,11 +46,11 @@ class OutputSettings:
         MART_PG_HOST is set, else a file beside the lake's folder. Raises SettingsError.
         """
         values = os.environ if env is None else env
-        landing_in_folder = "://" not in lake.landing_url
-        beside = str(Path(lake.landing_url).parent / "exports") if landing_in_folder else "s3://exports"
+        in_bucket = "://" in lake.landing_url
+        bucket, folder = f"s3://{lake.bucket('exports')}", str(Path(lake.landing_url).parent / "exports")
         return cls(
             lake=lake,
-            exports_url=read(values, "EXPORTS_URL") or beside,
+            exports_url=read(values, "EXPORTS_URL") or (bucket if in_bucket else folder),
             exports_pii=switch(values, "EXPORTS_PII", default=False),
             mart=_mart(lake, values),
             mart_pii=switch(values, "MART_PII", default=False),

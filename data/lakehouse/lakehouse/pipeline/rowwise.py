@@ -59,7 +59,7 @@ def batches(step: RefreshContext) -> None:
 
 
 def _bring_up(step: RefreshContext) -> None:
-    source, engine = step.table.sources[0], step.engine
+    source = step.table.sources[0]
     name = position_key(source)
     seen = step.lake.store.base_version(source, lineage.OF_SOURCE)
     here = None if step.full else _look(step)

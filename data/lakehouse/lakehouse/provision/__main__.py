@@ -12,6 +12,8 @@ Exit codes:
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +21,9 @@ from functools import partial
 
 from lakehouse.errors import LakeError, SettingsError
 from lakehouse.provision import steps
+from lakehouse.provision.policies import PRINCIPALS
 from lakehouse.provision.settings import ProvisionSettings
+from lakehouse.settings import bucket_prefix
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -29,9 +33,17 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawTextHelpFormatter,
     )
-    parser.parse_args(argv)
+    parser.add_argument(
+        "--policies",
+        action="store_true",
+        help="print the policy of each key as JSON, for a store that makes its users itself; change nothing",
+    )
+    options = parser.parse_args(argv)
     begin = time.monotonic()
     try:
+        if options.policies:
+            print(policies(bucket_prefix(os.environ)))
+            return 0
         settings = ProvisionSettings.from_env()
     except SettingsError as exc:
         print(f"✗ settings: {exc}", file=sys.stderr)
@@ -42,6 +54,11 @@ def main(argv: list[str] | None = None) -> int:
     if not failures:
         print(f"✓ the lake is ready        {time.monotonic() - begin:.2f} s in all", flush=True)
     return 1 if failures else 0
+
+
+def policies(prefix: str) -> str:
+    """Return the policy document of each principal by its name, as JSON."""
+    return json.dumps({one.name: one.policy(prefix) for one in PRINCIPALS}, indent=2)
 
 
 def provision(settings: ProvisionSettings, *, deadline: float) -> list[LakeError]:
@@ -70,7 +87,7 @@ def _sample(settings: ProvisionSettings) -> str:
 
     key = settings.s3_keys["ingest"]
     landing = open_landing(
-        "s3://landing",
+        f"s3://{settings.s3_bucket_prefix}landing",
         endpoint=settings.s3_endpoint,
         access_key=key.user,
         secret_key=key.password,

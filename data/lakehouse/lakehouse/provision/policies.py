@@ -27,17 +27,17 @@ class Principal:
 
     name: str
     rights: tuple[tuple[str, tuple[str, ...]], ...]
+    optional: bool = False  # where the keys are somebody else's, this one need not be there
 
     @property
     def policy_name(self) -> str:
         """Return the name of its policy in the store."""
         return f"odp-{self.name}"
 
-    @property
-    def policy(self) -> dict[str, Any]:
-        """Return its policy as a policy document."""
-        buckets = [bucket for bucket, _ in self.rights]
-        objects = (_allow(rights, [f"{bucket}/*"]) for bucket, rights in self.rights)
+    def policy(self, prefix: str = "") -> dict[str, Any]:
+        """Return its policy as a policy document, for buckets whose names begin with `prefix`."""
+        buckets = [f"{prefix}{bucket}" for bucket, _ in self.rights]
+        objects = (_allow(rights, [f"{prefix}{bucket}/*"]) for bucket, rights in self.rights)
         return {"Version": "2012-10-17", "Statement": [_allow(_BROWSE, buckets), *objects]}
 
 
@@ -64,7 +64,7 @@ PRINCIPALS = (
         rights=((LANDING, _READ + _ADD), *((bucket, _READ) for bucket in TABLES)),
     ),
     # The server of another engine: reads every table. What it computes, the assets write.
-    Principal(name="engine", rights=tuple((bucket, _READ) for bucket in TABLES)),
+    Principal(name="engine", rights=tuple((bucket, _READ) for bucket in TABLES), optional=True),
     # Serves results.
     Principal(name="serving", rights=(("gold", _READ),)),
 )

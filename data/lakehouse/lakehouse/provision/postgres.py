@@ -11,6 +11,9 @@ Belongs here: roles, databases, grants. Does not: tables; each owner creates its
 
 Passwords are set at every run, so a changed .env takes effect. They leave this process only as SCRAM
 verifiers: nothing that the server could log allows a login.
+
+Who does it may be the superuser, or, on a managed server, a role that may create roles and databases: that
+one joins each owner's role, and leaves out what a superuser alone may set.
 """
 
 from __future__ import annotations
@@ -30,10 +33,12 @@ if TYPE_CHECKING:
 OWNERS = {"dagster": "dagster", "lake": "lake", "ducklake": "ducklake", "mart": "mart"}  # by database
 READERS = {"lake": "lake_readonly", "mart": "mart_reader"}  # by database
 _PLAIN = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
+_TLS = ("SSL", "certificate", "no encryption")
+_SUPERUSER = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
 
 
 class Postgres:
-    """The provisioning steps of Postgres, as the superuser."""
+    """The provisioning steps of Postgres, as the superuser or as one that may create roles and databases."""
 
     def __init__(self, settings: ProvisionSettings) -> None:
         self._settings = settings
@@ -47,15 +52,20 @@ class Postgres:
         roles = self._settings.pg_roles
         with self._connect("postgres") as db:
             known = _names(db, "SELECT rolname FROM pg_roles")
+            everything = _is_superuser(db)
             for name, secret in roles.items():
                 if name not in known:
                     _run(db, "CREATE ROLE {}", name)
-                self._apply(db, name, secret)
+                self._apply(db, name, secret, attributes=_PLAIN if everything else "LOGIN")
+            if not everything:
+                for owner in OWNERS.values():
+                    _run(db, "GRANT {} TO CURRENT_USER", owner)
             for reader in READERS.values():
                 _run(db, "ALTER ROLE {} SET default_transaction_read_only = on", reader)
-            # The server's log quotes rows in the details of an error.
-            _run(db, "ALTER ROLE {} SET log_error_verbosity = terse", OWNERS["mart"])
-            _run(db, "ALTER ROLE {} SET log_min_error_statement = panic", OWNERS["mart"])
+            if everything:
+                # The server's log quotes rows in the details of an error.
+                _run(db, "ALTER ROLE {} SET log_error_verbosity = terse", OWNERS["mart"])
+                _run(db, "ALTER ROLE {} SET log_min_error_statement = panic", OWNERS["mart"])
         return _summary([name for name in roles if name not in known], roles)
 
     def databases(self) -> str:
@@ -66,7 +76,8 @@ class Postgres:
                 if database not in known:
                     _run(db, "CREATE DATABASE {} OWNER {}", database, owner)
                 _run(db, "ALTER DATABASE {} OWNER TO {}", database, owner)
-            for database in ("postgres", "template1", *OWNERS):
+            others = ("postgres", "template1") if _is_superuser(db) else ()
+            for database in (*others, *OWNERS):
                 _run(db, "REVOKE ALL ON DATABASE {} FROM PUBLIC", database)
             for database, reader in READERS.items():
                 _run(db, "GRANT CONNECT ON DATABASE {} TO {}", database, reader)
@@ -77,12 +88,12 @@ class Postgres:
                     _grant_read(db, owner=owner, reader=READERS[database])
         return _summary([name for name in OWNERS if name not in known], OWNERS)
 
-    def _apply(self, db: psycopg.Connection[Any], name: str, secret: Secret) -> None:
+    def _apply(self, db: psycopg.Connection[Any], name: str, secret: Secret, *, attributes: str) -> None:
         from psycopg import sql
 
         verifier = db.pgconn.encrypt_password(secret.password.encode(), name.encode(), b"scram-sha-256")
         db.execute(
-            sql.SQL(f"ALTER ROLE {{}} {_PLAIN} PASSWORD {{}}").format(
+            sql.SQL(f"ALTER ROLE {{}} {attributes} PASSWORD {{}}").format(
                 sql.Identifier(name), sql.Literal(verifier.decode())
             )
         )
@@ -109,7 +120,13 @@ class Postgres:
                 raise Refused(
                     f"{where} says: password authentication failed for user {settings.pg_root.user}. "
                     "The volume was set up with another POSTGRES_PASSWORD: put back the .env that made it "
-                    "(or `make nuke`, which deletes its data)"
+                    "(or `make nuke`, which deletes its data). On a server of your own: give its "
+                    "POSTGRES_USER and POSTGRES_PASSWORD"
+                ) from None
+            if any(word in str(exc) for word in _TLS):
+                raise Refused(
+                    f"{where} and PGSSLMODE do not agree on encryption: the server offers none, insists on "
+                    "it, or shows a certificate that PGSSLROOTCERT does not vouch for"
                 ) from None
             raise NotYet(
                 f"Postgres at {where} does not answer: {plain(exc)}; `make logs SERVICE=postgres`"
@@ -118,6 +135,10 @@ class Postgres:
             yield db
         finally:
             db.close()
+
+
+def _is_superuser(db: psycopg.Connection[Any]) -> bool:
+    return db.execute(_SUPERUSER).fetchone() == (True,)
 
 
 def _grant_read(db: psycopg.Connection[Any], *, owner: str, reader: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lakehouse.errors import SettingsError
 from lakehouse.provision.policies import PRINCIPALS
-from lakehouse.settings import read, switch
+from lakehouse.settings import bucket_prefix, read, switch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +27,10 @@ class Secret:
 class ProvisionSettings:
     """All settings of lake-init."""
 
-    s3_endpoint: str
+    s3_endpoint: str | None
     s3_region: str
-    s3_root: Secret
+    s3_bucket_prefix: str
+    s3_root: Secret | None  # None: buckets, users and policies are somebody else's
     s3_keys: Mapping[str, Secret]  # by principal
     pg_host: str
     pg_port: int
@@ -46,14 +47,22 @@ class ProvisionSettings:
         """
         values = os.environ if env is None else env
         secrets = _Secrets(values)
+        managed = switch(values, "S3_MANAGED", default=False)
         settings = cls(
-            s3_endpoint=read(values, "S3_ENDPOINT") or "http://minio:9000",
+            s3_endpoint=read(values, "S3_ENDPOINT") or (None if managed else "http://minio:9000"),
             s3_region=read(values, "S3_REGION") or "us-east-1",
-            s3_root=Secret(user=secrets["MINIO_ROOT_USER"], password=secrets["MINIO_ROOT_PASSWORD"]),
-            s3_keys={p.name: _key_pair(secrets, p.name) for p in PRINCIPALS},
+            s3_bucket_prefix=bucket_prefix(values),
+            s3_root=None if managed else _root(secrets),
+            s3_keys={
+                p.name: _key_pair(secrets, p.name)
+                for p in PRINCIPALS
+                if not (managed and p.optional and secrets.lacks(f"S3_{p.name.upper()}_ACCESS_KEY"))
+            },
             pg_host=read(values, "POSTGRES_HOST") or "postgres",
             pg_port=int(_number(values, "POSTGRES_HOST_PORT", 5432)),
-            pg_root=Secret(user="postgres", password=secrets["POSTGRES_PASSWORD"]),
+            pg_root=Secret(
+                user=read(values, "POSTGRES_USER") or "postgres", password=secrets["POSTGRES_PASSWORD"]
+            ),
             pg_roles={
                 "dagster": Secret(user="dagster", password=secrets["DAGSTER_PG_PASSWORD"]),
                 "lake": Secret(user="lake", password=secrets["LAKE_PG_PASSWORD"]),
@@ -68,7 +77,7 @@ class ProvisionSettings:
         if secrets.absent:
             raise SettingsError(
                 f"no value for {', '.join(sorted(secrets.absent))}: run `make start`, which generates what "
-                "is missing in .env"
+                "is missing in .env, or set them in the Secret of the cluster"
             )
         return settings
 
@@ -85,10 +94,18 @@ class _Secrets:
             self.absent.add(name)
         return value or ""
 
+    def lacks(self, name: str) -> bool:
+        """Return whether it has no value, which is no fault."""
+        return not (read(self._env, name) or self._from_folder(name))
+
     def _from_folder(self, name: str) -> str | None:
         folder = self._env.get("SECRETS_DIR")
         path = Path(folder, name.lower()) if folder else None
         return path.read_text(encoding="utf-8").strip() if path and path.is_file() else None
+
+
+def _root(secrets: _Secrets) -> Secret:
+    return Secret(user=secrets["MINIO_ROOT_USER"], password=secrets["MINIO_ROOT_PASSWORD"])
 
 
 def _key_pair(secrets: _Secrets, name: str) -> Secret:

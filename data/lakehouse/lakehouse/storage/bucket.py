@@ -29,16 +29,19 @@ class BucketFiles:
         self._client: Any = None
 
     def uri(self, path: str) -> str:
-        return f"s3://{path}"
+        return f"s3://{self._settings.s3_bucket_prefix}{path}"
+
+    def bucket(self, layer: str) -> str:
+        return self._settings.bucket(layer)
 
     def own_uri(self, name: str) -> str:
-        return f"s3://system/{OWN}/{name}"
+        return self.uri(f"system/{OWN}/{name}")
 
     def names(self) -> list[str]:
         self._look()
         found = []
         for layer in LAYERS:
-            for page in self._pages(Bucket=layer, Delimiter="/"):
+            for page in self._pages(Bucket=self.bucket(layer), Delimiter="/"):
                 found += [f"{layer}/{p['Prefix'].rstrip('/')}" for p in page.get("CommonPrefixes", [])]
         return sorted(name for name in found if not name.endswith(f"/{OWN}"))
 
@@ -46,7 +49,7 @@ class BucketFiles:
         layer, name = path.split("/", 1)
         return {
             item["Key"][len(name) + 1 :]: item["Size"]
-            for page in self._pages(Bucket=layer, Prefix=f"{name}/")
+            for page in self._pages(Bucket=self.bucket(layer), Prefix=f"{name}/")
             for item in page.get("Contents", [])
         }
 
@@ -55,12 +58,14 @@ class BucketFiles:
 
         layer, table = path.split("/", 1)
         try:
-            return bytes(self.client.get_object(Bucket=layer, Key=f"{table}/{name}")["Body"].read())
+            return bytes(
+                self.client.get_object(Bucket=self.bucket(layer), Key=f"{table}/{name}")["Body"].read()
+            )
         except (BotoCoreError, ClientError) as exc:
             if isinstance(exc, ClientError) and exc.response["Error"]["Code"] in ("NoSuchKey", "404"):
-                raise FileNotFoundError(f"s3://{path}/{name}") from None
+                raise FileNotFoundError(f"{self.uri(path)}/{name}") from None
             raise StorageUnavailable(
-                f"reading s3://{path}/{name}: {plain(exc)}. Is the object store up? `make status` tells."
+                f"reading {self.uri(path)}/{name}: {plain(exc)}. Is the object store up? `make status` tells."
             ) from None
 
     def sha256(self, path: str, name: str) -> tuple[str, int]:
@@ -69,26 +74,26 @@ class BucketFiles:
         layer, table = path.split("/", 1)
         digest, size = hashlib.sha256(), 0
         try:
-            body = self.client.get_object(Bucket=layer, Key=f"{table}/{name}")["Body"]
+            body = self.client.get_object(Bucket=self.bucket(layer), Key=f"{table}/{name}")["Body"]
             for piece in body.iter_chunks(_PIECE_BYTES):
                 digest.update(piece)
                 size += len(piece)
         except (BotoCoreError, ClientError, OSError) as exc:
             if isinstance(exc, ClientError) and exc.response["Error"]["Code"] in ("NoSuchKey", "404"):
-                raise FileNotFoundError(f"s3://{path}/{name}") from None
+                raise FileNotFoundError(f"{self.uri(path)}/{name}") from None
             raise StorageUnavailable(
-                f"reading s3://{path}/{name}: {plain(exc)}. Is the object store up? `make status` tells."
+                f"reading {self.uri(path)}/{name}: {plain(exc)}. Is the object store up? `make status` tells."
             ) from None
         return digest.hexdigest(), size
 
     def own_names(self, folder: str) -> list[str]:
         prefix = f"{OWN}/{folder}/"
-        pages = self._pages(Bucket="system", Prefix=prefix, Delimiter="/")
+        pages = self._pages(Bucket=self.bucket("system"), Prefix=prefix, Delimiter="/")
         return sorted(item["Key"][len(prefix) :] for page in pages for item in page.get("Contents", []))
 
     def written(self, path: str) -> dict[str, datetime]:
         layer, below = path.split("/", 1)
-        pages = self._pages(Bucket=layer, Prefix=f"{below}/", Delimiter="/")
+        pages = self._pages(Bucket=self.bucket(layer), Prefix=f"{below}/", Delimiter="/")
         return {
             item["Key"][len(below) + 1 :]: item["LastModified"]
             for page in pages
@@ -99,7 +104,7 @@ class BucketFiles:
         layer, table = path.split("/", 1)
         log = f"{table}/_delta_log/"
         found = self._pages(
-            Bucket=layer,
+            Bucket=self.bucket(layer),
             Prefix=log,
             StartAfter=f"{log}{version - 1:020d}.json",
             PaginationConfig={"MaxItems": 8, "PageSize": 8},
@@ -113,53 +118,57 @@ class BucketFiles:
         layer, table = path.split("/", 1)
         try:
             for name in names:
-                self.client.delete_object(Bucket=layer, Key=f"{table}/{name}")
+                self.client.delete_object(Bucket=self.bucket(layer), Key=f"{table}/{name}")
         except (BotoCoreError, ClientError) as exc:
-            raise StorageUnavailable(f"removing files of s3://{path}: {plain(exc)}") from None
+            raise StorageUnavailable(f"removing files of {self.uri(path)}: {plain(exc)}") from None
 
     def put_if(self, name: str, body: bytes, tag: str | None) -> str | None:
         from botocore.exceptions import ClientError
 
         condition = {"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag}
         try:
-            return str(
-                self.client.put_object(Bucket="system", Key=f"{OWN}/{name}", Body=body, **condition)["ETag"]
-            )
+            bucket = self.bucket("system")
+            put = self.client.put_object(Bucket=bucket, Key=f"{OWN}/{name}", Body=body, **condition)
+            return str(put["ETag"])
         except ClientError as exc:
             if exc.response["ResponseMetadata"]["HTTPStatusCode"] in (404, 409, 412):
                 return None
-            raise StorageUnavailable(f"writing s3://system/{OWN}/{name}: {plain(exc)}") from None
+            raise StorageUnavailable(f"writing {self.own_uri(name)}: {plain(exc)}") from None
 
     def read_tagged(self, name: str) -> tuple[bytes, str] | None:
         from botocore.exceptions import ClientError
 
         try:
-            found = self.client.get_object(Bucket="system", Key=f"{OWN}/{name}")
+            found = self.client.get_object(Bucket=self.bucket("system"), Key=f"{OWN}/{name}")
         except ClientError as exc:
             if exc.response["Error"]["Code"] in ("NoSuchKey", "404"):
                 return None
-            raise StorageUnavailable(f"reading s3://system/{OWN}/{name}: {plain(exc)}") from None
+            raise StorageUnavailable(f"reading {self.own_uri(name)}: {plain(exc)}") from None
         return bytes(found["Body"].read()), str(found["ETag"])
 
     def forget(self, name: str) -> None:
-        self.client.delete_object(Bucket="system", Key=f"{OWN}/{name}")
+        self.client.delete_object(Bucket=self.bucket("system"), Key=f"{OWN}/{name}")
 
     def forget_folder(self, folder: str) -> None:
         prefix = f"{OWN}/{folder}/"
-        pages = self._pages(Bucket="system", Prefix=prefix)
-        self._remove("system", [item["Key"] for page in pages for item in page.get("Contents", [])])
+        pages = self._pages(Bucket=self.bucket("system"), Prefix=prefix)
+        self._remove(
+            self.bucket("system"), [item["Key"] for page in pages for item in page.get("Contents", [])]
+        )
 
     def own_files(self, folder: str) -> dict[str, datetime]:
         below = f"{OWN}/{folder}/"
         return {
             item["Key"][len(below) :]: item["LastModified"]
-            for page in self._pages(Bucket="system", Prefix=below)
+            for page in self._pages(Bucket=self.bucket("system"), Prefix=below)
             for item in page.get("Contents", [])
         }
 
     def drop(self, path: str) -> None:
         layer, table = path.split("/", 1)
-        self._remove(layer, [f"{table}/{name}" for name in sorted(self.sizes(path), key=log_last)])
+        self._remove(
+            self.bucket(layer), [f"{table}/{name}" for name in sorted(self.sizes(path), key=log_last)]
+        )
 
     def _remove(self, bucket: str, names: list[str]) -> None:
         from botocore.exceptions import BotoCoreError, ClientError
@@ -179,12 +188,12 @@ class BucketFiles:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            self._connect(read_seconds=_LOOK_SECONDS, attempts=1).head_bucket(Bucket=LAYERS[0])
+            self._connect(read_seconds=_LOOK_SECONDS, attempts=1).head_bucket(Bucket=self.bucket(LAYERS[0]))
         except ClientError:
             return  # it answers; what it says is for the call that needs it
         except BotoCoreError as exc:
             raise StorageUnavailable(
-                f"reaching the object store at {self._settings.s3_endpoint}: {plain(exc)}. "
+                f"reaching the object store at {self._settings.s3_place}: {plain(exc)}. "
                 "Is it up? `make status` tells."
             ) from None
 
@@ -195,7 +204,7 @@ class BucketFiles:
             return list(self.client.get_paginator("list_objects_v2").paginate(**arguments))
         except (BotoCoreError, ClientError) as exc:
             raise StorageUnavailable(
-                f"listing bucket {arguments['Bucket']!r} at {self._settings.s3_endpoint}: {plain(exc)}. "
+                f"listing bucket {arguments['Bucket']!r} at {self._settings.s3_place}: {plain(exc)}. "
                 "Is the object store up? `make status` tells."
             ) from None
 

@@ -21,8 +21,9 @@ def s3_client(
     connections: int = 32,
     signature: str | None = None,
 ) -> Any:
-    """Return an S3 client: path-style addresses, bounded waits, `attempts` in all. No request is sent.
+    """Return an S3 client with bounded waits, `attempts` in all. No request is sent.
 
+    Without an endpoint it is AWS, where the bucket is part of the host's name; elsewhere, of the path.
     `signature` is the version of it, as botocore names them; None lets botocore choose.
     """
     import boto3
@@ -35,7 +36,7 @@ def s3_client(
         aws_secret_access_key=secret_key,
         region_name=region,
         config=Config(
-            s3={"addressing_style": "path"},
+            s3={"addressing_style": "path" if endpoint else "virtual"},
             retries={"total_max_attempts": attempts, "mode": "standard"},
             connect_timeout=connect_seconds,
             read_timeout=read_seconds,

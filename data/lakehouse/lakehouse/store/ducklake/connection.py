@@ -41,7 +41,6 @@ _SETTINGS = (
     "ducklake_max_retry_count = 20",
 )
 # Where DuckLake itself would put a file. We place ours in the layers' buckets, under absolute names.
-_OWN_FOLDER = "s3://bronze/ducklake/"
 _OPENING_SECONDS = 30.0
 _TURN_SECONDS = 120.0
 # What Postgres and DuckDB say of a transaction that another one got in the way of.
@@ -189,7 +188,9 @@ class DuckLake:
 
     def _attach(self, database: Cursor) -> None:
         """Attach, creating an empty catalog. Of several processes that create it at once, one succeeds."""
-        folder = _OWN_FOLDER if self._settings.on_s3 else f"{Path(self._settings.lake_url).absolute()}/"
+        settings = self._settings
+        in_bucket = f"s3://{settings.bucket('bronze')}/ducklake/"
+        folder = in_bucket if settings.on_s3 else f"{Path(settings.lake_url).absolute()}/"
         attach = f"ATTACH 'ducklake:postgres:' AS {LAKE} (DATA_PATH {text(folder)}, META_SECRET 'catalog')"
 
         def afresh() -> None:

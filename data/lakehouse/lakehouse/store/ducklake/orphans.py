@@ -41,8 +41,9 @@ def _in_bucket(files: BucketFiles, path: str, known: set[str], before: datetime)
     from botocore.exceptions import BotoCoreError, ClientError
 
     layer, table = path.split("/", 1)
+    bucket = files.bucket(layer)
     try:
-        pages = files.client.get_paginator("list_objects_v2").paginate(Bucket=layer, Prefix=f"{table}/")
+        pages = files.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{table}/")
         listed = [item for page in pages for item in page.get("Contents", [])]
         keys = [
             {"Key": item["Key"]}
@@ -51,7 +52,7 @@ def _in_bucket(files: BucketFiles, path: str, known: set[str], before: datetime)
         ]
         for start in range(0, len(keys), _KEYS_PER_REQUEST):
             some = {"Objects": keys[start : start + _KEYS_PER_REQUEST], "Quiet": True}
-            files.client.delete_objects(Bucket=layer, Delete=some)
+            files.client.delete_objects(Bucket=bucket, Delete=some)
     except (BotoCoreError, ClientError) as exc:
-        raise StorageUnavailable(f"removing orphans below s3://{path}: {plain(exc)}") from None
+        raise StorageUnavailable(f"removing orphans below {files.uri(path)}: {plain(exc)}") from None
     return len(keys)
