@@ -5,6 +5,7 @@ Belongs here: hostile values at the store. Does not: rows that go to quarantine 
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import operator
 import os
@@ -243,6 +244,24 @@ def test_a_merge_takes_no_nan_of_a_key_for_the_only_number_beside_it(
         stored = store.scan(floats).collect().rows()
         assert len(stored) == len(held)
         assert {(n, one(key)): value for n, key, value in stored} == held
+
+
+def test_zero_is_one_key_whatever_its_sign(store: TableStore) -> None:
+    table = keyed(Type.FLOAT64, "zeros", clustered=False)
+    for value, key in enumerate([-0.0, 0.0, -0.0]):
+        store.merge(table, frame(table, {key: str(value), 1.0: "1"}))
+        stored = store.scan(table).collect()["k"].to_list()
+        assert sorted((key, math.copysign(1, key)) for key in stored) == [(0.0, 1.0), (1.0, 1.0)]
+
+
+def test_a_zero_that_lies_in_a_file_with_its_sign_is_replaced_too(store: TableStore) -> None:
+    """Earlier releases wrote it as it came."""
+    table = keyed(Type.FLOAT64, "older_zeros", clustered=False)
+    keyless = dataclasses.replace(table, key=(), materialization=Materialization.FULL)
+    store.append(keyless, frame(table, {-0.0: "old"}))
+    store.merge(table, frame(table, {0.0: "new"}))
+    assert told(store.scan(table)) == {0.0: "new"}
+    assert store.snapshot(table).rows == 1
 
 
 @pytest.mark.parametrize("days", [-719163, 2932897, 3_000_000, -(2**31), 2**31 - 1])

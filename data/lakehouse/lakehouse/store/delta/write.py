@@ -360,13 +360,14 @@ def _write(delta: DeltaTable, rows: Table | RecordBatchReader, **arguments: Any)
 def _same(table: Contract, name: str) -> str:
     """Return the condition that a row of a merge's target has a key column's value of one of its source.
 
-    Of floats their texts are compared. The library takes the least and greatest value that the log tells of a
+    Of floats their texts are compared, -0.0 as 0.0. The library takes the least and greatest value that the log tells of a
     compared column for all that it holds, and a NaN is not among them: it would be passed over, or become
     them.
     """
     ends = [f"{side}.{quoted(name)}" for side in ("target", "source")]
     if table.by_name[name].type is Type.FLOAT64:
-        ends = [f"arrow_cast({end}, 'Utf8')" for end in ends]
+        texts = [f"arrow_cast({end}, 'Utf8')" for end in ends]
+        ends = [f"CASE {text} WHEN '-0.0' THEN '0.0' ELSE {text} END" for text in texts]
     return " = ".join(ends)
 
 
