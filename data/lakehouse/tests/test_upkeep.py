@@ -14,7 +14,7 @@ from test_store_care import age
 from lakehouse import fault_points
 from lakehouse.contracts import RESTORE_POINTS
 from lakehouse.domains.pipelines import contracts as c
-from lakehouse.errors import Conflict, Unsupported
+from lakehouse.errors import Conflict, StorageUnavailable, Unsupported
 from lakehouse.maintenance import TableDiff, diff, maintain_all, pin, points, record_point, restore_run, unpin
 from lakehouse.pipeline import Lake
 from lakehouse.storage.files import FolderFiles
@@ -198,6 +198,22 @@ def test_a_clock_that_differs_by_less_than_the_lease_lasts_keeps_it(tmp_path: Pa
     assert held_by_another(files, "x")
     with pytest.raises(Conflict, match="far:1 holds it since"), lease(files, "x"):
         pass
+
+
+def test_a_folder_that_takes_no_file_is_an_error_of_ours_and_keeps_no_half_of_it(tmp_path: Path) -> None:
+    files = FolderFiles(tmp_path)
+    place = tmp_path / "_odp" / "checksums"
+    (place / "a.json").mkdir(parents=True)
+    (place / "a.json" / "in the way").touch()
+    found = files.read_tagged("checksums/a.json")
+    assert found is not None
+    assert found[0] == b""
+    assert files.put_if("checksums/a.json", b"x", None) is None, "it is there"
+    with pytest.raises(StorageUnavailable, match=r"checksums/a\.json: "):
+        files.put_if("checksums/a.json", b"x", found[1])
+    with pytest.raises(StorageUnavailable, match=r"removing .*a\.json: "):
+        files.forget("checksums/a.json")
+    assert [path.name for path in place.iterdir() if path.name != ".lock"] == ["a.json"]
 
 
 def test_what_killed_flows_left_is_removed_once_it_is_old(lake: Lake) -> None:

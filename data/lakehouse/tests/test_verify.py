@@ -27,6 +27,7 @@ from lakehouse.storage.lease import lease
 from lakehouse.store import MaintenanceOptions
 from lakehouse.store.delta import DeltaStore
 from lakehouse.store.delta.read import adds
+from lakehouse.store.delta.transactions import all_state
 from lakehouse.store.integrity.damage import readable
 from lakehouse.verify import Patience, Verification, verify
 
@@ -457,6 +458,14 @@ def test_a_page_of_a_column_that_says_when_a_row_came_is_read_too(lake: Lake) ->
     body[start : start + column.total_compressed_size] = os.urandom(column.total_compressed_size)
     path.write_bytes(body)
     assert [(p.table, p.check) for p in verified(lake).all_problems] == [(RAW.path, "files")]
+
+
+def test_a_damaged_checkpoint_takes_no_state_of_a_version_away(lake: Lake) -> None:
+    wanted = {version: lake.store.all_state(EVENTS, version=version) for version in (9, 10, 11)}
+    cut(log(lake) / CHECKPOINT, 0)
+    assert {version: all_state(lake.store.files, EVENTS.path, version) for version in wanted} == wanted
+    to_folder(log(lake) / CHECKPOINT)
+    assert {version: all_state(lake.store.files, EVENTS.path, version) for version in wanted} == wanted
 
 
 @pytest.mark.parametrize("version", [-1, -(2**70), 13, 10**6, 2**63 - 1, 2**63, 2**200])

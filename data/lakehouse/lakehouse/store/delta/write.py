@@ -360,9 +360,9 @@ def _write(delta: DeltaTable, rows: Table | RecordBatchReader, **arguments: Any)
 def _same(table: Contract, name: str) -> str:
     """Return the condition that a row of a merge's target has a key column's value of one of its source.
 
-    Of floats their texts are compared, -0.0 as 0.0. The library takes the least and greatest value that the log tells of a
-    compared column for all that it holds, and a NaN is not among them: it would be passed over, or become
-    them.
+    Of floats their texts are compared, -0.0 as 0.0. The library takes the least and greatest value that the
+    log tells of a compared column for all that it holds, and a NaN is not among them: it would be passed
+    over, or become them.
     """
     ends = [f"{side}.{quoted(name)}" for side in ("target", "source")]
     if table.by_name[name].type is Type.FLOAT64:
