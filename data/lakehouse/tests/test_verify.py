@@ -14,6 +14,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, Field
+from deltalake.schema import PrimitiveType
 from test_flow import EVENT_TABLES, event, lake_at, land, run
 from test_flow_increment import day
 
@@ -398,7 +399,7 @@ def test_maintenance_leaves_a_damaged_table_alone_and_does_the_others(lake: Lake
 
 
 def test_maintenance_leaves_a_table_of_other_columns_alone_and_does_the_others(lake: Lake) -> None:
-    DeltaTable(lake.store.uri(EVENTS)).alter.add_columns([Field("strange", "string")])
+    DeltaTable(lake.store.uri(EVENTS)).alter.add_columns([Field("strange", PrimitiveType("string"))])
     again = lake_at(folder(lake).parents[2])
     with pytest.raises(
         SchemaViolation, match=r"strange is not in the contract.* other \d+ tables were maintained"

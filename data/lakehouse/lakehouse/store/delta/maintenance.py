@@ -185,6 +185,7 @@ class DeltaMaintenance(DeltaChanges):
             "writer_properties": writer(),
             "commit_properties": said,
             "post_commithook_properties": hooks(),
+            "partition_filters": _but_tildes(table, adds(delta)) or None,
         }
         if poorly_clustered(table, adds(delta)):
             delta.optimize.z_order(list(table.cluster_by), **how)
@@ -234,6 +235,21 @@ class DeltaMaintenance(DeltaChanges):
             if datetime.fromtimestamp(stamp / 1000, tz=UTC) < cut:
                 return True
         return False
+
+
+def _but_tildes(table: Contract, files: pl.DataFrame) -> list[tuple[str, str, list[str]]]:
+    """Return the filters that leave out the partitions whose text has a `~`.
+
+    The library looks for their files under another name than they have (`%7E`), and joins none of the table.
+    """
+    found = []
+    for name in table.partition_by:
+        texts = (
+            files[f"partition.{name}"].unique().drop_nulls() if files.height else pl.Series(dtype=pl.String)
+        )
+        if texts.dtype == pl.String and (odd := sorted(text for text in texts if "~" in text)):
+            found.append((name, "not in", odd))
+    return found
 
 
 def _restore(delta: DeltaTable, version: int, properties: CommitProperties) -> None:
