@@ -43,7 +43,7 @@ def test_unknown_profile_lists_the_valid_ones_and_changes_nothing(
 ) -> None:
     done = verb("start", "--profile", "everything")
     assert done.returncode == 2
-    assert "unknown profile 'everything'; there are: full, dev, minimal, embedded" in done.stderr
+    assert "unknown profile 'everything'; there are: full, distributed, dev, minimal, embedded" in done.stderr
     assert not (mini / ".env").exists()
     assert not (mini / ".data").exists()
 

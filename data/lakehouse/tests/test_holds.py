@@ -15,10 +15,11 @@ from lakehouse.cli.main import main
 from lakehouse.domains.pipelines import contracts as c
 from lakehouse.domains.pipelines import transforms
 from lakehouse.errors import Conflict, LakeError, Unsupported
-from lakehouse.maintenance import record_point, restore_run
+from lakehouse.maintenance import record_point, restore_run, upgrade
 from lakehouse.pipeline import Lake, RefreshReport, ingest, refresh
 from lakehouse.pipeline.holds import Hold, hold_of, judged, replayed, verdict
 from lakehouse.quarantine import accept, accepted, describe, held_tables, list_rejects, replay
+from lakehouse.registry import transform_of
 from lakehouse.verify import verify
 
 __all__ = ["lake"]
@@ -368,6 +369,18 @@ def test_gold_that_was_never_made_is_no_missing_table_while_it_waits(lake: Lake)
     assert verify(lake, EVENT_TABLES).all_problems == told.all_problems
     accept(lake, SILVER, who="Ada", why="x")
     assert_gold_is_whole(lake, d1=20)
+
+
+def test_an_upgrade_tells_what_gold_that_was_never_made_waits_for(lake: Lake) -> None:
+    land(lake, "bad.ndjson", *good(5), *bad(15))
+    ingest(lake, c.RAW_PIPELINE_EVENTS, EVENT_SOURCES)
+    silver(lake)
+    (told,) = upgrade(lake, EVENT_TABLES, EVENT_SOURCES, transform_of)
+    assert (told.table, told.rows_before, told.rows) == (c.PIPELINE_METRICS.path, 0, 0)
+    assert told.waits_for == (c.PIPELINE_EVENTS.path,)
+    accept(lake, c.PIPELINE_EVENTS, who="a", why="b")
+    assert upgrade(lake, EVENT_TABLES, EVENT_SOURCES, transform_of) == []
+    assert lake.store.snapshot(c.PIPELINE_METRICS).rows > 0
 
 
 def test_the_command_line_tells_and_ends_a_hold(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 
 import narwhals.stable.v2 as nw
 import pytest
@@ -11,10 +12,10 @@ from test_flow import EVENT_TABLES, Killed, event, hashes, lake, land, run
 from test_flow_increment import day, metrics
 
 from lakehouse import fault_points
-from lakehouse.contracts import Contract
+from lakehouse.contracts import Contract, quarantine_of
 from lakehouse.domains.pipelines import contracts as c
 from lakehouse.domains.pipelines import transforms
-from lakehouse.errors import ContractError, Unsupported
+from lakehouse.errors import Conflict, ContractError, DamagedTable, Unsupported
 from lakehouse.pipeline import Lake, refresh
 from lakehouse.quarantine import Rejects, list_rejects, replay, show
 from lakehouse.registry import transform_of
@@ -130,6 +131,42 @@ def test_a_killed_replay_is_ended_by_the_next(lake: Lake, point: str, occurrence
     assert_lenient_is_sound_after_gold(lake)
     assert metrics(lake) == {"2026-01-01": 2, "2026-01-02": 1}
     assert list_rejects(lake, EVENT_TABLES)[0].open == 2
+
+
+@pytest.mark.parametrize("left", [b"", b"PAR1", b"{", b"[]"], ids=["nothing", "cut", "json", "other"])
+def test_refused_rows_that_a_crash_cut_short_on_their_way_are_computed_anew(lake: Lake, left: bytes) -> None:
+    """A machine that goes down may leave a file empty that was not on its disk yet."""
+
+    def kill(reached: str) -> None:
+        if reached == "flow.committed":
+            raise Killed
+
+    land(lake, "1.ndjson", event("p1", at=day(1)), event("n1", at=day(1), duration_ms=-1))
+    fault_points.arm(kill)
+    try:
+        with pytest.raises(Killed):
+            run(lake)
+    finally:
+        fault_points.arm(None)
+    (written,) = Path(lake.store.files.own_uri(f"outbox/{STRICT.path}")).glob("[0-9a-f]*")
+    written.write_bytes(left)
+    with pytest.raises(Conflict, match=f"refused last are lost on their way .*odp refresh {STRICT}`"):
+        again(lake)
+    run(lake)
+    assert verify(lake, EVENT_TABLES).all_problems == []
+    assert list_rejects(lake, EVENT_TABLES)[0].open == 1
+    again(lake)
+    assert_lenient_is_sound_after_gold(lake)
+    assert metrics(lake) == {"2026-01-01": 2}
+
+
+@pytest.mark.parametrize("table", [c.RAW_PIPELINE_EVENTS, STRICT, quarantine_of(STRICT)], ids=str)
+def test_a_replay_that_stumbles_over_a_damaged_file_names_it(lake: Lake, table: Contract) -> None:
+    fill(lake)
+    for path in Path(lake.store.uri(table)).glob("*.parquet"):
+        path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(DamagedTable, match=f"reading {table}: 1 data files cannot be read"):
+        again(lake)
 
 
 def test_rows_of_a_killed_replay_are_in_or_open_whatever_the_rules_are_by_then(lake: Lake) -> None:

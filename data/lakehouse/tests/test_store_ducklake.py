@@ -212,6 +212,17 @@ def test_another_programs_writes_are_seen_and_named(store: DuckLakeStore) -> Non
     assert stored(store) == [("a", 1), ("b", 2)]
 
 
+def test_a_table_that_another_program_dropped_is_made_anew_without_its_state(store: DuckLakeStore) -> None:
+    store.merge(EVENTS, events(("a", 1)), CommitOptions(transaction=Transaction("position", 7)))
+    before = store.snapshot(EVENTS).identity
+    with store.lake.cursor() as cursor:
+        cursor.execute(f"DROP TABLE {LAKE}.silver.events")
+    assert store.read_state(EVENTS, ["position"]) == {}
+    store.merge(EVENTS, events(("b", 2)))
+    assert (stored(store), store.all_state(EVENTS)) == ([("b", 2)], {})
+    assert store.snapshot(EVENTS).identity != before
+
+
 def test_a_table_that_something_else_made_is_left_alone(store: DuckLakeStore) -> None:
     with store.lake.cursor() as cursor:
         cursor.execute(f"CREATE SCHEMA {LAKE}.silver")

@@ -5,6 +5,7 @@ Belongs here: hostile values at the store. Does not: rows that go to quarantine 
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import operator
 import os
@@ -205,6 +206,62 @@ def test_a_condition_may_name_any_time_python_has(store: TableStore, zone: timez
     where = Where(Term("k", ">=", first), Term("k", "<=", last))
     assert told(store.scan(table, where=where)) == dict.fromkeys(inside, "v")
     assert store.delete(table, where).outcome.deleted == len(inside)
+
+
+NUMBERS = (0.0, -1.0, 0.1, 0.1 + 2**-55, 5e-324, 1e308, float("inf"), float("-inf"))
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("laid", ["", "cluster_by", "partition_by"])
+def test_a_merge_takes_no_nan_of_a_key_for_the_only_number_beside_it(
+    store: TableStore, number: float, laid: str
+) -> None:
+    """A file's least and greatest number say nothing of its NaNs."""
+    nan = float("nan")
+    floats = Contract(
+        layer="silver", name=f"floats_{laid}_{NUMBERS.index(number)}", domain="test", description="One row.",
+        materialization=Materialization.INCREMENTAL_BY_KEY, key=("n", "k"),
+        columns=(
+            Column(name="n", type=Type.INT64, nullable=False, description="Number"),
+            Column(name="k", type=Type.FLOAT64, nullable=False, description="Key"),
+            Column(name="v", type=Type.STRING, description="Value"),
+        ),
+        cluster_by=("k",) if laid == "cluster_by" else (),
+        partition_by=("n",) if laid == "partition_by" else (),
+    )  # fmt: skip
+    held: dict[Any, str] = {}
+    for step, rows in enumerate(
+        [
+            [(1, number), (1, nan), (2, nan)],
+            [(1, nan)],
+            [(1, number), (2, nan)],
+            [(2, number), (1, nan), (3, nan)],
+        ]
+    ):
+        made = [(n, key, f"{step}") for n, key in rows]
+        store.merge(floats, pl.DataFrame(made, schema=floats.polars_schema(), orient="row"))
+        held |= {(n, one(key)): value for n, key, value in made}
+        stored = store.scan(floats).collect().rows()
+        assert len(stored) == len(held)
+        assert {(n, one(key)): value for n, key, value in stored} == held
+
+
+def test_zero_is_one_key_whatever_its_sign(store: TableStore) -> None:
+    table = keyed(Type.FLOAT64, "zeros", clustered=False)
+    for value, key in enumerate([-0.0, 0.0, -0.0]):
+        store.merge(table, frame(table, {key: str(value), 1.0: "1"}))
+        stored = store.scan(table).collect()["k"].to_list()
+        assert sorted((key, math.copysign(1, key)) for key in stored) == [(0.0, 1.0), (1.0, 1.0)]
+
+
+def test_a_zero_that_lies_in_a_file_with_its_sign_is_replaced_too(store: TableStore) -> None:
+    """Earlier releases wrote it as it came."""
+    table = keyed(Type.FLOAT64, "older_zeros", clustered=False)
+    keyless = dataclasses.replace(table, key=(), materialization=Materialization.FULL)
+    store.append(keyless, frame(table, {-0.0: "old"}))
+    store.merge(table, frame(table, {0.0: "new"}))
+    assert told(store.scan(table)) == {0.0: "new"}
+    assert store.snapshot(table).rows == 1
 
 
 @pytest.mark.parametrize("days", [-719163, 2932897, 3_000_000, -(2**31), 2**31 - 1])

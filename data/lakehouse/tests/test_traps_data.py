@@ -5,6 +5,7 @@ Each is first shown in the library alone, then our answer: mostly a refusal, by 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,25 @@ def test_some_text_becomes_null_as_a_partition(path: str, store: DeltaStore, tex
         store.append(PLACES, frame)
     with pytest.raises(DataViolation, match="partitioned by p"):
         store.replace_partitions(PLACES, frame)
+
+
+@pytest.mark.parametrize("clustered", [False, True])
+def test_a_tilde_in_a_partition_keeps_files_from_being_joined(
+    path: str, store: DeltaStore, clustered: bool
+) -> None:
+    texts = ["~", "a~b", "a", "it's", "x,y", None]
+    for n in range(6):
+        write_deltalake(path, pa.table({"p": ["~"], "n": [n]}), partition_by=["p"], mode="append")
+    with pytest.raises(DeltaError, match="File selection contains 6 missing files"):
+        DeltaTable(path).optimize.compact()
+    places = replace(PLACES, cluster_by=("n",) if clustered else ())
+    rows = [(text, 0) for text in texts]
+    for _ in range(6):
+        store.append(places, pl.DataFrame(rows, schema=places.polars_schema(), orient="row"))
+    done = store.maintain(places, MaintenanceOptions(retain=timedelta(days=1)))
+    assert (done.files_before, done.rows) == (36, 36)
+    assert done.files_after <= 6 * 3 + 3
+    assert sorted(store.scan(places).collect().rows(), key=str) == sorted(6 * rows, key=str)
 
 
 def test_a_partition_is_a_folder_whose_name_may_be_too_long(path: str, store: DeltaStore) -> None:

@@ -14,11 +14,11 @@ from test_store_care import age
 from lakehouse import fault_points
 from lakehouse.contracts import RESTORE_POINTS
 from lakehouse.domains.pipelines import contracts as c
-from lakehouse.errors import Conflict, Unsupported
+from lakehouse.errors import Conflict, StorageUnavailable, Unsupported
 from lakehouse.maintenance import TableDiff, diff, maintain_all, pin, points, record_point, restore_run, unpin
 from lakehouse.pipeline import Lake
 from lakehouse.storage.files import FolderFiles
-from lakehouse.storage.lease import lease
+from lakehouse.storage.lease import held_by_another, lease
 
 __all__ = ["lake"]
 
@@ -169,6 +169,51 @@ def test_a_dead_holders_lease_is_taken_over_once_it_has_run_out(tmp_path: Path) 
         assert found is not None
         assert found[0] != body
     assert files.read_tagged("x") is None
+
+
+@pytest.mark.parametrize("ahead", [timedelta(hours=1), timedelta(days=3650)])
+def test_a_lease_of_a_wrong_clock_is_told_and_keeps_no_writer_waiting(
+    tmp_path: Path, ahead: timedelta
+) -> None:
+    files = FolderFiles(tmp_path)
+    since = datetime.now(UTC) + ahead
+    told = {"since": since.isoformat(), "until": (since + timedelta(minutes=5)).isoformat()}
+    assert files.put_if("x", orjson.dumps({"id": "a", "holder": "far:1", **told}), None)
+    with (
+        pytest.raises(Conflict, match=r"far:1 took it at .* the clock there or here is wrong.* remove "),
+        lease(files, "x"),
+    ):
+        pass
+    assert not held_by_another(files, "x")
+    Path(files.own_uri("x")).unlink()
+    with lease(files, "x"):
+        assert held_by_another(files, "x")
+
+
+def test_a_clock_that_differs_by_less_than_the_lease_lasts_keeps_it(tmp_path: Path) -> None:
+    files = FolderFiles(tmp_path)
+    since = datetime.now(UTC) + timedelta(minutes=4)
+    told = {"since": since.isoformat(), "until": (since + timedelta(minutes=5)).isoformat()}
+    assert files.put_if("x", orjson.dumps({"id": "a", "holder": "far:1", **told}), None)
+    assert held_by_another(files, "x")
+    with pytest.raises(Conflict, match="far:1 holds it since"), lease(files, "x"):
+        pass
+
+
+def test_a_folder_that_takes_no_file_is_an_error_of_ours_and_keeps_no_half_of_it(tmp_path: Path) -> None:
+    files = FolderFiles(tmp_path)
+    place = tmp_path / "_odp" / "checksums"
+    (place / "a.json").mkdir(parents=True)
+    (place / "a.json" / "in the way").touch()
+    found = files.read_tagged("checksums/a.json")
+    assert found is not None
+    assert found[0] == b""
+    assert files.put_if("checksums/a.json", b"x", None) is None, "it is there"
+    with pytest.raises(StorageUnavailable, match=r"checksums/a\.json: "):
+        files.put_if("checksums/a.json", b"x", found[1])
+    with pytest.raises(StorageUnavailable, match=r"removing .*a\.json: "):
+        files.forget("checksums/a.json")
+    assert [path.name for path in place.iterdir() if path.name != ".lock"] == ["a.json"]
 
 
 def test_what_killed_flows_left_is_removed_once_it_is_old(lake: Lake) -> None:

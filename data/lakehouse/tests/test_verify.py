@@ -9,22 +9,26 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
+import orjson
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable, Field
+from deltalake.schema import PrimitiveType
 from test_flow import EVENT_TABLES, event, lake_at, land, run
 from test_flow_increment import day
 
+from lakehouse.contracts import RESTORE_POINTS
 from lakehouse.domains.pipelines import contracts as c
 from lakehouse.domains.pipelines import transforms
-from lakehouse.errors import Conflict, DamagedTable, LakeError, Unsupported
+from lakehouse.errors import Conflict, DamagedTable, LakeError, SchemaViolation, Unsupported
 from lakehouse.maintenance import maintain_all, pin, points, record_point, restore_run
 from lakehouse.pipeline import Lake, refresh
 from lakehouse.storage.lease import lease
 from lakehouse.store import MaintenanceOptions
 from lakehouse.store.delta import DeltaStore
 from lakehouse.store.delta.read import adds
+from lakehouse.store.delta.transactions import all_state
 from lakehouse.store.integrity.damage import readable
 from lakehouse.verify import Patience, Verification, verify
 
@@ -77,6 +81,33 @@ def spoil(path: Path) -> None:
     path.write_bytes(body)
 
 
+def to_circle(path: Path) -> None:
+    """Put a link to itself in the place of a file."""
+    path.unlink()
+    path.symlink_to(path)
+
+
+def to_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def asks_for(lake: Lake, feature: str) -> None:
+    """Make the log ask readers for a feature, as another program may."""
+    protocol = {"minReaderVersion": 3, "minWriterVersion": 7}
+    features = {"readerFeatures": [feature], "writerFeatures": [feature]}
+    strangely(
+        lake, {"commitInfo": {"operation": "SET TBLPROPERTIES"}}, {"protocol": {**protocol, **features}}
+    )
+
+
+def strangely(lake: Lake, *actions: dict[str, object]) -> int:
+    """Write these actions as the next log entry; return its version."""
+    version = max(int(path.stem) for path in log(lake).glob("*.json") if path.stem.isdigit()) + 1
+    (log(lake) / entry(version)).write_bytes(b"".join(orjson.dumps(action) + b"\n" for action in actions))
+    return version
+
+
 def verified(lake: Lake, **more: object) -> Verification:
     return verify(lake_at(folder(lake).parents[2]), EVENT_TABLES, patience=AT_ONCE, **more)  # type: ignore[arg-type]
 
@@ -92,6 +123,17 @@ DAMAGE: dict[str, tuple[Callable[[Lake], object], str, str]] = {
     "entry gone": (lambda at: (log(at) / entry(11)).unlink(), "log entry 11", "remove log entry 12"),
     "old entry gone": (lambda at: (log(at) / entry(5)).unlink(), "log entry 5", "remove log entries 0 to 5"),
     "old entry empty": (lambda at: cut(log(at) / entry(5), 0), "log entry 5", "remove log entries 0 to 5"),
+    "old entry torn": (lambda at: cut(log(at) / entry(5), 300), "log entry 5 (", "remove log entries 0 to 5"),
+    "old entry is noise": (lambda at: (log(at) / entry(5)).write_bytes(os.urandom(900)), "log entry 5 (", "back"),
+    "checkpoint is a data file": (lambda at: shutil.copy(newest(at), log(at) / CHECKPOINT), f"{CHECKPOINT} cannot",
+                                  "the table opens without"),
+    "checkpoint links to itself": (lambda at: to_circle(log(at) / CHECKPOINT), "checkpoint", "_delta_log"),
+    "hint links to itself": (lambda at: to_circle(log(at) / "_last_checkpoint"), "cannot be read", "remove"),
+    "hint is a folder": (lambda at: to_folder(log(at) / "_last_checkpoint"), "cannot be read", "remove"),
+    "asks for column mapping": (lambda at: asks_for(at, "columnMapping"), "(columnMapping)", "back from a"),
+    "asks for what nobody knows": (lambda at: asks_for(at, "unheardOf"), "_delta_log) cannot be read", "back from a"),
+    "file links to itself": (lambda at: to_circle(newest(at)), "missing or cut short", "odp restore --run run-10"),
+    "file is a folder": (lambda at: to_folder(newest(at)), "missing or cut short", "odp restore --run run-10"),
     "checkpoint empty": (lambda at: cut(log(at) / CHECKPOINT, 0), f"{CHECKPOINT} is empty", "_last_checkpoint"),
     "checkpoint torn": (lambda at: cut(log(at) / CHECKPOINT, 3000), f"{CHECKPOINT} cannot", "_last_checkpoint"),
     "checkpoint spoilt": (lambda at: spoil(log(at) / CHECKPOINT), f"{CHECKPOINT} cannot", "the table opens without"),
@@ -237,6 +279,47 @@ def test_looking_for_foreign_commits_costs_what_is_new(lake: Lake, monkeypatch: 
     assert asked == [1]
 
 
+def exchanged(lake: Lake) -> tuple[dict[str, object], dict[str, object]]:
+    """The actions that put as many rows of other content in the place of the newest file."""
+    name = newest(lake).name
+    rows = pl.read_parquet(newest(lake)).with_columns(workspace_id=pl.lit("another"))
+    rows.write_parquet(folder(lake) / "another.parquet")
+    size = (folder(lake) / "another.parquet").stat().st_size
+    stats = orjson.dumps({"numRecords": rows.height}).decode()
+    add = {
+        "path": "another.parquet",
+        "partitionValues": {},
+        "size": size,
+        "modificationTime": 1,
+        "stats": stats,
+    }
+    return {"remove": {"path": name, "dataChange": True}}, {"add": {**add, "dataChange": True}}
+
+
+def test_a_foreign_commit_that_says_nothing_of_itself_is_named_by_its_own_number(lake: Lake) -> None:
+    ours = lake.store.history(EVENTS)
+    silent = strangely(lake, *exchanged(lake))
+    (found,) = foreign(lake)
+    assert found.startswith(f"version {silent} (UNKNOWN, ")
+    again = lake_at(folder(lake).parents[2])
+    told = again.store.history(EVENTS)
+    assert [one.version for one in told] == [silent, *(one.version for one in ours)]
+    assert told[1:] == ours
+    assert again.store.history(EVENTS, limit=3) == told[:3]
+    done = again.store.append(EVENTS, pl.DataFrame(schema=EVENTS.polars_schema()), _empty(1))  # type: ignore[arg-type]
+    assert done.version == silent + 1
+    assert foreign(lake) == [found]
+    refresh(again, EVENTS, transforms.pipeline_events, full=True)
+    assert foreign(lake) == []
+
+
+def test_a_foreign_table_put_over_ours_is_named(lake: Lake) -> None:
+    said = {"commitInfo": {"timestamp": 10**18, "operation": "CREATE OR REPLACE TABLE AS SELECT"}}
+    version = strangely(lake, said, *exchanged(lake))
+    (found,) = foreign(lake)
+    assert found.startswith(f"version {version} (CREATE OR REPLACE TABLE AS SELECT, ")
+
+
 def test_a_foreign_update_is_no_longer_named_once_its_effect_is_gone(lake: Lake) -> None:
     update_as_a_stranger(lake)
     assert foreign(lake)
@@ -315,6 +398,42 @@ def test_maintenance_leaves_a_damaged_table_alone_and_does_the_others(lake: Lake
     assert lake.store.snapshot(RAW).files == 1
 
 
+def test_maintenance_leaves_a_table_of_other_columns_alone_and_does_the_others(lake: Lake) -> None:
+    DeltaTable(lake.store.uri(EVENTS)).alter.add_columns([Field("strange", PrimitiveType("string"))])
+    again = lake_at(folder(lake).parents[2])
+    with pytest.raises(
+        SchemaViolation, match=r"strange is not in the contract.* other \d+ tables were maintained"
+    ):
+        maintain_all(again, EVENT_TABLES)
+    assert again.store.snapshot(RAW).files == 1
+
+
+@pytest.mark.parametrize("spoiling", [spoil, to_folder, lambda path: path.write_bytes(b"[1,2]")])
+def test_damaged_restore_points_keep_no_table_from_being_judged(
+    lake: Lake, spoiling: Callable[[Path], object]
+) -> None:
+    cut(newest(lake), 700)
+    for path in folder(lake, RESTORE_POINTS).glob("*.parquet"):
+        spoiling(path)
+    assert {p.table for p in verified(lake).all_problems} == {EVENTS.path, RESTORE_POINTS.path}
+    with pytest.raises(DamagedTable, match=r"reading system/restore_points: \d+ data files cannot be read"):
+        points(lake_at(folder(lake).parents[2]))
+
+
+@pytest.mark.parametrize("spoiling", [spoil, to_circle, to_folder])
+def test_records_beside_the_tables_that_nobody_can_read_stop_nothing(
+    lake: Lake, spoiling: Callable[[Path], object]
+) -> None:
+    beside = folder(lake).parents[1] / "_odp"
+    for path in [*beside.glob("checksums/*/*/*/*.json"), *beside.glob("foreign/*/*.json")]:
+        spoiling(path)
+    found = verified(lake, deep=True)
+    assert found.all_problems == []
+    assert sum(t.files_without_checksum for t in found.tables) > 20
+    run(lake_at(folder(lake).parents[2]))
+    assert verified(lake, deep=True).all_problems == []
+
+
 def test_a_run_whose_files_are_gone_cannot_be_pinned(lake: Lake) -> None:
     pin(lake, "run-2")
     refresh(lake, EVENTS, transforms.pipeline_events, full=True)
@@ -340,6 +459,14 @@ def test_a_page_of_a_column_that_says_when_a_row_came_is_read_too(lake: Lake) ->
     body[start : start + column.total_compressed_size] = os.urandom(column.total_compressed_size)
     path.write_bytes(body)
     assert [(p.table, p.check) for p in verified(lake).all_problems] == [(RAW.path, "files")]
+
+
+def test_a_damaged_checkpoint_takes_no_state_of_a_version_away(lake: Lake) -> None:
+    wanted = {version: lake.store.all_state(EVENTS, version=version) for version in (9, 10, 11)}
+    cut(log(lake) / CHECKPOINT, 0)
+    assert {version: all_state(lake.store.files, EVENTS.path, version) for version in wanted} == wanted
+    to_folder(log(lake) / CHECKPOINT)
+    assert {version: all_state(lake.store.files, EVENTS.path, version) for version in wanted} == wanted
 
 
 @pytest.mark.parametrize("version", [-1, -(2**70), 13, 10**6, 2**63 - 1, 2**63, 2**200])

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from lakehouse.contracts import RETENTION, SYSTEM, Contract, Layer, with_side_tables
-from lakehouse.errors import DamagedTable
+from lakehouse.errors import DamagedTable, SchemaViolation
 from lakehouse.maintenance.leftovers import remove_leftovers
 from lakehouse.maintenance.points import points
 from lakehouse.pipeline import Lake
@@ -26,14 +26,15 @@ def maintain_all(
 ) -> list[MaintenanceResult]:
     """Compact, checkpoint and clean up every table (of one layer); versions of pinned runs are kept.
 
-    A damaged table is left as it is and the others are maintained; then DamagedTable names it. Raises
-    Conflict when another maintenance is running (its holder is named) or writers keep winning.
+    A damaged table, or one of other columns than its contract, is left as it is and the others are
+    maintained; then DamagedTable or SchemaViolation names it. Raises Conflict when another maintenance is
+    running (its holder is named) or writers keep winning.
     """
     chosen = [t for t in (*with_side_tables(tables), *SYSTEM) if layer in (None, t.layer)]
     with lease(lake.store.files, LEASE):
         pinned = [point for point in points(lake) if point.pinned]
         done: list[MaintenanceResult] = []
-        damaged: list[DamagedTable] = []
+        left: list[DamagedTable | SchemaViolation] = []
         for table in chosen:
             try:
                 if not lake.store.exists(table):
@@ -44,10 +45,12 @@ def maintain_all(
                 done.append(lake.store.maintain(table, options))
                 since = datetime.now(UTC) - RETENTION[table.layer] - _LONGEST_COMMIT
                 forget_segments(lake, table, keep, since)
-            except DamagedTable as exc:
-                damaged.append(exc)
+            except (DamagedTable, SchemaViolation) as exc:
+                left.append(exc)
         remove_leftovers(lake, tables)
-    if damaged:
+    if left:
         others = f" The other {len(done)} tables were maintained." if done else ""
-        raise DamagedTable(" ".join(str(exc) for exc in damaged) + others)
+        is_damaged = any(isinstance(exc, DamagedTable) for exc in left)
+        kind = DamagedTable if is_damaged else SchemaViolation
+        raise kind(" ".join(str(exc) for exc in left) + others)
     return done

@@ -18,6 +18,7 @@ from lakehouse.pipeline import Lake
 from lakehouse.pipeline.outbox import Undeliverable, deliver
 from lakehouse.pipeline.state import OUTBOX, ROWS
 from lakehouse.store import CommitOptions, Outcome, Snapshot
+from lakehouse.store.integrity.damage import readable
 
 _LAST = "last"
 _TRIES = 10
@@ -89,7 +90,8 @@ def _paired(lake: Lake, table: Contract, seen: Mapping[Contract, Snapshot]) -> b
 def points(lake: Lake) -> list[RestorePoint]:
     """Return every recorded point, oldest first."""
     try:
-        records = lake.store.scan(RESTORE_POINTS).collect()
+        with readable(lake.store, [RESTORE_POINTS]):
+            records = lake.store.scan(RESTORE_POINTS).collect()
     except TableNotFound:
         return []
     pins = {

@@ -121,7 +121,7 @@ def _told(
     """Return what became of a table, where it had something to do."""
     if not (reason or waits):
         return []
-    said, rows = reason or "its sources have changed", lake.store.snapshot(table).rows
+    said, rows = reason or "its sources have changed", _rows(lake, table)
     return [Upgraded(table=table.path, reason=said, rows_before=before, rows=rows, waits_for=waits)]
 
 

@@ -83,16 +83,16 @@ def deliver(lake: Lake, table: Contract, names: Sequence[str] = ()) -> BaseVersi
         there = lake.store.base_version(target, [DELIVERED, REPLAY, *_positions(table)])
         number = here.state.get(OUTBOX, 0)
         delivered = there.state.get(DELIVERED, 0) == number
-        found = None if delivered else lake.store.files.read_tagged(_name(table, number))
+        found = None if delivered else _content(lake, table, number)
         problem = _torn(table, here, there) or (None if delivered else _unfit(table, here, there, found))
         if problem:
             if lake.store.unchanged(table, here) and lake.store.unchanged(target, there):
                 raise Undeliverable(problem)
             continue  # looked at while another flow went on
-        if delivered:
+        if found is None:  # it is delivered
             return here
         try:
-            _append(lake, table, number, found[0] if found else b"", there)
+            _append(lake, table, number, found, there)
         except Moved:
             continue
         forget(lake, table, number)
@@ -118,13 +118,31 @@ def _torn(table: Contract, here: BaseVersion, there: BaseVersion) -> str | None:
     return f"{table}: its quarantine is ahead of it. {_remedy(table)}" if ahead else None
 
 
+def _content(lake: Lake, table: Contract, number: int) -> pl.DataFrame | str | None:
+    """Return the refused rows of an outbox, or the table that replaces quarantine.
+
+    None for one that is gone, or is not what was written.
+    """
+    found = lake.store.files.read_tagged(_name(table, number))
+    if found is None:
+        return None
+    try:
+        if found[0].startswith(_PARQUET):
+            return pl.read_parquet(io.BytesIO(found[0])).select(quarantine_of(table).column_names)
+        return str(orjson.loads(found[0])["replace_by"])
+    except (pl.exceptions.PolarsError, OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _unfit(
-    table: Contract, here: BaseVersion, there: BaseVersion, found: tuple[bytes, str] | None
+    table: Contract, here: BaseVersion, there: BaseVersion, found: pl.DataFrame | str | None
 ) -> str | None:
     """Return why the outbox cannot be delivered."""
     follows = there.state.get(DELIVERED, 0) == here.state.get(OUTBOX_BEFORE, 0)
-    if found is not None and (follows or not found[0].startswith(_PARQUET)):
+    if isinstance(found, str) or (found is not None and follows):
         return None
+    if found is None and follows:
+        return f"{table}: rows that it refused last are lost on their way to quarantine. {_remedy(table)}"
     return (
         f"{table}: its quarantine does not belong to it, one of them was taken back alone. {_remedy(table)}"
     )
@@ -134,17 +152,18 @@ def _remedy(table: Contract) -> str:
     return f"`odp refresh {table}` computes both anew from {table.sources[0]}."
 
 
-def _append(lake: Lake, table: Contract, number: int, body: bytes, there: BaseVersion) -> None:
+def _append(
+    lake: Lake, table: Contract, number: int, content: pl.DataFrame | str, there: BaseVersion
+) -> None:
     target = quarantine_of(table)
-    if body.startswith(_PARQUET):
-        rows = pl.read_parquet(io.BytesIO(body)).select(target.column_names)
+    if isinstance(content, pl.DataFrame):
 
         def grown(outcome: Outcome, before: Mapping[str, int]) -> dict[str, int]:
             return {ROWS: before.get(ROWS, 0) + outcome.inserted, DELIVERED: number}
 
-        lake.store.append(target, rows, CommitOptions(onto=there, reads=(ROWS,), state=grown))
+        lake.store.append(target, content, CommitOptions(onto=there, reads=(ROWS,), state=grown))
     else:
-        replace_quarantine(lake, table, orjson.loads(body)["replace_by"], number, there)
+        replace_quarantine(lake, table, content, number, there)
     fault_points.reach("flow.delivered")
 
 

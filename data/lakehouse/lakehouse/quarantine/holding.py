@@ -19,6 +19,7 @@ from lakehouse.pipeline import Lake, holds
 from lakehouse.pipeline.state import HELD, ROWS
 from lakehouse.quarantine.listing import by_rule, open_rejects
 from lakehouse.store import CommitOptions, Outcome
+from lakehouse.store.integrity.damage import readable
 
 _MOST_FREQUENT = 3
 _LONGEST_REASON = 500
@@ -157,7 +158,8 @@ def _end(lake: Lake, table: Contract, hold: holds.Hold, info: Mapping[str, str])
 def accepted(lake: Lake) -> list[Accepted]:
     """Return every recorded decision, oldest first."""
     try:
-        rows = lake.store.scan(ACCEPTED_REJECTS).sort("at").collect()
+        with readable(lake.store, [ACCEPTED_REJECTS]):
+            rows = lake.store.scan(ACCEPTED_REJECTS).sort("at").collect()
     except TableNotFound:
         return []
     return [Accepted(**{**row, "rules": json.loads(row["rules"])}) for row in rows.iter_rows(named=True)]

@@ -20,6 +20,7 @@ from lakehouse.errors import TableNotFound, Unsupported
 from lakehouse.masking import MASK
 from lakehouse.pipeline import Lake
 from lakehouse.pipeline.holds import Hold, hold_of
+from lakehouse.store.integrity.damage import readable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,8 @@ def open_rejects(
         stored = lake.store.scan(quarantine_of(table))
         if batches is not None:
             stored = stored.filter(pl.col("_batch_id").is_between(*batches, closed="right"))
-        rows = (stored if records else stored.drop("record", "reasons")).collect()
+        with readable(lake.store, [quarantine_of(table)]):
+            rows = (stored if records else stored.drop("record", "reasons")).collect()
     except TableNotFound:
         return pl.DataFrame(schema=quarantine_of(table).polars_schema())
     is_reject = pl.col("replay").is_null()

@@ -16,7 +16,7 @@ import polars as pl
 
 from lakehouse import fault_points
 from lakehouse.contracts import POINTER, Contract, quarantine_of
-from lakehouse.errors import Moved, TableNotFound
+from lakehouse.errors import Moved, TableNotFound, only_ours
 from lakehouse.pipeline import Lake, code, holds, lineage, outbox
 from lakehouse.pipeline.contention import until_it_lands
 from lakehouse.pipeline.context import RefreshContext, Transform
@@ -25,6 +25,7 @@ from lakehouse.pipeline.rules import Validated, validate
 from lakehouse.pipeline.state import GENERATION, MERGED, OUTBOX, QUARANTINED, REPLAY, ROWS
 from lakehouse.quarantine.listing import _of_rule, open_rejects
 from lakehouse.store import BaseVersion, CommitOptions, Outcome
+from lakehouse.store.integrity.damage import readable
 
 _READS = (ROWS, MERGED, QUARANTINED, GENERATION, OUTBOX, *holds.HOLD)
 
@@ -54,14 +55,19 @@ def replay(
     """Try the open refusals again (of one rule, of one contract version). A second call changes nothing.
 
     A row never takes the place of one with its key that landed later: it counts as merged. Raises Unsupported
-    (unknown rule), Conflict (others kept changing the table, or it has to be computed anew first).
+    (unknown rule), Conflict (others kept changing the table, or it has to be computed anew first),
+    DamagedTable (a file cannot be read, it is named).
     """
     step = RefreshContext(lake=lake, table=table, transform=transform, info=info or {})
-    code.refuse_changed_key(lake, table)
-    rows = _of_rule(table, open_rejects(lake, table), rule)  # refuses an unknown rule before anything else
-    if not rows.is_empty():
-        lake.store.ensure(quarantine_of(table))
-    return until_it_lands(lake, table, lambda: _replay(step, rule, contract_version))
+    read = [*table.sources, table, *([quarantine_of(table)] if table.row_wise else [])]
+    with only_ours(f"replaying {table}"), readable(lake.store, read):
+        code.refuse_changed_key(lake, table)
+        rows = _of_rule(
+            table, open_rejects(lake, table), rule
+        )  # refuses an unknown rule before anything else
+        if not rows.is_empty():
+            lake.store.ensure(quarantine_of(table))
+        return until_it_lands(lake, table, lambda: _replay(step, rule, contract_version))
 
 
 def _replay(step: RefreshContext, rule: str | None, contract_version: str | None) -> Replayed:

@@ -5,6 +5,7 @@ Belongs here: listing, reading and conditionally writing files of a folder. Does
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -19,6 +20,8 @@ from lakehouse.errors import StorageUnavailable, plain
 from lakehouse.storage.own import OWN, log_last
 
 _GATE = ".lock"
+_OF_PROCESS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # these are no fault of a file
+_UNREADABLE = "unreadable"  # the tag of what is there and cannot be read
 
 
 class FolderFiles:
@@ -66,23 +69,29 @@ class FolderFiles:
         )
 
     def remove(self, path: str, names: Sequence[str]) -> None:
-        try:
-            for name in names:
-                (self.root / path / name).unlink(missing_ok=True)
-        except OSError as exc:
-            raise StorageUnavailable(f"removing files of {path}: {plain(exc)}") from None
+        for name in names:
+            self._unlink(self.root / path / name)
 
     def put_if(self, name: str, body: bytes, tag: str | None) -> str | None:
         target = self.root / OWN / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with (target.parent / _GATE).open("w") as gate:
-            fcntl.flock(gate, fcntl.LOCK_EX)  # compare and write as one; processes of one machine share it
-            found = self.read_tagged(name)
-            if (found[1] if found else None) != tag:
-                return None
-            fresh = target.with_name(f"{target.name}.{uuid.uuid4().hex}")
-            fresh.write_bytes(body)
-            fresh.replace(target)
+        fresh = target.with_name(f"{target.name}.{uuid.uuid4().hex}")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with (target.parent / _GATE).open("w") as gate:
+                fcntl.flock(
+                    gate, fcntl.LOCK_EX
+                )  # compare and write as one; processes of one machine share it
+                found = self.read_tagged(name)
+                if (found[1] if found else None) != tag:
+                    return None
+                try:
+                    fresh.write_bytes(body)
+                    fresh.replace(target)
+                except OSError:
+                    fresh.unlink(missing_ok=True)
+                    raise
+        except OSError as exc:
+            raise StorageUnavailable(f"writing {target}: {plain(exc)}") from None
         return hashlib.sha256(body).hexdigest()
 
     def read_tagged(self, name: str) -> tuple[bytes, str] | None:
@@ -90,13 +99,23 @@ class FolderFiles:
             body = (self.root / OWN / name).read_bytes()
         except FileNotFoundError:
             return None
+        except OSError as exc:
+            if exc.errno in _OF_PROCESS:
+                raise StorageUnavailable(f"reading {self.root / OWN / name}: {plain(exc)}") from None
+            return b"", _UNREADABLE  # it is there, and nobody can read it: as one that was cut to nothing
         return body, hashlib.sha256(body).hexdigest()
 
     def forget(self, name: str) -> None:
-        (self.root / OWN / name).unlink(missing_ok=True)
+        self._unlink(self.root / OWN / name)
 
     def forget_folder(self, folder: str) -> None:
         shutil.rmtree(self.root / OWN / folder, ignore_errors=True)
+
+    def _unlink(self, path: Path) -> None:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as exc:
+            raise StorageUnavailable(f"removing {path}: {plain(exc)}") from None
 
     def own_files(self, folder: str) -> dict[str, datetime]:
         found = _times(self.root / OWN / folder)
@@ -104,7 +123,7 @@ class FolderFiles:
 
     def drop(self, path: str) -> None:
         for name in sorted(self.sizes(path), key=log_last):
-            (self.root / path / name).unlink(missing_ok=True)  # another one may drop it too
+            self._unlink(self.root / path / name)  # another one may drop it too
         shutil.rmtree(self.root / path, ignore_errors=True)
 
 
@@ -125,7 +144,7 @@ def _walk(folder: Path, below: str) -> Iterator[tuple[str, int]]:
                         yield from _walk(Path(entry.path), f"{below}{entry.name}/")
                     elif entry.is_file():
                         yield f"{below}{entry.name}", entry.stat().st_size
-                except FileNotFoundError:
+                except OSError:  # gone meanwhile; or a link in a circle, which no reader can follow either
                     continue
     except (FileNotFoundError, NotADirectoryError):
         return
@@ -134,7 +153,15 @@ def _walk(folder: Path, below: str) -> Iterator[tuple[str, int]]:
 def _times(folder: Path) -> dict[str, datetime]:
     try:
         with os.scandir(folder) as entries:
-            found = [(entry.name, entry.stat().st_mtime) for entry in entries if entry.is_file()]
+            found = [(entry.name, at) for entry in entries if (at := _time(entry)) is not None]
     except FileNotFoundError:
         return {}
     return {name: datetime.fromtimestamp(at, UTC) for name, at in found}
+
+
+def _time(entry: os.DirEntry[str]) -> float | None:
+    """Return when a file was written; None for what is no file, is gone meanwhile or a link in a circle."""
+    try:
+        return entry.stat().st_mtime if entry.is_file() else None
+    except OSError:
+        return None

@@ -2,7 +2,8 @@
 
 Belongs here: taking, renewing, giving back, and waiting for one. Does not: what is done under it.
 The holder renews while it works. A lease that was not renewed for its whole length belongs to a dead holder
-and may be taken over: clocks may differ by less than the length minus the time between two renewals.
+and may be taken over: clocks may differ by less than the length minus the time between two renewals. One that
+was renewed further in the future than it lasts is of a clock that is wrong: it tells nothing.
 """
 
 from __future__ import annotations
@@ -83,15 +84,21 @@ def poll(done: Callable[[], bool], *, seconds: float, every: tuple[float, float]
 def held_by_another(files: Files, name: str) -> bool:
     """Return whether somebody holds the lease, and has renewed it in time.
 
-    One that cannot be read has ended.
+    One that cannot be read, or is of a wrong clock, has ended.
     """
     found = files.read_tagged(name)
     held = _parsed(found[0]) if found is not None else None
-    return held is not None and _until(held) > datetime.now(UTC)
+    return held is not None and _until(held) > datetime.now(UTC) and not _of_wrong_clock(held)
 
 
 def _until(held: dict[str, str]) -> datetime:
     return datetime.fromisoformat(held["until"]).astimezone(UTC)
+
+
+def _of_wrong_clock(held: dict[str, str]) -> bool:
+    """Return whether the holder's clock and ours differ by more than the lease lasts."""
+    since, until = datetime.fromisoformat(held["since"]).astimezone(UTC), _until(held)
+    return since - datetime.now(UTC) > until - since
 
 
 def _take(files: Files, name: str, mine: str, length: timedelta) -> str:
@@ -107,6 +114,12 @@ def _take(files: Files, name: str, mine: str, length: timedelta) -> str:
             f"taking the lease {name}: {files.own_uri(name)} cannot be read ({len(found[0])} bytes), so "
             "nobody can tell who holds it. When nothing else is at work on this lake, remove that file "
             "and run it again."
+        )
+    if _of_wrong_clock(held):
+        raise Conflict(
+            f"taking the lease {name}: {held['holder']} took it at {held['since']}, which is still to come: "
+            "the clock there or here is wrong, and nobody can tell whether it has ended. When nothing else "
+            f"is at work on this lake, remove {files.own_uri(name)} and run it again."
         )
     if _until(held) < datetime.now(UTC):
         tag = files.put_if(name, _body(mine, length), seen)
@@ -135,7 +148,7 @@ def _parsed(body: bytes) -> dict[str, str] | None:
     """Return what a lease says; None for one that was cut short or is no lease of ours."""
     try:
         held = orjson.loads(body)
-        _until(held)
+        _of_wrong_clock(held)
         return {name: str(held[name]) for name in ("id", "holder", "since", "until")}
     except (ValueError, KeyError, TypeError, OverflowError):
         return None

@@ -96,7 +96,8 @@ def lost_partitions(table: Contract, frame: pl.DataFrame) -> list[str]:
 
 def _one_of_equals(name: str) -> pl.Expr:
     value = pl.col(name)
-    return pl.when(value.is_nan()).then(float("nan")).otherwise(value + 0.0).alias(name)
+    one_nan = pl.when(value.is_nan()).then(float("nan"))
+    return one_nan.when(value == 0).then(0.0).otherwise(value).alias(name)  # `+ 0.0` is optimised away
 
 
 def _refuse_beyond(table: Contract, frame: pl.DataFrame) -> None:

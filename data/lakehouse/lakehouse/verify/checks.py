@@ -13,7 +13,7 @@ import polars as pl
 
 from lakehouse.contracts import LANDING_REJECTS, Contract, quarantine_of
 from lakehouse.engine.polars import PolarsEngine
-from lakehouse.errors import DamagedTable, LakeError, StorageUnavailable, TableNotFound
+from lakehouse.errors import DamagedTable, LakeError, StorageUnavailable, TableNotFound, plain
 from lakehouse.pipeline import Lake, lineage
 from lakehouse.pipeline.holds import on_sources
 from lakehouse.pipeline.ledger import ledger_of
@@ -127,6 +127,12 @@ def check_table(at: CheckInput) -> TableReport:
         message, _, fix = str(exc).removeprefix(f"reading {table}: ").partition(". To mend it, ")
         report.problems.append(Problem(table=table.path, check="log", message=message, fix=fix.rstrip(".")))
         return report
+    except StorageUnavailable:
+        raise
+    except Exception as exc:  # noqa: BLE001  # no table may keep the others from being judged
+        message = f"it cannot be read: {plain(exc)}"
+        report.problems.append(Problem(table=table.path, check="log", message=message, fix=fixes.REBUILD))
+        return report
     report.rows, report.version, report.size_bytes = snapshot.rows, snapshot.version, snapshot.size_bytes
     report.problems += [
         Problem(table=table.path, check=check, message=message, fix=fix)
@@ -187,7 +193,10 @@ def _run(
         if others := [t for t in involved(at.table)[1:] if _is_damaged(at.lake, t)]:
             report.notes.append(f"{at.table}: its {name} cannot be checked, {others[0]} is damaged")
             return []
-        return [(name, f"it cannot be checked: {exc}", fix or fixes.REBUILD)]
+        message, _, mends = str(exc).removeprefix(f"reading {at.table}: ").partition(". To mend it, ")
+        return [(name, f"it cannot be checked: {message}", mends.rstrip(".") or fix or fixes.REBUILD)]
+    except Exception as exc:  # noqa: BLE001  # no table may keep the others from being judged
+        return [(name, f"it cannot be checked: {plain(exc)}", fix or fixes.REBUILD)]
     return [(name, one, fix) if isinstance(one, str) else (name, *one) for one in found]
 
 
@@ -199,10 +208,10 @@ def _unreadable(at: CheckInput, exc: UnreadableFiles) -> tuple[str, str]:
 def _is_damaged(lake: Lake, table: Contract) -> bool:
     try:
         lake.store.snapshot(table)
-    except DamagedTable:
-        return True
     except TableNotFound:
         return False
+    except (DamagedTable, OSError):
+        return True
     return False
 
 

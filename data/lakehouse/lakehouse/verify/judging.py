@@ -123,7 +123,7 @@ def _states(at: CheckInput) -> _States:
         try:
             snapshot = at.lake.store.snapshot(table)
             found[table.path] = (snapshot.identity, snapshot.version)
-        except (TableNotFound, DamagedTable):
+        except (TableNotFound, DamagedTable, OSError):
             found[table.path] = ("", -1)
     return found
 
@@ -146,7 +146,7 @@ def _quiet_since(at: CheckInput) -> timedelta:
 def _written(lake: Lake, table: Contract) -> datetime:
     try:
         logged = lake.store.history(table, limit=1)
-    except (TableNotFound, DamagedTable, Unsupported):
+    except (TableNotFound, DamagedTable, Unsupported, OSError):
         return _NEVER
     return logged[0].at if logged else _NEVER
 

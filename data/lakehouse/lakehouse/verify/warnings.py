@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import polars as pl
+
 from lakehouse.contracts import Contract
 from lakehouse.errors import ContractError, LakeError, StorageUnavailable
 from lakehouse.pipeline import Lake
@@ -32,7 +34,7 @@ def _of(lake: Lake, table: Contract, of: _Warnings) -> list[dict[str, str]]:
         return of(lake, table)
     except StorageUnavailable:
         raise
-    except LakeError:
+    except (LakeError, OSError, pl.exceptions.PolarsError):
         return []
 
 

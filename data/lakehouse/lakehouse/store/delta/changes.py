@@ -14,6 +14,7 @@ from datetime import date
 import polars as pl
 
 from lakehouse.contracts import ColumnType, Contract, Type, polars_type
+from lakehouse.errors import DamagedTable
 from lakehouse.store.delta.log import DataFile, LoggedCommit, read_commit
 from lakehouse.store.delta.read import DeltaReader, adds
 from lakehouse.store.results import Changes
@@ -80,9 +81,10 @@ class DeltaChanges(DeltaReader):
         )
 
     def _commit_at(self, table: Contract, version: int) -> LoggedCommit | None:
+        """Return a commit; None for one that the log no longer tells of."""
         try:
             return read_commit(self.files, table.path, version)
-        except FileNotFoundError:
+        except (FileNotFoundError, DamagedTable):
             return None
 
     def _all_there(self, table: Contract, commits: Iterable[LoggedCommit]) -> bool:

@@ -64,7 +64,9 @@ def commit_with_retries(
         delta = reopen(False)
         if number == 1:
             start = delta.version()
-        elif (version := landed(delta, commit_id, start)) is not None:  # an earlier try, late
+        elif (
+            version := landed(files, table.path, delta, commit_id, start)
+        ) is not None:  # an earlier try, late
             return _result(table, version, outcome, "committed", number)
         _refuse_moved(table, files, delta, commit)
         if _already(table, delta, commit):
@@ -90,7 +92,7 @@ def commit_with_retries(
                 raise
             last = exc
             delta = _reread(table, reopen, exc)
-            if (version := landed(delta, commit_id, start)) is not None:
+            if (version := landed(files, table.path, delta, commit_id, start)) is not None:
                 return _result(table, version, outcome, "committed", number)
             if not isinstance(exc, CommitFailedError | OSError):
                 raise StorageUnavailable(f"writing {table}: {plain(exc)}. Nothing of it landed.") from None
@@ -102,13 +104,15 @@ def commit_with_retries(
     ) from None
 
 
-def landed(delta: DeltaTable, commit_id: str, base: int) -> int | None:
-    """Return the version after `base` that carries `commit_id`; None when there is none."""
-    newer = delta.version() - base
-    if newer <= 0:
-        return None
-    found = (int(entry["version"]) for entry in delta.history(newer) if entry.get(COMMIT_ID) == commit_id)
-    return next(found, None)
+def landed(files: Files, path: str, delta: DeltaTable, commit_id: str, base: int) -> int | None:
+    """Return the version of table `path` after `base` that carries `commit_id`; None when there is none."""
+    for version in range(int(delta.version()), base, -1):
+        try:
+            if read_commit(files, path, version).info.get(COMMIT_ID) == commit_id:
+                return version
+        except FileNotFoundError:  # the log was cleaned up past it
+            return None
+    return None
 
 
 def stands(files: Files, path: str, delta: DeltaTable, since: BaseVersion) -> bool:

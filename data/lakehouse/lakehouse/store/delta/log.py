@@ -7,11 +7,13 @@ The library hands out the state at a version, but not which files a commit broug
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from urllib.parse import unquote
 
 import orjson
 
+from lakehouse.errors import DamagedTable
 from lakehouse.storage.files import Files
 
 
@@ -41,9 +43,22 @@ class LoggedCommit:
 
 
 def read_commit(files: Files, path: str, version: int) -> LoggedCommit:
-    """Read one commit of table `path`. Raises FileNotFoundError once the log has been cleaned up past it."""
-    lines = files.read(path, f"_delta_log/{version:020d}.json").splitlines()
-    actions = [orjson.loads(line) for line in lines if line.strip()]
+    """Read one commit of table `path`.
+
+    Raises FileNotFoundError once the log has been cleaned up past it, DamagedTable for an entry that is none.
+    """
+    name = f"_delta_log/{version:020d}.json"
+    lines = files.read(path, name).splitlines()
+    try:
+        return _commit(version, [orjson.loads(line) for line in lines if line.strip()])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise DamagedTable(
+            f"reading {path}: log entry {version} ({name}) is cut short or altered. To mend it, put "
+            f"{files.uri(path)}/{name} back from a backup."
+        ) from None
+
+
+def _commit(version: int, actions: list[dict[str, Any]]) -> LoggedCommit:
     adds = [a["add"] for a in actions if "add" in a]
     removes = [a["remove"] for a in actions if "remove" in a]
     return LoggedCommit(
@@ -56,9 +71,21 @@ def read_commit(files: Files, path: str, version: int) -> LoggedCommit:
     )
 
 
+def entries_of(files: Files, path: str, newest: int, limit: int | None) -> dict[int, datetime]:
+    """Return the versions whose entries are in the log, each with when it was written: `limit` of them, from
+    the newest down, without a gap.
+    """
+    written = files.written(f"{path}/_delta_log")
+    found: dict[int, datetime] = {}
+    while (at := written.get(f"{newest:020d}.json")) is not None and len(found) != limit:
+        found[newest] = at
+        newest -= 1
+    return found
+
+
 def brought_files(files: Files, path: str, version: int) -> dict[str, int | None]:
     """Return the files that a commit brought, each with its size where the log tells it. Raises as
-    `read_commit` does, and ValueError or KeyError where the entry is no log entry.
+    `read_commit` does.
     """
     entry = f"_delta_log/{version:020d}"
     added: dict[str, int | None] = {f.path: f.size_bytes for f in read_commit(files, path, version).added}

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import orjson
 import polars as pl
 
+from lakehouse.process import panicked
 from lakehouse.storage.files import Files
 from lakehouse.store.results import Fault
 
@@ -22,6 +23,7 @@ HINT = "_last_checkpoint"
 _LOG = "_delta_log"
 _ENTRY = re.compile(r"^(\d{20})\.json$")
 _CHECKPOINT = re.compile(r"^(\d{20})\.checkpoint\.(?:.+\.)?parquet$")
+_IN_CHECKPOINT = {"add", "metaData", "protocol"}
 _ACTIONS = {"add", "remove", "txn", "commitInfo", "metaData", "protocol", "cdc", "domainMetadata"}
 _REBUILD = "run `make init-data-layers`, then `odp refresh --full-refresh`, since what was computed from it \
 may hold rows that are gone"
@@ -51,11 +53,11 @@ class _Log:
         return f"{self.uri}/{_LOG}/{file}"
 
 
-def log_faults(files: Files, path: str, *, thorough: bool = False) -> list[Fault]:
+def log_faults(files: Files, path: str, *, thorough: bool = False, whole: bool = False) -> list[Fault]:
     """Return what is wrong with the log of table `path`.
 
     A listing and one small file tell of what is missing or empty; `thorough` reads every file that opening
-    the newest version takes. Raises StorageUnavailable.
+    the newest version takes, `whole` the entries of older versions too. Raises StorageUnavailable.
     """
     hint = _hint(files, path)
     log = _listed(files, path)
@@ -63,7 +65,7 @@ def log_faults(files: Files, path: str, *, thorough: bool = False) -> list[Fault
         return []
     faults = _checkpoint_faults(files, path, log, thorough=thorough)
     faults += _hint_faults(log, hint)
-    return faults + _entry_faults(files, path, log, thorough=thorough)
+    return faults + _entry_faults(files, path, log, thorough=thorough, whole=whole)
 
 
 def _listed(files: Files, path: str) -> _Log:
@@ -87,7 +89,7 @@ def _hint(files: Files, path: str) -> int | None:
         return int(told["version"])
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         return -1
 
 
@@ -140,7 +142,7 @@ def _complete(log: _Log, *, after: int) -> bool:
     return all(log.entries.get(v) for v in wanted) and (bool(wanted) or after >= 0)
 
 
-def _entry_faults(files: Files, path: str, log: _Log, *, thorough: bool) -> list[Fault]:
+def _entry_faults(files: Files, path: str, log: _Log, *, thorough: bool, whole: bool) -> list[Fault]:
     if not log.entries:
         return []
     needed = log.base + 1
@@ -153,7 +155,7 @@ def _entry_faults(files: Files, path: str, log: _Log, *, thorough: bool) -> list
             wrong[version] = "missing"
         elif log.entries[version] == 0:
             wrong[version] = "empty"
-        elif thorough and version >= needed and not _parsed(files, path, version):
+        elif (whole or (thorough and version >= needed)) and not _parsed(files, path, version):
             wrong[version] = "cut short or altered"
     return [_lost_entries(log, *span, needed=span[1] >= needed) for span in _spans(wrong)]
 
@@ -201,12 +203,16 @@ def _without_backup(log: _Log) -> str:
 
 
 def _readable(files: Files, path: str, name: str) -> bool:
+    """Return whether a checkpoint holds actions: another Parquet file in its place does not."""
     try:
-        return pl.read_parquet(io.BytesIO(files.read(path, f"{_LOG}/{name}"))).height > 0
+        stored = pl.read_parquet(io.BytesIO(files.read(path, f"{_LOG}/{name}")))
     except FileNotFoundError:  # clean-up took it: a newer one is there
         return True
-    except (pl.exceptions.PolarsError, OSError, ValueError):
+    except BaseException as exc:
+        if not (panicked(exc) or isinstance(exc, pl.exceptions.PolarsError | OSError | ValueError)):
+            raise
         return False
+    return stored.height > 0 and set(stored.columns) >= _IN_CHECKPOINT
 
 
 def _parsed(files: Files, path: str, version: int) -> bool:
@@ -215,6 +221,8 @@ def _parsed(files: Files, path: str, version: int) -> bool:
         text = files.read(path, f"{_LOG}/{version:020d}.json")
     except FileNotFoundError:
         return True  # gone since the listing; a look at a fresh listing tells
+    except OSError:
+        return False
     try:
         return _known(orjson.loads(line) for line in text.splitlines() if line.strip())
     except ValueError:

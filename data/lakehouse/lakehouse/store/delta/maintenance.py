@@ -120,7 +120,7 @@ class DeltaMaintenance(DeltaChanges):
         fault_points.reach("maintain.checkpointed")
         removed = self._said(table, "clean-up", lambda delta, said: self._remove(delta, options, said))
         if not self._log_needed(table, options):
-            self.latest(table, fresh=True).cleanup_metadata()
+            self._clean_log(table)
         fault_points.reach("maintain.vacuumed")
         self.checksums.tidy(table.path, before.identity, [*self.file_names(table), *self._log_names(table)])
         after = self.snapshot(table)
@@ -138,9 +138,18 @@ class DeltaMaintenance(DeltaChanges):
     def _checkpoint(self, table: Contract, identity: str) -> None:
         """Write a checkpoint. A commit may have written that one already: both have a right checksum."""
         delta = self.latest(table, fresh=True)
-        delta.create_checkpoint()
+        try:
+            delta.create_checkpoint()
+        except (DeltaError, OSError) as exc:
+            raise self._unavailable(f"writing a checkpoint of {table}", exc) from None
         name = f"_delta_log/{delta.version():020d}.checkpoint.parquet"
         self.checksums.record_files(table.path, identity, [name])
+
+    def _clean_log(self, table: Contract) -> None:
+        try:
+            self.latest(table, fresh=True).cleanup_metadata()
+        except (DeltaError, OSError) as exc:
+            raise self._unavailable(f"cleaning the log of {table}", exc) from None
 
     def _data_bytes(self, table: Contract) -> int:
         """Return the size of all data files, of every version."""
@@ -176,6 +185,7 @@ class DeltaMaintenance(DeltaChanges):
             "writer_properties": writer(),
             "commit_properties": said,
             "post_commithook_properties": hooks(),
+            "partition_filters": _but_tildes(table, adds(delta)) or None,
         }
         if poorly_clustered(table, adds(delta)):
             delta.optimize.z_order(list(table.cluster_by), **how)
@@ -225,6 +235,21 @@ class DeltaMaintenance(DeltaChanges):
             if datetime.fromtimestamp(stamp / 1000, tz=UTC) < cut:
                 return True
         return False
+
+
+def _but_tildes(table: Contract, files: pl.DataFrame) -> list[tuple[str, str, list[str]]]:
+    """Return the filters that leave out the partitions whose text has a `~`.
+
+    The library looks for their files under another name than they have (`%7E`), and joins none of the table.
+    """
+    found = []
+    for name in table.partition_by:
+        texts = (
+            files[f"partition.{name}"].unique().drop_nulls() if files.height else pl.Series(dtype=pl.String)
+        )
+        if texts.dtype == pl.String and (odd := sorted(text for text in texts if "~" in text)):
+            found.append((name, "not in", odd))
+    return found
 
 
 def _restore(delta: DeltaTable, version: int, properties: CommitProperties) -> None:

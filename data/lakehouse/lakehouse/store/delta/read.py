@@ -6,7 +6,7 @@ Belongs here: everything that opens a table and changes nothing. Does not: commi
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -28,14 +28,14 @@ from lakehouse.errors import (
     Unsupported,
     plain,
 )
-from lakehouse.process import refuse_fork
+from lakehouse.process import panicked, refuse_fork
 from lakehouse.settings import Settings
 from lakehouse.storage.files import Files, open_files
 from lakehouse.storage.paths import is_below
 from lakehouse.store.delta.checkpoint import LONGEST
 from lakehouse.store.delta.commit import recorded, stands
 from lakehouse.store.delta.local import LocalTable
-from lakehouse.store.delta.log import brought_files
+from lakehouse.store.delta.log import brought_files, entries_of, read_commit
 from lakehouse.store.delta.log_faults import log_faults
 from lakehouse.store.delta.schema import additions, differences, type_text
 from lakehouse.store.delta.transactions import all_state
@@ -53,7 +53,9 @@ from lakehouse.store.results import (
 )
 
 _NEWEST_VERSION = 2**63 - 1  # as wide as the library reads one
+SILENT = "UNKNOWN"  # the operation of a commit that says nothing of itself
 _PLAIN_READER = 1  # of a table without deletion vectors or mapped column names
+_FEATURES = {"deletionVectors", "timestampNtz"}  # that Polars reads
 
 
 class DeltaReader:
@@ -186,7 +188,9 @@ class DeltaReader:
             return LocalTable(
                 self.uri(table), version=version, storage_options=self._options, without_files=not files
             )
-        except (DeltaError, OSError) as exc:
+        except BaseException as exc:
+            if not _of_log(exc):
+                raise
             if version is not None and self.exists(table):
                 raise self._no_version(table, version) from None
             raise self._unreadable(table, exc) from None
@@ -208,17 +212,33 @@ class DeltaReader:
             f"{newest}, `odp history {table}` lists them"
         )
 
-    def _unreadable(self, table: Contract, exc: Exception) -> LakeError:
+    def _unreadable(self, table: Contract, exc: BaseException) -> LakeError:
         """Return what it means that a table's newest version cannot be opened: the files of its log tell.
 
         A store that does not answer raises StorageUnavailable here as well.
         """
+        try:
+            return self._what_is_wrong(table, exc)
+        except OSError as found:  # a folder that this user may not list, a disk that fails
+            return DamagedTable(
+                f"reading {table}: {self.uri(table)} cannot be read ({plain(found)}). To mend it, let this "
+                "user read it, or put it back from a backup."
+            )
+
+    def _what_is_wrong(self, table: Contract, exc: BaseException) -> LakeError:
         faults = log_faults(self.files, table.path, thorough=True)
+        faults = faults or log_faults(self.files, table.path, whole=True)
         if faults:
             return DamagedTable(f"reading {table}: {faults[0].says}. To mend it, {faults[0].fix}.")
         stored = self.files.sizes(table.path)
         if not isinstance(exc, TableNotFoundError) and any(n.startswith("_delta_log/") for n in stored):
-            return self._unavailable(f"opening {table}", exc)
+            if self.settings.on_s3 or self._opens(table):
+                return self._unavailable(f"opening {table}", exc)
+            return DamagedTable(
+                f"reading {table}: its log (_delta_log) cannot be read ({plain(exc)}). To mend it, put "
+                f"{self.uri(table)}/_delta_log back from a backup; without one, move {self.uri(table)} "
+                "away, then run `make init-data-layers`, then `odp refresh --full-refresh`."
+            )
         if lost := [name for name in stored if name.endswith(".parquet")]:
             return DamagedTable(
                 f"reading {table}: its log (_delta_log) is gone, and {len(lost)} data files lie there. To "
@@ -229,6 +249,16 @@ class DeltaReader:
         return TableNotFound(
             f"reading {table}: it has never been written. `make init-data-layers` writes it."
         )
+
+    def _opens(self, table: Contract) -> bool:
+        """Return whether the whole log is read at another try: a clean-up may have been at work."""
+        try:
+            LocalTable(self.uri(table), storage_options=self._options).transaction_version("")
+        except BaseException as exc:
+            if not _of_log(exc):
+                raise
+            return False
+        return True
 
     def snapshot(self, table: Contract, *, version: int | None = None) -> Snapshot:
         delta = self.latest(table) if version is None else self.open(table, version=version)
@@ -275,6 +305,7 @@ class DeltaReader:
 
     def _scan(self, table: Contract, delta: DeltaTable) -> pl.LazyFrame:
         absent = _absent(table, delta)
+        _refuse_features(table, delta)
         rows = pl.scan_delta(delta, use_pyarrow=False)
         if absent:  # this version is older than these columns
             rows = rows.with_columns(pl.lit(None, polars_type(c.type)).alias(c.name) for c in absent)
@@ -312,11 +343,12 @@ class DeltaReader:
         """Tell what the library says of a log that it reads later than it opened it as an error of ours."""
         try:
             yield
-        except (DeltaError, OSError) as exc:
+        except BaseException as exc:
+            if not _of_log(exc):
+                raise
             self._handles.pop(table.path, None)
             self._heads.pop(table.path, None)
-            self.open(table)  # raises TableNotFound when it was removed meanwhile
-            raise self._unavailable(f"reading the log of {table}", exc) from None
+            raise self._unreadable(table, exc) from None  # TableNotFound when it was removed meanwhile
 
     def base_version(self, table: Contract, names: Sequence[str] = ()) -> BaseVersion:
         """Return the table's identity, version and the state `names`, all of one moment."""
@@ -337,17 +369,22 @@ class DeltaReader:
     def history(self, table: Contract, *, limit: int | None = None) -> list[HistoryEntry]:
         """Return the commits, newest first."""
         try:
-            logged = self.look(table).history(limit)
-        except (DeltaError, OSError) as exc:  # a handle that was opened before its log was damaged
-            raise self._unreadable(table, exc) from None
+            head = self.look(table)
+            newest, logged = int(head.version()), head.history(limit)
+        except BaseException as exc:
+            if not _of_log(exc):
+                raise
+            raise self._unreadable(table, exc) from None  # opened before its log was damaged
+        if limit is not None and len(logged) == limit:
+            return [_entry(int(entry["version"]), entry) for entry in logged]
+        # A commit may say nothing of itself. The library passes it over, and gives its number to another.
+        there = entries_of(self.files, table.path, newest, limit)
+        if len(logged) == len(there):
+            return [_entry(int(entry["version"]), entry) for entry in logged]
+        told = ((version, read_commit(self.files, table.path, version).info) for version in there)
         return [
-            HistoryEntry(
-                version=int(entry["version"]),
-                at=datetime.fromtimestamp(entry["timestamp"] / 1000, tz=UTC),
-                operation=str(entry.get("operation", "")),
-                info={k: v for k, v in entry.items() if k not in ("version", "timestamp", "operation")},
-            )
-            for entry in logged
+            _entry(version, {"timestamp": there[version].timestamp() * 1000, "operation": SILENT, **info})
+            for version, info in told
         ]
 
     def foreign_commits(self, table: Contract) -> list[HistoryEntry]:
@@ -414,6 +451,39 @@ class DeltaReader:
 
     def _unavailable(self, doing: str, exc: BaseException) -> StorageUnavailable:
         return StorageUnavailable(f"{doing}: {plain(exc)}. Is the store up? `make status` tells.")
+
+
+def _entry(version: int, told: Mapping[str, Any]) -> HistoryEntry:
+    """Return a commit by what it says of itself."""
+    try:
+        at = datetime.fromtimestamp(int(told.get("timestamp") or 0) / 1000, tz=UTC)
+    except (ValueError, OverflowError, TypeError):  # of another program, whose word it is
+        at = datetime.fromtimestamp(0, tz=UTC)
+    return HistoryEntry(
+        version=version,
+        at=at,
+        operation=str(told.get("operation") or ""),
+        info={k: v for k, v in told.items() if k not in ("version", "timestamp", "operation")},
+    )
+
+
+def _of_log(exc: BaseException) -> bool:
+    """Return whether it is what the library says of a log that it cannot read."""
+    return isinstance(exc, DeltaError | OSError | ValueError) or panicked(exc)
+
+
+def _refuse_features(table: Contract, delta: DeltaTable) -> None:
+    """Raise DamagedTable for a log that asks more of readers than Polars knows, as another program may."""
+    protocol = delta.protocol()
+    if protocol.min_reader_version <= _PLAIN_READER:
+        return
+    features = {*(protocol.reader_features or ())} if protocol.min_reader_version > 2 else {"columnMapping"}
+    if unknown := sorted(features - _FEATURES):
+        raise DamagedTable(
+            f"reading {table}: another program has made its log ask for what this library cannot read "
+            f"({', '.join(unknown)}). To mend it, put {table.path} back from a backup; without one, move it "
+            "away, then run `make init-data-layers`, then `odp refresh --full-refresh`."
+        )
 
 
 def _absent(table: Contract, delta: DeltaTable) -> list[Column]:

@@ -89,12 +89,14 @@ def statistics_columns(table: Contract) -> list[str]:
     by. Parquet files tell the others' themselves.
 
     Never those of decimals: the library writes them as floats, which are off by what 15 digits do not hold,
-    and files are then passed over that have the value. None at all is a list of no column.
+    and files are then passed over that have the value. Nor those of floats, which say nothing of a NaN. None
+    at all is a list of no column.
     """
     chosen = {*table.key, *table.cluster_by, *table.sequence_by}
     kinds = (Type.DATE, Type.TIMESTAMP)
     stored = [column for column in table.columns if column.name not in table.partition_by]
-    told = [c for c in stored if c.type is not Type.BINARY and not isinstance(c.type, DecimalType)]
+    told = [c for c in stored if c.type not in (Type.BINARY, Type.FLOAT64)]
+    told = [c for c in told if not isinstance(c.type, DecimalType)]
     told = [c for c in told if not is_nested(c.type)]
     wanted = [c.name for c in told if c.name in chosen or c.type in kinds or c.name == "_batch_id"]
     return wanted or [c.name for c in told[:1]]

@@ -11,6 +11,7 @@ import io
 import polars as pl
 
 from lakehouse.errors import Unsupported
+from lakehouse.process import panicked
 from lakehouse.storage.files import Files
 from lakehouse.store.delta.log import read_commit
 
@@ -30,12 +31,22 @@ def all_state(files: Files, path: str, version: int) -> dict[str, int]:
 
 
 def _checkpointed(files: Files, path: str, version: int) -> tuple[int, dict[str, int]]:
-    """Return the newest checkpoint at or before `version`, and the state it holds."""
+    """Return the newest checkpoint at or before `version` that can be read, and the state it holds."""
     names = [name for name in files.sizes(f"{path}/_delta_log") if name.endswith(".checkpoint.parquet")]
-    numbers = [number for name in names if (number := int(name.split(".")[0])) <= version]
-    if not numbers:
-        return -1, {}
-    name = f"_delta_log/{max(numbers):020d}.checkpoint.parquet"
-    stored = pl.read_parquet(io.BytesIO(files.read(path, name)), columns=["txn"])
-    rows = stored.select(pl.col("txn").struct.unnest()).drop_nulls("appId")
-    return max(numbers), dict(rows.select("appId", pl.col("version").cast(pl.Int64)).iter_rows())
+    for number in sorted((int(name.split(".")[0]) for name in names), reverse=True):
+        if number <= version and (state := _state_in(files, path, number)) is not None:
+            return number, state
+    return -1, {}
+
+
+def _state_in(files: Files, path: str, number: int) -> dict[str, int] | None:
+    """Return the state that a checkpoint holds; None for one that is damaged, or gone meanwhile."""
+    try:
+        body = files.read(path, f"_delta_log/{number:020d}.checkpoint.parquet")
+        stored = pl.read_parquet(io.BytesIO(body), columns=["txn"])
+        rows = stored.select(pl.col("txn").struct.unnest()).drop_nulls("appId")
+        return dict(rows.select("appId", pl.col("version").cast(pl.Int64)).iter_rows())
+    except BaseException as exc:
+        if not (panicked(exc) or isinstance(exc, pl.exceptions.PolarsError | OSError)):
+            raise
+        return None

@@ -20,7 +20,7 @@ from deltalake import (
 )
 from deltalake.exceptions import DeltaError
 
-from lakehouse.contracts import Column, Contract
+from lakehouse.contracts import Column, Contract, Type
 from lakehouse.contracts.encoding import needs_encoding
 from lakehouse.contracts.sql import quoted
 from lakehouse.errors import Conflict, SchemaViolation, StorageUnavailable, Unsupported, plain
@@ -333,8 +333,7 @@ class DeltaStore(DeltaMaintenance):
         properties: CommitProperties,
     ) -> None:
         """Rewrite the files that hold known keys; all other rows of the frame are new."""
-        names = [quoted(name) for name in table.key]
-        matches = " AND ".join(f"target.{name} = source.{name}" for name in names)
+        matches = " AND ".join(_same(table, name) for name in table.key)
         column = pruning_column(table)
         if column is not None:
             matches += f" AND ({within_sql(column, spans(known[column]))})"
@@ -358,6 +357,20 @@ class DeltaStore(DeltaMaintenance):
 def _write(delta: DeltaTable, rows: Table | RecordBatchReader, **arguments: Any) -> None:
     write: Any = write_deltalake  # its overloads do not know a mode held in a variable
     write(delta, rows, writer_properties=writer(), post_commithook_properties=hooks(), **arguments)
+
+
+def _same(table: Contract, name: str) -> str:
+    """Return the condition that a row of a merge's target has a key column's value of one of its source.
+
+    Of floats their texts are compared, -0.0 as 0.0. The library takes the least and greatest value that the
+    log tells of a compared column for all that it holds, and a NaN is not among them: it would be passed
+    over, or become them.
+    """
+    ends = [f"{side}.{quoted(name)}" for side in ("target", "source")]
+    if table.by_name[name].type is Type.FLOAT64:
+        texts = [f"arrow_cast({end}, 'Utf8')" for end in ends]
+        ends = [f"CASE {text} WHEN '-0.0' THEN '0.0' ELSE {text} END" for text in texts]
+    return " = ".join(ends)
 
 
 def _refuse_append_only(table: Contract, doing: str) -> None:

@@ -229,7 +229,9 @@ class DuckLakeStore(DuckLakeMaintenance):
 
     def _create(self, cursor: Cursor, table: Contract) -> None:
         schema = f"CREATE SCHEMA IF NOT EXISTS {address(place(table.path)[:1])}"
-        self._change(cursor, table, "CREATE TABLE", [schema, *creation(table)])
+        # Of a table that another program has dropped. Whoever makes this one at the same time keeps his.
+        orphaned = f"DROP TABLE IF EXISTS {address(state_place(table.path))}"
+        self._change(cursor, table, "CREATE TABLE", [schema, orphaned, *creation(table)])
 
     def _change(self, cursor: Cursor, table: Contract, what: str, statements: Sequence[str]) -> None:
         cursor.execute("BEGIN")

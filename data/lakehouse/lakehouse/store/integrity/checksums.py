@@ -30,6 +30,7 @@ _BACK = 8  # commits before this one that are looked at for a record that is mis
 _LISTINGS = 5
 _AT_ONCE = 4
 Sum = tuple[int, str]  # size in bytes, SHA-256
+_UNREADABLE: Sum = (-1, "")
 Brought = Callable[[int], Mapping[str, int | None]]
 
 
@@ -82,7 +83,7 @@ class Checksums:
     def _record(self, folder: str, path: str, version: int, brought: Brought) -> None:
         try:
             sizes = brought(version)
-        except (FileNotFoundError, ValueError, KeyError):
+        except (FileNotFoundError, DamagedTable):
             return
         sums = self._sums(path, sizes)
         # A file that is cut short already is no right one to compare with later.
@@ -104,10 +105,13 @@ class Checksums:
             self._files.put_if(f"{_folder(path, identity)}/{uuid.uuid4().hex}.json", _body(sums), None)
 
     def check(self, path: str, identity: str, names: Iterable[str]) -> Checked:
-        """Compare these files with their checksums; one that is not there is neither. Reads every byte."""
+        """Compare these files with their checksums; one that is not there is neither. Reads every byte.
+
+        A file that is there and cannot be read is altered.
+        """
         wanted = sorted(names)
         known = self._known(path, identity)
-        found = self._sums(path, [name for name in wanted if name in known])
+        found = self._sums(path, [name for name in wanted if name in known], unreadable=_UNREADABLE)
         return Checked(
             altered=[name for name in wanted if name in found and found[name] not in known[name]],
             unrecorded=[name for name in wanted if name not in known],
@@ -142,21 +146,26 @@ class Checksums:
         self._files.forget_folder(f"{_FOLDER}/{path}")
         self._last = {f: v for f, v in self._last.items() if not f.startswith(f"{_FOLDER}/{path}/")}
 
-    def _sums(self, path: str, names: Iterable[str]) -> dict[str, Sum]:
-        """Return size and checksum of those that are there. Raises StorageUnavailable."""
+    def _sums(self, path: str, names: Iterable[str], *, unreadable: Sum | None = None) -> dict[str, Sum]:
+        """Return size and checksum of those that are there, `unreadable` of those that cannot be read.
+
+        Raises StorageUnavailable.
+        """
         wanted = list(names)
         if len(wanted) < 3:
-            found = [self._sum(path, name) for name in wanted]
+            found = [self._sum(path, name, unreadable) for name in wanted]
         else:
             with ThreadPoolExecutor(_AT_ONCE) as pool:
-                found = list(pool.map(lambda name: self._sum(path, name), wanted))
+                found = list(pool.map(lambda name: self._sum(path, name, unreadable), wanted))
         return {name: one for name, one in zip(wanted, found, strict=True) if one is not None}
 
-    def _sum(self, path: str, name: str) -> Sum | None:
+    def _sum(self, path: str, name: str, unreadable: Sum | None) -> Sum | None:
         try:
             digest, size = self._files.sha256(path, name)
         except FileNotFoundError:
             return None
+        except OSError:
+            return unreadable
         return size, digest
 
     def _known(self, path: str, identity: str) -> dict[str, set[Sum]]:
@@ -191,10 +200,12 @@ def _body(sums: Mapping[str, Iterable[Sum]]) -> bytes:
 def _parsed(body: bytes) -> dict[str, list[list[object]]]:
     """Return what a record holds; one that cannot be read holds nothing: its files have no checksum then."""
     try:
-        files: dict[str, list[list[object]]] = orjson.loads(body)["files"]
-    except (ValueError, KeyError, TypeError):
+        files = orjson.loads(body)["files"]
+        return {
+            str(name): [[int(size), str(digest)] for size, digest in sums] for name, sums in files.items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
         return {}
-    return files
 
 
 def _joined(records: Iterable[Mapping[str, list[list[object]]]]) -> dict[str, set[Sum]]:

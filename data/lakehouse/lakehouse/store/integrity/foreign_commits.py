@@ -45,7 +45,7 @@ class Record:
 
 def is_ours(entry: HistoryEntry) -> bool:
     """Return whether a commit is signed by us, or made the table, which the library cannot sign."""
-    return COMMIT_ID in entry.info or entry.operation.startswith("CREATE")
+    return COMMIT_ID in entry.info or (entry.version == 0 and entry.operation.startswith("CREATE"))
 
 
 def client(entry: HistoryEntry) -> str:
