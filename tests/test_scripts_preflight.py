@@ -152,7 +152,7 @@ def test_profile_follows_the_engine() -> None:
     )
     assert choose("dev", Engine(reason="x")) == ("dev", "as asked")
     with pytest.raises(
-        Failure, match="unknown profile 'huge'; there are: full, dev, minimal, embedded"
+        Failure, match="unknown profile 'huge'; there are: full, distributed, dev, minimal, embedded"
     ) as caught:
         choose("huge", Engine())
     assert caught.value.exit_code == NOT_READY
