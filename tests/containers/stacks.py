@@ -66,7 +66,9 @@ class Stack:
 
     def compose(self, *args: str) -> Done:
         """`docker compose` on this project, every profile, as a person types it."""
-        profiles = [part for name in ("minimal", "dev", "full") for part in ("--profile", name)]
+        profiles = [
+            part for name in ("minimal", "dev", "full", "distributed") for part in ("--profile", name)
+        ]
         return self.run("docker", "compose", *profiles, *args)
 
     def containers(self) -> dict[str, dict[str, Any]]:
