@@ -17,6 +17,9 @@ os.environ.setdefault("ODP_DBT_PROJECT", "off")
 
 @pytest.fixture(scope="session")
 def spark_remote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a Spark Connect server."""
+    """The address of a Spark Connect server: Sail, or one that is there (docs/operations/engines.md)."""
+    if given := os.environ.get("ODP_TEST_SPARK_REMOTE"):
+        yield given
+        return
     with connect_server(tmp_path_factory.mktemp("connect")) as remote:
         yield remote

@@ -17,6 +17,8 @@ from lakehouse.engine.spark import session
 from lakehouse.engine.spark.functions import computed, row_by_row
 from lakehouse.engine.spark.transfer import address, polars_of, sent, spark_types
 
+_PATTERN = frozenset("*?[]{}\\")
+
 
 class SparkEngine:
     """Frames of one session with the server at `remote` (`sc://host:port`), opened at first use.
@@ -33,6 +35,9 @@ class SparkEngine:
         return sent(session.at(self._remote), rows.collect(engine="streaming"))
 
     def read(self, files: Sequence[str], table: Contract) -> Frame | None:
+        """Spark takes a path with any of `*?[]{}\\` for a pattern, whatever is done about it."""
+        if any(_PATTERN.intersection(file) for file in files):
+            return None
         types = spark_types(pl.Schema(table.polars_schema()))
         rows = session.at(self._remote).read.schema(types).parquet(*map(address, files))
         return nw.from_native(rows)

@@ -47,7 +47,7 @@ def polars_of(frame: DataFrame) -> pl.DataFrame:
 
 
 def address(file: str) -> str:
-    """Return where a server finds a file: it takes a path for a pattern, and a URL as it is written."""
+    """Return where a server finds a file: a URL is taken as it is written."""
     return Path(file).as_uri() if file.startswith("/") else quote(file, safe=":/")
 
 
