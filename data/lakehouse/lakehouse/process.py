@@ -12,12 +12,13 @@ import ctypes
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 from lakehouse.errors import Unsupported
 
-_CGROUP = Path("/sys/fs/cgroup/memory.max")
+_CGROUPS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 _user: int | None = None
 
@@ -37,11 +38,11 @@ def refuse_fork() -> None:
 def memory_limit() -> int:
     """Return how many bytes this process may use: its container's limit, or what the machine has."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:
-        text = _CGROUP.read_text(encoding="ascii").strip()
-    except OSError:
-        return machine
-    return min(int(text), machine) if text.isdigit() else machine
+    for limit in _CGROUPS:
+        with suppress(OSError):
+            text = limit.read_text(encoding="ascii").strip()
+            return min(int(text), machine) if text.isdigit() else machine
+    return machine
 
 
 def panicked(exc: BaseException) -> bool:

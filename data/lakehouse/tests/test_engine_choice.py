@@ -113,7 +113,7 @@ def test_duckdb_is_bounded_by_what_the_container_may_use(
 ) -> None:
     limit = tmp_path / "memory.max"
     limit.write_text("536870912\n")
-    monkeypatch.setattr(process, "_CGROUP", limit)
+    monkeypatch.setattr(process, "_CGROUPS", (tmp_path / "another", limit))
     frame = DuckDBEngine().scan(pl.LazyFrame({"a": [1]}))
     said = nw.to_native(frame).query("t", "SELECT current_setting('memory_limit') FROM t").fetchone()
     assert said == ("256.0 MiB",)

@@ -7,11 +7,12 @@ number (tests/guarantees).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from multiprocessing import get_context
 from pathlib import Path
+from threading import Barrier
 
 import lakes
 import polars as pl
@@ -473,6 +474,25 @@ def test_of_writers_who_set_a_first_mark_at_once_all_see_the_first(lake: Setting
     seen = {store.all_state(LOG, version=version).get("first") for version in versions}
     assert len(seen - {None}) == 1
     assert sorted(store.scan(LOG).collect()["line"]) == [0, 1, 2, 3]
+
+
+def test_of_creators_at_once_one_makes_the_table(lake: Settings) -> None:
+    """A second creation on top would give the table another identity, for which its readers start anew."""
+    for number in range(4):
+        table, start = replace(LOG, name=f"{LOG.name}_{number}"), Barrier(4)
+
+        def create(table: Contract = table, start: Barrier = start) -> str:
+            store = open_store(lake)
+            start.wait(timeout=60)
+            store.ensure(table)
+            return store.snapshot(table).identity
+
+        with ThreadPoolExecutor(4) as threads:
+            seen = {made.result() for made in [threads.submit(create) for _ in range(4)]}
+        store = open_store(lake)
+        assert seen == {store.snapshot(table).identity}
+        assert len(store.history(table)) == 1
+        assert store.foreign_commits(table) == []
 
 
 def test_steady_reads_see_own_commits_and_commits_see_those_of_others(lake: Settings) -> None:

@@ -69,6 +69,8 @@ class DeltaStore(DeltaMaintenance):
                     description=table.description,
                     configuration=properties(table),
                     storage_options=self._options,
+                    # By itself the library puts a second creation, with an id of its own, onto the first.
+                    commit_properties=CommitProperties(max_commit_retries=0),
                 )
             except OSError as exc:
                 raise self._unavailable(f"creating {table}", exc) from None

@@ -44,8 +44,14 @@ class Record:
 
 
 def is_ours(entry: HistoryEntry) -> bool:
-    """Return whether a commit is signed by us, or made the table, which the library cannot sign."""
-    return COMMIT_ID in entry.info or (entry.version == 0 and entry.operation.startswith("CREATE"))
+    """Return whether a commit is signed by us, or made the table, which earlier versions did not sign.
+
+    Of two that made it at once, the second is version 1 there.
+    """
+    if COMMIT_ID in entry.info or (entry.version == 0 and entry.operation.startswith("CREATE")):
+        return True
+    told = entry.info.get("operationParameters") or {}
+    return entry.operation == "CREATE TABLE" and told.get("mode") == "Ignore"
 
 
 def client(entry: HistoryEntry) -> str:
