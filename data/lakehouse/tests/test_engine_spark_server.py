@@ -36,7 +36,7 @@ def test_its_memory_is_bounded_by_the_containers_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "memory.max").write_text(f"{1 << 30}\n")
-    monkeypatch.setattr(process, "_CGROUP", tmp_path / "memory.max")
+    monkeypatch.setattr(process, "_CGROUPS", (tmp_path / "memory.max",))
     given = env(tmp_path, ODP_SCRATCH=str(tmp_path))
     made = server.environment(given)
     assert made["SAIL_RUNTIME__MEMORY_POOL__TYPE"] == "greedy"
