@@ -16,6 +16,7 @@ import pytest
 from checkouts import ROOT, clean_env
 
 import config_docs
+from lakehouse.engine.spark import server
 from lakehouse.provision.settings import ProvisionSettings
 from lakehouse.settings import Settings
 from odpctl import dotenv
@@ -297,7 +298,7 @@ def external(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
         "--project-directory",
         str(ROOT),
         "--profile",
-        "full",
+        "distributed",
     ]
     done = subprocess.run(
         [*argv, "config", "--format", "json"], cwd=ROOT, env=clean_env(), capture_output=True, text=True,
@@ -309,7 +310,7 @@ def external(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
 
 
 def test_the_overlay_leaves_store_and_postgres_out(external: dict[str, Any]) -> None:
-    assert set(external) == PROFILES["full"] - {"postgres", "minio"}
+    assert set(external) == PROFILES["distributed"] - {"postgres", "minio"}
     awaited = {name for service in external.values() for name in service.get("depends_on", {})}
     assert awaited <= set(external)
     texts = [json.dumps({**service, "environment": env(service)}) for service in external.values()]
@@ -323,7 +324,7 @@ def env(service: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_the_overlay_loosens_nothing(external: dict[str, Any]) -> None:
-    plain = config("full")["services"]
+    plain = config("distributed")["services"]
     kept = ("cap_drop", "cap_add", "security_opt", "read_only", "user", "init", "pids_limit", "mem_limit",
             "tmpfs", "logging", "restart", "ports", "network_mode", "image")  # fmt: skip
     for name, service in external.items():
@@ -342,6 +343,8 @@ def test_whoever_asks_the_outside_has_a_way_out_and_the_certificate(external: di
             assert service["network_mode"] == "none"
             continue
         assert "egress" in service["networks"], name
+        if name == "spark":  # it knows no Postgres
+            continue
         assert env(service)["PGSSLMODE"] == "verify-full", name
         mounted = {mount["target"] for mount in service["volumes"]}
         assert env(service)["PGSSLROOTCERT"] in mounted, name
@@ -354,9 +357,9 @@ def test_the_overlay_hands_out_the_same_secrets_less_those_of_what_it_has_not(
     for word in external["secrets"]["command"]:
         if match := re.fullmatch(r"([a-z-]+)=([A-Z0-9_,?]+)", word):
             grants.setdefault(match[1], set()).update(match[2].split(","))
-    less = {"MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD", "S3_ENGINE_ACCESS_KEY", "S3_ENGINE_SECRET_KEY"}
+    less = {"MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD", *GRANTS["spark"]}
     others = {name: of - less for name, of in GRANTS.items() if name not in ("postgres", "minio", "spark")}
-    assert grants == others
+    assert grants == others | {"spark": {f"{name}?" for name in GRANTS["spark"]}}
     targets = {mount["target"].removeprefix("/out/") for mount in external["secrets"]["volumes"]}
     assert targets == set(grants)
 
@@ -374,11 +377,15 @@ def test_our_settings_take_what_the_overlay_says(external: dict[str, Any], tmp_p
         assert (lake.bucket("gold"), lake.landing_url) == ("acme-odp-gold", "s3://acme-odp-landing"), name
         assert (lake.s3_endpoint, lake.s3_region) == (None, "eu-central-1"), name  # AWS
         assert lake.ducklake_pg_host == "db.example.org", name
+    made = server.environment({**given("spark"), "ODP_SCRATCH": str(tmp_path)})
+    assert (made["AWS_ACCESS_KEY_ID"], made["AWS_REGION"]) == ("value of S3_ACCESS_KEY_FILE", "eu-central-1")
+    assert "AWS_ENDPOINT" not in made
+    assert env(external["spark"])["S3_ACCESS_KEY_FILE"] == "/run/secrets/s3_engine_access_key"
     for secret in GRANTS["lake-init"]:
         (tmp_path / secret.lower()).write_text(f"value of {secret}")
-    made = ProvisionSettings.from_env({**given("lake-init"), "SECRETS_DIR": str(tmp_path)})
-    assert (made.s3_root, made.pg_host, made.pg_root.user) == (None, "db.example.org", "master")
-    assert made.sample is False
+    init = ProvisionSettings.from_env({**given("lake-init"), "SECRETS_DIR": str(tmp_path)})
+    assert (init.s3_root, init.pg_host, init.pg_root.user) == (None, "db.example.org", "master")
+    assert init.sample is False
     for name in ("dagster-code", "dagster", "dagster-daemon"):
         assert env(external[name])["DAGSTER_PG_HOST"] == "db.example.org", name
 

@@ -215,6 +215,7 @@ def test_the_overlay_asks_for_what_it_needs_before_anything_starts(tmp_path: Pat
     assert checkout.external
     needed = ["POSTGRES_HOST", "S3_BUCKET_PREFIX", "POSTGRES_CA_FILE"]
     assert wrong(checkout, "full") == needed
+    assert wrong(checkout, "distributed") == needed
     assert wrong(checkout, "dev") == ["PROFILE", *needed]
     found = {one.name for one in preflight.check(checkout, "full", Engine("28.0", "2.40", "none", "none"))}
     assert set(needed) <= found

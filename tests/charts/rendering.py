@@ -35,10 +35,8 @@ def site(**changes: Any) -> Object:
 def everything(**changes: Any) -> Object:
     """Return values that switch on all there is."""
     monitor = {"enabled": True, "keySecret": "odp-metrics"}
-    return site(
-        spark={"enabled": True}, secrets__spark="odp-secrets", lake__engine="spark", serviceMonitor=monitor,
-        **changes,
-    )  # fmt: skip
+    on = {"spark__enabled": True, "secrets__spark": "odp-secrets", "lake__engine": "spark"}
+    return site(**{**on, "serviceMonitor": monitor, **changes})
 
 
 def render(values: Mapping[str, Any], *, release: str = "odp", upgrade: bool = False) -> list[Object]:

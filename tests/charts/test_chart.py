@@ -14,6 +14,8 @@ from checkouts import ROOT
 from rendering import CHART, KUBERNETES, Object, everything, of_kind, pods, render, restricted, site
 
 import lakehouse.outputs.settings as outputs
+from lakehouse.engine.spark import server
+from lakehouse.process import memory_limit
 from lakehouse.provision.settings import ProvisionSettings
 from lakehouse.settings import Settings
 from odpctl import dotenv
@@ -22,12 +24,8 @@ from serving.settings import LOOPBACK, ServingSettings
 
 pytestmark = pytest.mark.charts
 
-# Read by the C library, libpq, and the programs that are not ours.
-OTHERS = {"MALLOC_ARENA_MAX", "PGSSLMODE", "PGSSLROOTCERT", "SAIL_RUNTIME__MEMORY_POOL__TYPE",
-          "SAIL_RUNTIME__MEMORY_POOL__GREEDY__MAX_SIZE", "AWS_REGION", "AWS_ENDPOINT_URL", "AWS_ALLOW_HTTP",
-          "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}  # fmt: skip
-# Settings of the engine, which is chosen by name alone here.
-ENGINE = {"ODP_ENGINE", "SPARK_REMOTE"}
+# Read by the C library and libpq.
+OTHERS = {"MALLOC_ARENA_MAX", "PGSSLMODE", "PGSSLROOTCERT"}
 # No schema of Kubernetes' own.
 FOREIGN = {"ServiceMonitor"}
 
@@ -131,7 +129,8 @@ def test_what_is_missing_is_named(missing: dict[str, Any], says: str) -> None:
         ({"api__sqlRows": "many"}, "/api/sqlRows"),
         ({"api__resources__limits": None}, "/api/resources"),
         ({"fullnameOverride": "o.d.p"}, "/fullnameOverride"),
-        ({"spark__memoryPoolBytes": 0}, "/spark/memoryPoolBytes"),
+        ({"lake__sparkReadsLake": "yes"}, "/lake/sparkReadsLake"),
+        ({"spark__scratchSize": "much"}, "/spark/scratchSize"),
         ({"networkPolicy__egressCidrs": []}, "/networkPolicy/egressCidrs"),
     ],
     ids=lambda one: next(iter(one)) if isinstance(one, dict) else "",
@@ -166,7 +165,8 @@ def test_every_pod_keeps_the_rules(full: list[Object], component: str) -> None:
     assert pod.spec["serviceAccountName"] in of_kind(full, "ServiceAccount")
     assert pod.spec["enableServiceLinks"] is False
     writable = {m["mountPath"] for m in pod.container["volumeMounts"] if not m.get("readOnly")}
-    assert writable == {"/tmp", *(["/var/lib/odp-api"] if component == "api" else [])}
+    own = {"api": {"/var/lib/odp-api"}, "spark": {"/var/lib/spark"}, "provision": set()}
+    assert writable == {"/tmp", *own[component]}
     mounted = {mount["name"] for mount in pod.container["volumeMounts"]}
     assert mounted == {volume["name"] for volume in pod.spec["volumes"]}
 
@@ -178,7 +178,7 @@ def test_no_service_account_has_a_token(full: list[Object]) -> None:
 
 def test_images_are_those_of_compose(full: list[Object]) -> None:
     compose = (ROOT / "compose.yml").read_text(encoding="utf-8")
-    names = set(re.findall(r"\$\{ODP_[A-Z_]*IMAGE:-([a-z-]+):local\}", compose)) | {"odp-spark"}
+    names = set(re.findall(r"\$\{ODP_[A-Z_]*IMAGE:-([a-z-]+):local\}", compose))
     used = {pod.container["image"] for pod in pods(full).values()}
     assert used == {f"registry.invalid/data/{name}:set-me" for name in names}
 
@@ -256,16 +256,18 @@ def test_every_key_of_a_secret_is_one_of_env(full: list[Object]) -> None:
         assert pod.secret_keys <= known, component
 
 
+def keys(*principals: str) -> set[str]:
+    return {f"s3_{who}_{part}_key" for who in principals for part in ("access", "secret")}
+
+
 def test_each_pod_gets_its_own_secrets_only(full: list[Object]) -> None:
     given = {component: pod.secret_keys for component, pod in pods(full).items()}
-    root = {"minio_root_user", "minio_root_password"}
-    assert given == {
-        "api": {f"s3_{who}_{part}_key" for who in ("api", "serving") for part in ("access", "secret")},
-        "spark": {"s3_pipeline_access_key", "s3_pipeline_secret_key"},
-        "provision": {name.lower() for name in dotenv.SECRETS} - root,
-    }
+    every, root = {name.lower() for name in dotenv.SECRETS}, {"minio_root_user", "minio_root_password"}
+    assert given == {"api": keys("api", "serving"), "spark": keys("engine"), "provision": every - root}
+    # Without Spark nobody need have made its user; a MinIO of ours makes them all.
+    assert pods(render(site()))["provision"].secret_keys == every - root - keys("engine")
     minio = pods(render(site(lake__s3__managed=False)))["provision"]
-    assert minio.secret_keys == {name.lower() for name in dotenv.SECRETS}
+    assert minio.secret_keys == every
     ducklake = pods(render(site(lake__format="ducklake")))["api"]
     assert ducklake.secret_keys == given["api"] | {"ducklake_pg_password"}
 
@@ -287,7 +289,7 @@ def test_every_variable_is_read_by_something() -> None:
     objects = render(values)
     [lake] = of_kind(objects, "ConfigMap").values()
     used = {name for pod in pods(objects).values() for name in pod.env_names} | set(lake["data"])
-    known = names_in_code() | OTHERS | ENGINE
+    known = names_in_code() | OTHERS
     assert {name for name in used if name not in known and name.removesuffix("_FILE") not in known} == set()
 
 
@@ -330,13 +332,16 @@ def test_the_door_never_opens_without_keys(tmp_path: Path) -> None:
         ServingSettings.from_env(env)
 
 
+@pytest.mark.parametrize("spark", [True, False])
 @pytest.mark.parametrize("managed", [True, False])
-def test_lake_init_starts_with_the_environment_of_its_pod(tmp_path: Path, managed: bool) -> None:
-    pod = pods(render(site(lake__s3__managed=managed, provision__postgresUser="master")))["provision"]
+def test_lake_init_starts_with_the_environment_of_its_pod(tmp_path: Path, managed: bool, spark: bool) -> None:
+    made = (everything if spark else site)(lake__s3__managed=managed, provision__postgresUser="master")
+    pod = pods(render(made))["provision"]
     for key in pod.secret_keys:
         (tmp_path / key).write_text(f"value of {key}", encoding="utf-8")
     settings = ProvisionSettings.from_env({**pod.env, "SECRETS_DIR": str(tmp_path)})
     assert (settings.s3_root is None) is managed
+    assert ("engine" in settings.s3_keys) is (spark or not managed)
     assert settings.pg_root.user == "master"
     assert (settings.pg_host, settings.pg_port) == ("postgres.invalid", 5432)
     assert settings.s3_bucket_prefix == "acme-odp-"
@@ -355,18 +360,59 @@ def test_the_environment_of_the_lake_opens_it(tmp_path: Path) -> None:
     assert made.exports_url == "s3://acme-odp-exports"
     assert isinstance(made.mart, outputs.PostgresPlace)
     assert made.mart.password == "value of mart_pg_password"
-    assert env["ODP_ENGINE"] == "spark"
-    assert env["SPARK_REMOTE"] == "sc://odp-spark.data.svc:50051"
+    assert (settings.engine, settings.spark_remote) == ("spark", "sc://odp-spark.data.svc:50051")
+    assert settings.spark_reads_lake is True
+
+
+@pytest.mark.parametrize(
+    ("values", "remote", "reads"),
+    [
+        (site(), None, False),
+        (everything(lake__engine="polars"), "sc://odp-spark.data.svc:50051", True),  # for a contract's engine
+        (everything(lake__sparkRemote="sc://other:15002"), "sc://other:15002", False),
+        (site(lake__sparkRemote="sc://other:15002", lake__sparkReadsLake=True), "sc://other:15002", True),
+    ],
+    ids=["none", "own", "another", "another-with-a-key"],
+)
+def test_whose_server_reads_the_lake(tmp_path: Path, values: Object, remote: str | None, reads: bool) -> None:
+    [lake] = of_kind(render(values), "ConfigMap").values()
+    settings = Settings.from_env(at_hand(lake["data"], tmp_path))
+    assert (settings.spark_remote, settings.spark_reads_lake) == (remote, reads)
 
 
 def test_spark_connects_where_the_environment_says(full: list[Object]) -> None:
-    service = of_kind(full, "Service")["odp-spark"]
-    assert service["spec"]["ports"][0]["port"] == 50051
-    assert pods(full)["spark"].container["command"] == [
-        "sail", "spark", "server", "--ip", "0.0.0.0", "--port", "50051",
-    ]  # fmt: skip
-    limit = int(pods(full)["spark"].env["SAIL_RUNTIME__MEMORY_POOL__GREEDY__MAX_SIZE"])
-    assert 0 < limit < 4 << 30
+    [port] = of_kind(full, "Service")["odp-spark"]["spec"]["ports"]
+    pod = pods(full)["spark"]
+    [listens] = pod.container["ports"]
+    assert port["targetPort"] == listens["name"]
+    assert {port["port"], listens["containerPort"], int(pod.env["CONNECT_PORT"])} == {50051}
+    assert pod.env["CONNECT_HOST"] == "0.0.0.0"  # its network policy decides who
+    compose = (ROOT / "compose.yml").read_text(encoding="utf-8")
+    assert f"command: [{', '.join(pod.container['command'])}]" in compose
+    assert pod.container["command"] == ["python", "-m", server.__name__]
+
+
+@pytest.mark.parametrize("endpoint", ["", "http://minio.store.svc:9000", "https://s3.example.org"])
+def test_spark_starts_with_the_environment_of_its_pod(tmp_path: Path, endpoint: str) -> None:
+    pod = pods(render(everything(lake__s3__endpoint=endpoint)))["spark"]
+    env = at_hand(pod.env, tmp_path)
+    assert Settings.from_env(env).landing_url == "s3://acme-odp-landing"
+    made = server.environment({**env, "ODP_SCRATCH": str(tmp_path)})
+    assert made["AWS_ACCESS_KEY_ID"] == "value of s3_engine_access_key"
+    assert made["AWS_SECRET_ACCESS_KEY"] == "value of s3_engine_secret_key"
+    assert made["AWS_REGION"] == "eu-central-1"
+    assert made.get("AWS_ENDPOINT", "") == endpoint
+    assert (made.get("AWS_ALLOW_HTTP") == "true") is endpoint.startswith("http://")
+    assert 0 < int(made["SAIL_RUNTIME__MEMORY_POOL__GREEDY__MAX_SIZE"]) < memory_limit()
+
+
+def test_what_spark_keeps_has_a_volume_with_a_limit() -> None:
+    pod = pods(render(everything(spark__scratchSize="7Gi")))["spark"]
+    [mount] = [one for one in pod.container["volumeMounts"] if one["mountPath"] == pod.env["ODP_SCRATCH"]]
+    [volume] = [one for one in pod.spec["volumes"] if one["name"] == mount["name"]]
+    assert volume["emptyDir"] == {"sizeLimit": "7Gi"}
+    folders = (ROOT / "data/dagster/Dockerfile").read_text(encoding="utf-8")
+    assert pod.env["ODP_SCRATCH"] in folders  # as in Compose, where a volume takes its owner from the image
 
 
 def test_prometheus_asks_by_a_name_that_the_api_knows(full: list[Object]) -> None:

@@ -7,6 +7,9 @@ Belongs here: choosing. Does not: that engines agree (test_engine_parity.py), Sp
 from __future__ import annotations
 
 import dataclasses
+import os
+import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 import narwhals.stable.v2 as nw
@@ -116,6 +119,35 @@ def test_duckdb_is_bounded_by_what_the_container_may_use(
     assert said == ("256.0 MiB",)
     limit.write_text("max\n")
     assert process.memory_limit() > 536870912
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_duckdb_goes_to_the_disk_that_it_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: bool
+) -> None:
+    """In a container the folder for temporary files is memory, and small."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "small"))
+    (tmp_path / "small").mkdir()
+    monkeypatch.delenv("ODP_SCRATCH", raising=False)
+    if given:
+        monkeypatch.setenv("ODP_SCRATCH", str(tmp_path / "not" / "there" / "yet"))
+    frame = DuckDBEngine().scan(pl.LazyFrame({"a": [1]}))
+    said = nw.to_native(frame).query("t", "SELECT current_setting('temp_directory') FROM t").fetchone()
+    assert said is not None
+    place = Path(said[0])
+    assert place.parent == tmp_path / ("not/there/yet" if given else "small")
+    assert place.parent.is_dir()
+
+
+def test_what_killed_processes_left_on_the_disk_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ODP_SCRATCH", str(tmp_path))
+    for name in ("odp-duckdb-1", "odp-duckdb-2", "duckdb-of-others"):
+        (tmp_path / name).mkdir()
+    days_ago = datetime.now(UTC).timestamp() - 2 * 24 * 3600
+    for name in ("odp-duckdb-1", "duckdb-of-others"):
+        os.utime(tmp_path / name, (days_ago, days_ago))
+    DuckDBEngine()
+    assert {one.name for one in tmp_path.iterdir()} == {"odp-duckdb-2", "duckdb-of-others"}
 
 
 def test_a_server_that_does_not_answer_is_told_at_once(tmp_path: Path) -> None:

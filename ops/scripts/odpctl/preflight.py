@@ -117,8 +117,8 @@ def external(checkout: Checkout, profile: str) -> Iterator[Finding]:
     prefixed = settings.get("S3_BUCKET_PREFIX") or settings.get("S3_ENDPOINT")
     wrong = {
         "PROFILE": (
-            profile != "full",
-            f"{EXTERNAL} is for the profile full, not {profile}",
+            profile not in PLATFORMS,
+            f"{EXTERNAL} is for the profiles {' and '.join(PLATFORMS)}, not {profile}",
             "give PROFILE=full",
         ),
         "POSTGRES_HOST": (not settings.get("POSTGRES_HOST"), "POSTGRES_HOST is not set", "add it to .env"),

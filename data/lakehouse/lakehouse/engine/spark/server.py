@@ -11,6 +11,7 @@ Whoever reaches its port runs code in it: it belongs on a network of its own.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -25,9 +26,11 @@ _SHARE = 0.6  # of its memory, for what it sorts and joins; the rest is for the 
 
 
 def environment(env: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of Sail for the lake of `env`. Raises SettingsError."""
+    """Return the environment of Sail for the lake of `env`, and empty its folder. Raises SettingsError."""
     lake = Settings.from_env({**env, "ODP_ENGINE": "polars"})
-    scratch = Path(env.get("ODP_SCRATCH") or tempfile.gettempdir()) / "connect"
+    scratch = Path(env.get("ODP_SCRATCH") or tempfile.gettempdir()) / f"connect-{_port(env)}"
+    # Sail removes what it keeps for a session when that ends: never, where it was killed before.
+    shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True, exist_ok=True)
     set_ = {
         "SAIL_MODE": "local",
@@ -51,9 +54,13 @@ def environment(env: Mapping[str, str]) -> dict[str, str]:
     return {**env, **set_, **{name: text for name, text in env.items() if name.startswith("SAIL_")}}
 
 
+def _port(env: Mapping[str, str]) -> int:
+    return port({"CONNECT_PORT": str(PORT), **env}, "CONNECT_PORT")
+
+
 def main() -> int:
     try:
-        env, number = environment(os.environ), port({"CONNECT_PORT": str(PORT), **os.environ}, "CONNECT_PORT")
+        env, number = environment(os.environ), _port(os.environ)
     except SettingsError as exc:
         print(exc, file=sys.stderr)
         return 2
