@@ -13,7 +13,7 @@ from typing import Any
 
 import dagster as dg
 
-from dagster_client.progress import RunProgress, first_line
+from dagster_client.progress import RunProgress, first_line, is_retry
 
 _POLL_SECONDS = 0.3
 _EVENTS_AT_ONCE = 500
@@ -87,5 +87,7 @@ def _hand_over(event: dg.DagsterEvent, progress: RunProgress) -> None:
 
 
 def _cause(data: Any) -> str:
-    described = getattr(getattr(data, "user_failure_data", None), "description", None)
-    return first_line(described or (data.error.message if data.error else None))
+    described, error = getattr(getattr(data, "user_failure_data", None), "description", None), data.error
+    if error and error.cause and is_retry(error.cls_name):
+        error = error.cause
+    return first_line(described or (error.message if error else None))

@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from dagster_client.client import Client, Unreachable
-from dagster_client.progress import RunProgress, first_line
+from dagster_client.progress import RunProgress, first_line, is_retry
 from dagster_client.queries import EVENTS
 
 _POLL_SECONDS = 0.5  # an answer costs the webserver some 15 ms of CPU
@@ -85,4 +85,7 @@ def _value(entry: dict[str, Any]) -> Any:
 
 def _cause(event: dict[str, Any]) -> str:
     described = (event.get("failureMetadata") or {}).get("description")
-    return first_line(described or (event.get("error") or {}).get("message") or event.get("message"))
+    error = event.get("error") or {}
+    if is_retry(error.get("className")) and error.get("cause"):
+        error = error["cause"]
+    return first_line(described or error.get("message") or event.get("message"))

@@ -111,6 +111,14 @@ def first_line(message: str | None) -> str:
     return lines[0] if lines else "no reason given"
 
 
+def is_retry(error_class: str | None) -> bool:
+    """Return whether an error of Dagster's only says that a step is retried, or was often enough.
+
+    What went wrong is its cause.
+    """
+    return bool(error_class and error_class.startswith("RetryRequested"))
+
+
 def limit_exceeded(message: str) -> str:
     """Return what to print of a run that was ended for taking too long; an empty text for any other."""
     found = re.search(r"[Ee]xceeded maximum runtime of (\d+) seconds", message)

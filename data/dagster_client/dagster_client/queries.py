@@ -95,8 +95,11 @@ query Events($run: ID!, $cursor: String) {
         ... on AssetCheckEvaluationEvent {
           evaluation { checkName success severity description assetKey { path } }
         }
-        ... on ExecutionStepFailureEvent { error { message className } failureMetadata { description } }
-        ... on ExecutionStepUpForRetryEvent { error { message } }
+        ... on ExecutionStepFailureEvent {
+          error { message className cause { message } }
+          failureMetadata { description }
+        }
+        ... on ExecutionStepUpForRetryEvent { error { message className cause { message } } }
         ... on RunFailureEvent { error { message } }
       }
     }

@@ -27,6 +27,9 @@ def test_events_of_graphql_are_printed_line_by_line(capsys: pytest.CaptureFixtur
         hand_over({"__typename": "AssetCheckEvaluationEvent", "evaluation": check}, progress)
     error = {"message": "\n  Conflict: twice \nstack", "className": "Conflict"}
     hand_over({"__typename": "ExecutionStepUpForRetryEvent", "stepKey": "s", "error": error}, progress)
+    retried = {"message": "Exceeded max_retries of 3\n", "className": "RetryRequestedFromPolicy",
+               "cause": {"message": "StorageUnavailable: away\n"}}  # fmt: skip
+    hand_over({"__typename": "ExecutionStepUpForRetryEvent", "stepKey": "s", "error": retried}, progress)
     hand_over({"__typename": "StepWorkerStartedEvent"}, progress)
     assert capsys.readouterr().out.splitlines() == [
         "  ✓ silver/a                           12,345 rows    0.50 s",
@@ -35,6 +38,7 @@ def test_events_of_graphql_are_printed_line_by_line(capsys: pytest.CaptureFixtur
         "    ! c_WARN: no",
         "    ✗ c_ERROR: no",
         "  ↻ s: Conflict: twice (trying again)",
+        "  ↻ s: StorageUnavailable: away (trying again)",
     ]
     assert progress.report() == {
         "tables": [

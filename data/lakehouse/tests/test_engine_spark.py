@@ -8,6 +8,8 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import subprocess
+import sys
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -145,6 +147,17 @@ def test_a_session_that_the_server_has_forgotten_is_opened_anew(spark_remote: st
     again = session.at(spark_remote)
     assert again is not first
     assert again.conf.get("spark.sql.session.timeZone") == "UTC"
+
+
+def test_a_line_of_python_computes_there_too(spark_remote: str) -> None:
+    said = (
+        "import polars as pl; from lakehouse.engine.spark import SparkEngine; "
+        f"e = SparkEngine({spark_remote!r}); print(e.stage(e.scan(pl.LazyFrame({{'a': [7]}}))).item())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", said], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "7"), done.stderr
 
 
 @pytest.mark.parametrize("address", ["", "127.0.0.1:50051", "http://host:1", "sc://", "sc://host:99999"])

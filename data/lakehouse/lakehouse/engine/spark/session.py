@@ -9,8 +9,11 @@ import atexit
 import contextlib
 import os
 import socket
+import sys
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -60,7 +63,7 @@ def _opened(remote: str) -> SparkSession:
             f"opening Spark Connect at {host}:{port}: {plain(exc)}. Is its server up, and SPARK_REMOTE its "
             "address? Nothing was computed."
         ) from None
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _as_a_program():
         warnings.simplefilter("ignore", FutureWarning)  # it speaks of pandas, which no frame passes through
         from pyspark.sql.connect.session import SparkSession
 
@@ -75,6 +78,20 @@ def _opened(remote: str) -> SparkSession:
     division.use()
     atexit.register(_close, session)
     return session
+
+
+@contextmanager
+def _as_a_program() -> Iterator[None]:
+    """Let the client be imported under `python -c`, which it takes for its own tests and ends the process."""
+    main = sys.modules["__main__"]
+    if hasattr(main, "__file__"):
+        yield
+        return
+    main.__file__ = ""
+    try:
+        yield
+    finally:
+        del main.__file__
 
 
 def _close(session: SparkSession) -> None:
