@@ -24,7 +24,7 @@ from lakehouse.quarantine import accept
 from lakehouse.registry import contracts, sample_files
 from lakehouse.store.delta import DeltaStore
 from lakehouse.verify import content_hash, verify
-from orchestration import BOOT_TAG, FULL_REFRESH_TAG, LISTED_TAG
+from orchestration import BOOT_TAG, FULL_REFRESH_TAG, LISTED_TAG, automation
 from orchestration.automation import PARTITION_SENSORS, alert, on_landed_file, on_orphaned_run, on_run_failure
 from orchestration.definitions import defs
 from orchestration.jobs import BOOT_ID, NO_BOOT
@@ -322,6 +322,24 @@ def test_the_landing_sensor_asks_for_the_branch_of_a_new_file_and_for_nothing_wh
     skipped, cursor = look(instance, cursor)
     assert "every file is in already" in str(skipped.skip_message)  # type: ignore[attr-defined]
     assert "as it was" in str(look(instance, cursor)[0].skip_message)  # type: ignore[attr-defined]
+
+
+def test_the_landing_sensor_asks_for_no_second_run_when_one_began_while_it_planned(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land_sample()
+    settle()
+
+    def plan_slowly() -> list[str]:
+        instance.create_run_for_job(
+            defs.resolve_job_def("materialize_all"), status=dg.DagsterRunStatus.QUEUED
+        )
+        return ["bronze/raw_crawler_results"]
+
+    monkeypatch.setattr(automation, "reasons_from_a_process", plan_slowly)
+    answer, cursor = look(instance, None)
+    assert "a run of everything is going on" in str(answer.skip_message)  # type: ignore[attr-defined]
+    assert cursor is None  # so that it looks again
 
 
 def test_a_run_of_some_tables_has_seen_no_file_unless_its_plan_has(instance: dg.DagsterInstance) -> None:
