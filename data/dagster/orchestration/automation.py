@@ -38,6 +38,7 @@ GOING = [
     dg.DagsterRunStatus.STARTED,
 ]
 
+_FIRST_LOOK = dg.SkipReason("the first look here: an init, or more files, may follow: looking once more")
 _GOING_ON = dg.SkipReason("a run of everything is going on; looking again after it")
 
 
@@ -91,8 +92,9 @@ def held_back(
 ) -> dg.SkipReason | None:
     """Return why no run is asked for new files yet; None when one should be.
 
-    At a sensor's first look a finished run of everything may have seen them: then `listing` is its cursor.
-    Later on, a time before that run may be that of a copy, which nobody has read.
+    At a sensor's first look a finished run of everything may have seen them: then `listing` is its cursor;
+    where none has, the first init of a platform that has only now come up is about to. Later on, a time
+    before that run may be that of a copy, which nobody has read.
     """
     cursor, waited = seen_before(context.cursor)
     if _is_going_on(context):
@@ -100,9 +102,9 @@ def held_back(
     if cursor is None and _covered(context.instance, files):
         context.update_cursor(listing)
         return dg.SkipReason("a finished run has seen these files")
-    if settling(files) and not waited:
+    if not waited and (cursor is None or settling(files)):
         context.update_cursor(having_waited(cursor))
-        return dg.SkipReason(SETTLING)
+        return _FIRST_LOOK if cursor is None else dg.SkipReason(SETTLING)
     return None
 
 
