@@ -38,6 +38,9 @@ GOING = [
     dg.DagsterRunStatus.STARTED,
 ]
 
+_FIRST_LOOK = dg.SkipReason("the first look here: an init, or more files, may follow: looking once more")
+_GOING_ON = dg.SkipReason("a run of everything is going on; looking again after it")
+
 
 @dg.sensor(
     job=materialize_all,
@@ -62,6 +65,8 @@ def on_landed_file(
     if not chosen:
         context.update_cursor(listing)
         return dg.SkipReason("every file is in already, and every table up to date")
+    if _is_going_on(context):  # planning takes seconds, in which another may have begun
+        return _GOING_ON
     request = dg.RunRequest(
         run_key=f"landing-{listing}",
         asset_selection=[dg.AssetKey(key) for key in chosen],
@@ -87,20 +92,24 @@ def held_back(
 ) -> dg.SkipReason | None:
     """Return why no run is asked for new files yet; None when one should be.
 
-    At a sensor's first look a finished run of everything may have seen them: then `listing` is its cursor.
-    Later on, a time before that run may be that of a copy, which nobody has read.
+    At a sensor's first look a finished run of everything may have seen them: then `listing` is its cursor;
+    where none has, the first init of a platform that has only now come up is about to. Later on, a time
+    before that run may be that of a copy, which nobody has read.
     """
     cursor, waited = seen_before(context.cursor)
-    going = dg.RunsFilter(job_name=materialize_all.name, statuses=GOING)
-    if context.instance.get_runs_count(going):
-        return dg.SkipReason("a run of everything is going on; looking again after it")
+    if _is_going_on(context):
+        return _GOING_ON
     if cursor is None and _covered(context.instance, files):
         context.update_cursor(listing)
         return dg.SkipReason("a finished run has seen these files")
-    if settling(files) and not waited:
+    if not waited and (cursor is None or settling(files)):
         context.update_cursor(having_waited(cursor))
-        return dg.SkipReason(SETTLING)
+        return _FIRST_LOOK if cursor is None else dg.SkipReason(SETTLING)
     return None
+
+
+def _is_going_on(context: dg.SensorEvaluationContext) -> bool:
+    return context.instance.get_runs_count(dg.RunsFilter(job_name=materialize_all.name, statuses=GOING)) > 0
 
 
 def _covered(instance: dg.DagsterInstance, files: Sequence[LandedFile]) -> bool:

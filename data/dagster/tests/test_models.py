@@ -15,9 +15,11 @@ import pytest
 from loans import one_more
 
 from lakehouse import registry
+from lakehouse.dbt import Project
 from lakehouse.domains.lending.sample import sample_files
 from lakehouse.pipeline import open_lake
 from orchestration import assets as factory
+from orchestration import resources
 from orchestration.definitions import build_defs
 
 PROJECT = Path(__file__).resolve().parents[2] / "dbt"
@@ -101,3 +103,19 @@ def test_a_run_makes_the_tables_and_a_failing_test_is_a_failed_check(defs: dg.De
     assert "payments_add_up: 1 rows fail it" in str(told)
     ours = [e for e in second.all_events if e.step_key == "dbt_build"]  # the preview of Silver shows amounts
     assert "734911" not in str(ours)
+
+
+def test_dbt_gets_ready_beside_the_first_steps_of_a_run_that_will_build(
+    defs: dg.Definitions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Project] = []
+    closed: list[bool] = []
+    monkeypatch.setattr(resources, "open_early", opened.append)
+    monkeypatch.setattr(resources, "close_early", lambda: closed.append(True))
+    job = defs.resolve_job_def("materialize_all")
+    with dg.DagsterInstance.ephemeral() as instance:
+        for table, known in (("bronze/raw_loans", 0), ("gold/vintage_curves", 1)):
+            key = dg.AssetKey(table.split("/"))
+            job.execute_in_process(instance=instance, asset_selection=[key], raise_on_error=False)
+            assert len(opened) == known
+    assert len(closed) == 2

@@ -24,10 +24,11 @@ from lakehouse.quarantine import accept
 from lakehouse.registry import contracts, sample_files
 from lakehouse.store.delta import DeltaStore
 from lakehouse.verify import content_hash, verify
-from orchestration import BOOT_TAG, FULL_REFRESH_TAG, LISTED_TAG
+from orchestration import BOOT_TAG, FULL_REFRESH_TAG, LISTED_TAG, automation
 from orchestration.automation import PARTITION_SENSORS, alert, on_landed_file, on_orphaned_run, on_run_failure
 from orchestration.definitions import defs
 from orchestration.jobs import BOOT_ID, NO_BOOT
+from orchestration.listing import having_waited
 from orchestration.resources import LakeResource
 
 EXPECTED = [*events.EXPECTED.items(), *cohort.EXPECTED.items(), *loans.EXPECTED.items()]
@@ -236,18 +237,22 @@ def test_a_transient_fault_is_tried_again_and_another_is_not(
 # -- sensors ----------------------------------------------------------------------------------------------
 
 
+SECOND_LOOK = having_waited(None)
+
+
 def look(
     instance: dg.DagsterInstance, cursor: str | None, sensor: dg.SensorDefinition = on_landed_file
 ) -> tuple[object, str | None]:
-    context = dg.build_sensor_context(instance=instance, cursor=cursor, resources={"lake": LakeResource()})
-    answer = sensor(context)
-    return answer, answer.cursor if isinstance(answer, dg.SensorResult) else context.cursor
+    resources = {"lake": LakeResource()}
+    with dg.build_sensor_context(instance=instance, cursor=cursor, resources=resources) as context:
+        answer = sensor(context)
+        return answer, answer.cursor if isinstance(answer, dg.SensorResult) else context.cursor
 
 
 def test_the_landing_sensor_asks_for_one_run_per_change(instance: dg.DagsterInstance) -> None:
     land_sample()
     settle()
-    first, cursor = look(instance, None)
+    first, cursor = look(instance, SECOND_LOOK)
     assert isinstance(first, dg.SensorResult)
     assert len(first.run_requests or []) == 1
     second, cursor = look(instance, cursor)
@@ -258,11 +263,24 @@ def test_the_landing_sensor_asks_for_one_run_per_change(instance: dg.DagsterInst
     assert isinstance(third, dg.SensorResult)
 
 
+def test_the_first_look_of_a_platform_leaves_what_has_landed_to_its_first_init(
+    instance: dg.DagsterInstance,
+) -> None:
+    land_sample()
+    land_cohorts(a=1)
+    settle()
+    for sensor in (on_landed_file, PARTITION_SENSORS[0]):
+        first, cursor = look(instance, None, sensor)
+        assert "an init, or more files, may follow" in str(first.skip_message)  # type: ignore[attr-defined]
+        second, _ = look(instance, cursor, sensor)
+        assert isinstance(second, dg.SensorResult)
+
+
 def test_files_that_came_in_only_now_are_given_one_look_more_and_no_second(
     instance: dg.DagsterInstance,
 ) -> None:
     land_sample()
-    first, waited = look(instance, None)
+    first, waited = look(instance, "another listing")
     assert isinstance(first, dg.SkipReason)
     assert "more may follow" in str(first.skip_message)
     land("pipeline_events/new.ndjson", events(1, 0))
@@ -272,7 +290,7 @@ def test_files_that_came_in_only_now_are_given_one_look_more_and_no_second(
     assert "as it was" in str(third.skip_message)  # type: ignore[attr-defined]
 
     land_cohorts(a=1)
-    first, waited = look(instance, None, PARTITION_SENSORS[0])
+    first, waited = look(instance, "{}", PARTITION_SENSORS[0])
     assert "more may follow" in str(first.skip_message)  # type: ignore[attr-defined]
     second, _ = look(instance, waited, PARTITION_SENSORS[0])
     assert isinstance(second, dg.SensorResult)
@@ -285,7 +303,7 @@ def test_a_clock_ahead_of_ours_holds_nothing_up(instance: dg.DagsterInstance) ->
     for path in Path(os.environ["LANDING_URL"]).rglob("*.ndjson"):
         os.utime(path, (ahead, ahead))
     settle()
-    answer, _ = look(instance, None)
+    answer, _ = look(instance, "another listing")
     assert isinstance(answer, dg.SensorResult)
 
 
@@ -304,7 +322,7 @@ def test_the_landing_sensor_asks_for_the_branch_of_a_new_file_and_for_nothing_wh
     land_sample()
     run(instance)
     settle()
-    _, cursor = look(instance, None)
+    _, cursor = look(instance, SECOND_LOOK)
     land("pipeline_events/new.ndjson", events(1, 0))
     settle()
     asked, cursor = look(instance, cursor)
@@ -324,18 +342,36 @@ def test_the_landing_sensor_asks_for_the_branch_of_a_new_file_and_for_nothing_wh
     assert "as it was" in str(look(instance, cursor)[0].skip_message)  # type: ignore[attr-defined]
 
 
+def test_the_landing_sensor_asks_for_no_second_run_when_one_began_while_it_planned(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land_sample()
+    settle()
+
+    def plan_slowly() -> list[str]:
+        instance.create_run_for_job(
+            defs.resolve_job_def("materialize_all"), status=dg.DagsterRunStatus.STARTED
+        )
+        return ["bronze/raw_crawler_results"]
+
+    monkeypatch.setattr(automation, "reasons_from_a_process", plan_slowly)
+    answer, cursor = look(instance, SECOND_LOOK)
+    assert "a run of everything is going on" in str(answer.skip_message)  # type: ignore[attr-defined]
+    assert cursor == SECOND_LOOK  # so that it looks again
+
+
 def test_a_run_of_some_tables_has_seen_no_file_unless_its_plan_has(instance: dg.DagsterInstance) -> None:
     land_sample()
     settle()
     some = {"asset_selection": [dg.AssetKey(["bronze", "raw_crawler_results"])]}
     run(instance, **some)
-    asked, _ = look(instance, None)
+    asked, _ = look(instance, SECOND_LOOK)
     assert isinstance(asked, dg.SensorResult)
     run(instance, **some, tags={LISTED_TAG: str(time.time() - 90)})
-    asked, _ = look(instance, None)
+    asked, _ = look(instance, SECOND_LOOK)
     assert isinstance(asked, dg.SensorResult)
     run(instance, **some, tags={LISTED_TAG: str(time.time())})
-    skipped, _ = look(instance, None)
+    skipped, _ = look(instance, SECOND_LOOK)
     assert "a finished run has seen these files" in str(skipped.skip_message)  # type: ignore[attr-defined]
 
 
@@ -603,22 +639,23 @@ def test_a_run_of_everything_takes_in_every_cohort_and_says_so(instance: dg.Dags
 
 
 def test_the_sensor_asks_for_one_run_per_new_or_changed_cohort(instance: dg.DagsterInstance) -> None:
-    sensor, lake = PARTITION_SENSORS[0], LakeResource()
+    sensor = PARTITION_SENSORS[0]
     land_cohorts(a=1, b=2)
     settle()
-    context = dg.build_sensor_context(instance=instance)
-    first = sensor(context, lake=lake)
-    assert [r.partition_key for r in first.run_requests] == ["a", "b"]  # type: ignore[union-attr]
-    later = dg.build_sensor_context(instance=instance, cursor=first.cursor)  # type: ignore[union-attr]
-    assert isinstance(sensor(later, lake=lake), dg.SkipReason)
+    first, cursor = look(instance, SECOND_LOOK, sensor)
+    assert isinstance(first, dg.SensorResult)
+    assert [r.partition_key for r in first.run_requests or []] == ["a", "b"]
+    assert isinstance(look(instance, cursor, sensor)[0], dg.SkipReason)
     land_cohorts(c=3)
     land("clinical/a/more.ndjson", b'{"resourceType": "Patient", "id": "one-more"}\n')
     settle()
-    again = sensor(dg.build_sensor_context(instance=instance, cursor=first.cursor), lake=lake)  # type: ignore[union-attr]
-    assert [r.partition_key for r in again.run_requests] == ["a", "c"]  # type: ignore[union-attr]
-    assert again.dynamic_partitions_requests[0].partition_keys == ["a", "c"]  # type: ignore[union-attr, index]
-    everything = on_landed_file(dg.build_sensor_context(instance=instance), lake=lake)
-    assert everything.run_requests  # type: ignore[union-attr]  # landing was never looked at
+    again, _ = look(instance, cursor, sensor)
+    assert isinstance(again, dg.SensorResult)
+    assert [r.partition_key for r in again.run_requests or []] == ["a", "c"]
+    assert again.dynamic_partitions_requests[0].partition_keys == ["a", "c"]  # type: ignore[index]
+    everything, _ = look(instance, SECOND_LOOK)
+    assert isinstance(everything, dg.SensorResult)
+    assert everything.run_requests  # landing was never looked at
 
 
 @pytest.mark.slow

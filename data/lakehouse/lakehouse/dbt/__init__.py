@@ -1,8 +1,9 @@
 """Tables that a dbt project makes: its models as contracts, and taking a passed build into the lake.
 
 project.py    the project, and what dbt's manifest says of it
-contracts.py  a model as a contract
+tables.py     a model as a contract
 build.py      one dbt build in a DuckDB file over pinned versions
+workplace.py  where it runs: a folder, and dbt that waits in it (waiting.py)
 refresh.py    which models are behind, and committing what a passed build left
 """
 
@@ -10,6 +11,7 @@ from lakehouse.dbt.build import BuildFailed, Built
 from lakehouse.dbt.project import Node, Project, project, the_project
 from lakehouse.dbt.refresh import prepare, refresh_models
 from lakehouse.dbt.tables import HISTORY, LAYER, check_name, checks_of, is_history, tables_of
+from lakehouse.dbt.workplace import close_early, open_early
 
 __all__ = [
     "HISTORY",
@@ -20,7 +22,9 @@ __all__ = [
     "Project",
     "check_name",
     "checks_of",
+    "close_early",
     "is_history",
+    "open_early",
     "prepare",
     "project",
     "refresh_models",

@@ -1,7 +1,7 @@
 """One build of the dbt project: in a DuckDB file of its own, over sources that do not move.
 
-Belongs here: the file, the process, and what dbt says of the result. Does not: which versions a build reads
-(refresh.py), or what comes of the tables.
+Belongs here: what dbt is asked for, and what it says of the result. Does not: where it runs (workplace.py),
+which versions a build reads (refresh.py), or what comes of the tables.
 
 dbt's own messages may quote values of rows, so none leaves this module: a failure is told by the names of the
 models and tests, and where SQL does not compile by the engine's words about the SQL. The whole log lies
@@ -10,28 +10,18 @@ beside the file while the build runs; ODP_DBT_KEEP names a folder in which it st
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
-from importlib.util import find_spec
-from pathlib import Path
-from time import time
 from typing import Any
 
 import orjson
 
-from lakehouse.dbt.project import Node, Project, dbt_command, dbt_environment
+from lakehouse.dbt.project import Node, Project
 from lakehouse.dbt.tables import check_name
-from lakehouse.errors import LakeError, SettingsError, UnexpectedError
+from lakehouse.dbt.workplace import Workplace
+from lakehouse.errors import LakeError, UnexpectedError
 
-_STALE = timedelta(days=1)
-_PREFIX = "odp-dbt-build-"
 _ABOUT_SQL = re.compile(r"(?:Binder|Catalog|Parser|Compilation|Dependency|Syntax) Error[^\n]*(?:\n[^\n]+)?")
 _QUOTED = re.compile(r"'[^']*'")
 
@@ -55,69 +45,22 @@ class Built:
     seconds: Mapping[str, float]
 
 
-@contextmanager
-def workplace() -> Iterator[Path]:
-    """Give a folder for one build, which nobody else can read; it is removed at the end."""
-    base = Path(os.environ.get("ODP_SCRATCH") or tempfile.gettempdir())
-    base.mkdir(parents=True, exist_ok=True)
-    for left in base.glob(f"{_PREFIX}*"):  # of builds that were killed
-        if time() - left.stat().st_mtime > _STALE.total_seconds():
-            shutil.rmtree(left, ignore_errors=True)
-    place = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
-    try:
-        yield place
-    finally:
-        if kept := os.environ.get("ODP_DBT_KEEP"):
-            for part in ("logs", "target"):
-                if (place / part).is_dir():
-                    shutil.copytree(place / part, Path(kept) / part, dirs_exist_ok=True)
-        shutil.rmtree(place, ignore_errors=True)
-
-
-def refuse_without_dbt() -> None:
-    """Raise SettingsError where the packages of a build are not installed."""
-    if missing := [name for name in ("dbt.cli", "dbt.adapters.duckdb", "duckdb") if not _is_there(name)]:
-        raise SettingsError(
-            f"a build of dbt needs {missing[0]}, which is not there: install `lakehouse[dbt]`"
-        )
-
-
-def _is_there(module: str) -> bool:
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
-
-
-def build(of: Project, models: Collection[Node], place: Path) -> Built:
-    """Build the models and all they are made of, with their tests, in the database of the copy in `place`.
+def build(of: Project, models: Collection[Node], at: Workplace) -> Built:
+    """Build the models and all they are made of, with their tests, in the database of the copy there.
 
     Raises BuildFailed; UnexpectedError when dbt itself does not come to an end.
     """
     chosen = [f"+{one.name}" for one in sorted(models, key=lambda node: node.name)]
-    argv = dbt_command(
-        "build", place / "project", "--exclude-resource-type", "unit_test", "--select", *chosen
-    )
-    done = subprocess.run(  # noqa: S603  # our own Python
-        argv,
-        cwd=place / "project",
-        env=dbt_environment(place, **_limits()),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    of.keep_parsed(place)
+    code, said = at.build(["--exclude-resource-type", "unit_test", "--select", *chosen])
+    of.keep_parsed(at.place)
     try:
-        found = orjson.loads((place / "target" / "run_results.json").read_bytes())["results"]
+        found = orjson.loads((at.place / "target" / "run_results.json").read_bytes())["results"]
     except (OSError, ValueError, KeyError):
-        said = _about_sql(done.stdout)
         raise UnexpectedError(
-            f"dbt build of {of.root} ended with {done.returncode} before it ran anything{said}. Nothing was "
+            f"dbt build of {of.root} ended with {code} before it ran anything{_about_sql(said)}. Nothing was "
             "written. ODP_DBT_KEEP=<folder> keeps dbt's own log."
         ) from None
-    return _judged(of, found, done.returncode)
+    return _judged(of, found, code)
 
 
 def _judged(of: Project, found: list[dict[str, Any]], status: int) -> Built:
@@ -157,7 +100,3 @@ def _about_sql(text: str) -> str:
         kind = re.search(r"([A-Z][A-Za-z ]{2,30} Error)", text)
         return f": {kind[1]}" if kind else ""
     return ": " + " ".join(_QUOTED.sub("'…'", found[0]).split())[:300]
-
-
-def _limits() -> dict[str, str]:
-    return {name: os.environ[name] for name in ("ODP_DBT_THREADS", "ODP_DBT_MEMORY") if name in os.environ}

@@ -156,7 +156,7 @@ class Project:
         with tempfile.TemporaryDirectory(prefix="odp-dbt-") as folder:
             place = Path(folder)
             done = subprocess.run(  # noqa: S603  # our own Python
-                dbt_command("parse", self.copied(place)),
+                [sys.executable, "-m", "dbt.cli.main", "parse", *dbt_arguments(self.copied(place))],
                 env=dbt_environment(place),
                 cwd=place / "project",
                 capture_output=True,
@@ -213,10 +213,9 @@ def the_project() -> Project:
     return found
 
 
-def dbt_command(verb: str, root: Path, *more: str) -> list[str]:
-    """Return the command line of dbt in this Python, on the project in a folder."""
-    where = ["--project-dir", str(root), "--profiles-dir", str(root)]
-    return [sys.executable, "-m", "dbt.cli.main", verb, *where, "--quiet", *more]
+def dbt_arguments(root: Path) -> list[str]:
+    """Return the arguments of dbt, for the project in a folder, of whichever verb."""
+    return ["--project-dir", str(root), "--profiles-dir", str(root), "--quiet"]
 
 
 def dbt_environment(place: Path, **more: str) -> dict[str, str]:

@@ -25,9 +25,10 @@ import orjson
 import polars as pl
 
 from lakehouse.contracts import Contract
-from lakehouse.dbt.build import BuildFailed, Built, build, refuse_without_dbt, workplace
+from lakehouse.dbt.build import BuildFailed, Built, build
 from lakehouse.dbt.project import Node, Project, the_project
 from lakehouse.dbt.tables import HISTORY, LAYER, is_history
+from lakehouse.dbt.workplace import workplace
 from lakehouse.errors import Conflict, LakeError, Moved, TableNotFound, only_ours
 from lakehouse.fault_points import reach
 from lakehouse.pipeline import Lake, RefreshReport, code, holds
@@ -191,17 +192,16 @@ class _Run:
 
     def _build(self, tables: Sequence[Table], pins: Pins) -> None:
         """Build the tables, then commit them. Raises Moved when one has changed since it was looked at."""
-        refuse_without_dbt()
         from lakehouse.engine.duckdb.file import database_file  # loading DuckDB is for a build alone
 
         onto = {table.path: self._onto(table) for table in tables}
         before = {
             table.path: self.held(table, onto[table.path].version) for table in tables if is_history(table)
         }
-        with workplace() as place:
-            database = self.project.copied(place) / "lake.duckdb"
+        with workplace(self.project) as at:
+            database = at.project / "lake.duckdb"
             self.fill(database, tables, pins, before)
-            built = build(self.project, [self._node(table) for table in tables], place)
+            built = build(self.project, [self._node(table) for table in tables], at)
             reach("dbt.built")
             with database_file(database) as made:
                 rows = {table.path: self._rows(table, made) for table in tables}
