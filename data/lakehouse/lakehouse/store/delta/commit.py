@@ -52,6 +52,8 @@ def commit_with_retries(
     reopen: Callable[[bool], DeltaTable],
     commit: CommitOptions,
     attempt: Callable[[DeltaTable], Attempt],
+    *,
+    state_at: Callable[[DeltaTable, Sequence[str]], dict[str, int]],
 ) -> CommitResult:
     """Commit once. A conflict starts over from the table as it then is.
 
@@ -69,7 +71,7 @@ def commit_with_retries(
         ) is not None:  # an earlier try, late
             return _result(table, version, outcome, "committed", number)
         _refuse_moved(table, files, delta, commit)
-        if _already(table, delta, commit):
+        if _already(table, delta, commit, state_at):
             return _result(
                 table, delta.version(), Outcome(rows=0, inserted=0, updated=0), "duplicate", number
             )
@@ -80,7 +82,7 @@ def commit_with_retries(
         base = delta.version()
         try:
             fault_points.reach("commit.begin")
-            properties = _properties(commit_id, delta, commit, tried)
+            properties = _properties(commit_id, state_at(delta, commit.reads), commit, tried)
             tried.write(properties)
             fault_points.reach("commit.done")
             swapped = properties.max_commit_retries == 0
@@ -143,8 +145,10 @@ def recorded(delta: DeltaTable, names: Sequence[str]) -> dict[str, int]:
     return {name: value for name, value in found.items() if value is not None and value >= 0}
 
 
-def _properties(commit_id: str, delta: DeltaTable, commit: CommitOptions, tried: Attempt) -> CommitProperties:
-    state = state_of(commit, tried.outcome, recorded(delta, commit.reads))
+def _properties(
+    commit_id: str, before: dict[str, int], commit: CommitOptions, tried: Attempt
+) -> CommitProperties:
+    state = state_of(commit, tried.outcome, before)
     return CommitProperties(
         custom_metadata={COMMIT_ID: commit_id, **commit.info},
         # State are computed from the version that was read, so they may only land right on top of it.
@@ -153,11 +157,16 @@ def _properties(commit_id: str, delta: DeltaTable, commit: CommitOptions, tried:
     )
 
 
-def _already(table: Contract, delta: DeltaTable, commit: CommitOptions) -> bool:
+def _already(
+    table: Contract,
+    delta: DeltaTable,
+    commit: CommitOptions,
+    state_at: Callable[[DeltaTable, Sequence[str]], dict[str, int]],
+) -> bool:
     if commit.transaction is None:
         return False
     name = commit.transaction.name
-    return is_duplicate(table, commit, recorded(delta, [name]).get(name))
+    return is_duplicate(table, commit, state_at(delta, [name]).get(name))
 
 
 def _reread(table: Contract, reopen: Callable[[bool], DeltaTable], cause: BaseException) -> DeltaTable:

@@ -68,7 +68,14 @@ class DeltaMaintenance(DeltaChanges):
             return back | dict(commit.state(outcome, before) if commit.state else {})
 
         said = replace(commit, state=state)
-        result = commit_with_retries(table, self.files, partial(self.reopen, table), said, attempt)
+        result = commit_with_retries(
+            table,
+            self.files,
+            partial(self.reopen, table),
+            said,
+            attempt,
+            state_at=partial(self._state_at, table),
+        )
         self.write_checkpoint(table, result)
         self._recorded(table, result)  # of the checkpoint too
         return result

@@ -38,7 +38,7 @@ from lakehouse.store.delta.local import LocalTable
 from lakehouse.store.delta.log import brought_files, entries_of, read_commit
 from lakehouse.store.delta.log_faults import log_faults
 from lakehouse.store.delta.schema import additions, differences, type_text
-from lakehouse.store.delta.transactions import all_state
+from lakehouse.store.delta.transactions import KnownState, all_state
 from lakehouse.store.integrity import foreign_commits as foreign
 from lakehouse.store.integrity.checksums import Checked, Checksums
 from lakehouse.store.predicate import Where
@@ -71,8 +71,7 @@ class DeltaReader:
         self._heads: dict[str, DeltaTable] = {}
         self._opened_at: dict[int, int] = {}
         self._stills: dict[str, DeltaTable] = {}
-        # What was looked up of a table: identity and version, and state by name (None: it holds none).
-        self._states: dict[str, tuple[tuple[str, int], dict[str, int | None]]] = {}
+        self._known_state = KnownState(self.files)
         self._data_versions: dict[str, tuple[str, int, int]] = {}
         self._looked_at: set[str] | None = None
         self.checksums = Checksums(self.files)
@@ -321,22 +320,14 @@ class DeltaReader:
             return {}
 
     def _state_at(self, table: Contract, delta: DeltaTable, names: Sequence[str]) -> dict[str, int]:
-        """Return those of `names` that the table holds at the handle's version. Each is looked up once.
-
-        The library reads the log for each name: on an object store that is a request and more.
-        """
-        version = (str(delta.metadata().id), int(delta.version()))
-        known = self._states.get(table.path)
-        if known is None or known[0] != version:
-            known = (version, {})
-        looked_up = known[1].keys()
-        missing = [name for name in names if name not in looked_up]
-        found = recorded(delta, missing)
-        if int(delta.version()) != version[1]:  # another thread has moved the handle on meanwhile
+        """Return those of `names` that the table holds at the handle's version."""
+        if not names:
+            return {}
+        try:
+            whole = self._known_state.at(table.path, str(delta.metadata().id), int(delta.version()))
+        except (Unsupported, DamagedTable):  # the log has other checkpoints than ours, or gaps before one
             return recorded(delta, names)
-        known[1].update({name: found.get(name) for name in missing})
-        self._states[table.path] = known
-        return {name: value for name in names if (value := known[1][name]) is not None}
+        return {name: whole[name] for name in names if name in whole}
 
     @contextmanager
     def _log_of(self, table: Contract) -> Iterator[None]:

@@ -1,12 +1,15 @@
 """Every durable integer of a Delta table, as of a version.
 
-Belongs here: listing application transactions. Does not: looking up known ones, which the library does.
-The library answers for a name, but does not list the names; restoring a table needs all of them.
+Belongs here: listing application transactions, and knowing those of the version that was looked at last.
+The library answers for a name, by reading the log anew for each: of an object store that is requests for each
+commit since the checkpoint, and a flow asks for two dozen names.
 """
 
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
@@ -14,6 +17,8 @@ from lakehouse.errors import Unsupported
 from lakehouse.process import panicked
 from lakehouse.storage.files import Files
 from lakehouse.store.delta.log import read_commit
+
+_STEPS = 20  # commits that are read one by one rather than from a checkpoint on
 
 
 def all_state(files: Files, path: str, version: int) -> dict[str, int]:
@@ -28,6 +33,56 @@ def all_state(files: Files, path: str, version: int) -> dict[str, int]:
                 "It was cleaned up; restore a newer version."
             ) from None
     return {name: value for name, value in state.items() if value >= 0}
+
+
+@dataclass(frozen=True)
+class _Known:
+    """All state of one version of a table; `mark` is what its commit says of itself (None: not looked at)."""
+
+    identity: str
+    version: int
+    mark: dict[str, Any] | None
+    state: dict[str, int]
+
+
+class KnownState:
+    """The state of tables as it was looked at last; from there on, only the commits since are read."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+        self._known: dict[str, _Known] = {}
+
+    def at(self, path: str, identity: str, version: int) -> dict[str, int]:
+        """Return the state of a version. Raises Unsupported and DamagedTable where the log does not tell."""
+        known = self._known.get(path)
+        if known is None or (known.identity, known.version) != (identity, version):
+            known = self._followed(path, known, identity, version) or _Known(
+                identity, version, self._mark(path, version), all_state(self._files, path, version)
+            )
+            self._known[path] = known
+        return known.state
+
+    def _followed(self, path: str, known: _Known | None, identity: str, version: int) -> _Known | None:
+        """Return the state of `version` by what was known of one shortly before; None where it cannot."""
+        if known is None or known.identity != identity or not 0 < version - known.version <= _STEPS:
+            return None
+        if known.mark is None or self._mark(path, known.version) != known.mark:  # as after a backup came back
+            return None
+        state = dict(known.state)
+        try:
+            for number in range(known.version + 1, version + 1):
+                commit = read_commit(self._files, path, number)
+                state |= commit.transactions
+        except FileNotFoundError:
+            return None
+        standing = {name: value for name, value in state.items() if value >= 0}
+        return _Known(identity, version, commit.info, standing)
+
+    def _mark(self, path: str, version: int) -> dict[str, Any] | None:
+        try:
+            return read_commit(self._files, path, version).info
+        except FileNotFoundError:
+            return None
 
 
 def _checkpointed(files: Files, path: str, version: int) -> tuple[int, dict[str, int]]:

@@ -187,7 +187,14 @@ class DeltaStore(DeltaMaintenance):
 
             return Attempt(Outcome(rows=0, inserted=0, updated=0), write)
 
-        result = commit_with_retries(table, self.files, partial(self.reopen, table), commit, attempt)
+        result = commit_with_retries(
+            table,
+            self.files,
+            partial(self.reopen, table),
+            commit,
+            attempt,
+            state_at=partial(self._state_at, table),
+        )
         self._recorded(table, result)
         self._set_properties(table)
         return result
@@ -272,7 +279,9 @@ class DeltaStore(DeltaMaintenance):
         if empty_is_noop and (result := skipped(table, frame, commit, version)) is not None:
             return result
         reopen = partial(self.reopen, table, files=files)
-        result = commit_with_retries(table, self.files, reopen, commit, attempt)
+        result = commit_with_retries(
+            table, self.files, reopen, commit, attempt, state_at=partial(self._state_at, table)
+        )
         self.write_checkpoint(table, result)
         self._recorded(table, result)  # of the checkpoint too
         return result
