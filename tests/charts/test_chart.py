@@ -24,6 +24,7 @@ pytestmark = pytest.mark.charts
 
 # Read by the C library, libpq, and the programs that are not ours.
 OTHERS = {"MALLOC_ARENA_MAX", "PGSSLMODE", "PGSSLROOTCERT", "SAIL_RUNTIME__MEMORY_POOL__TYPE",
+          "SAIL_EXECUTION__COLLECT_STATISTICS",
           "SAIL_RUNTIME__MEMORY_POOL__GREEDY__MAX_SIZE", "AWS_REGION", "AWS_ENDPOINT_URL", "AWS_ALLOW_HTTP",
           "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}  # fmt: skip
 # Settings of the engine, which is chosen by name alone here.
