@@ -16,12 +16,13 @@ import narwhals.stable.v2 as nw
 import polars as pl
 import polars.selectors as cs
 import pytest
+from connect_server import connect_server
 from test_flow import event, hashes, land, run
 
 from lakehouse.domains.pipelines import contracts as c
 from lakehouse.engine.protocol import Frame
 from lakehouse.engine.spark import SparkEngine, session, transfer
-from lakehouse.errors import SettingsError
+from lakehouse.errors import SettingsError, StorageUnavailable
 from lakehouse.pipeline import open_lake
 from lakehouse.settings import Settings
 
@@ -143,6 +144,13 @@ def test_a_session_that_the_server_has_forgotten_is_opened_anew(spark_remote: st
     again = session.at(spark_remote)
     assert again is not first
     assert again.conf.get("spark.sql.session.timeZone") == "UTC"
+
+
+def test_a_server_that_is_gone_is_told_at_once(tmp_path: Path) -> None:
+    with connect_server(tmp_path) as remote:
+        session.at(remote)
+    with pytest.raises(StorageUnavailable, match=r"opening Spark Connect at .*Is its server up"):
+        session.at(remote)
 
 
 @pytest.mark.parametrize("address", ["", "127.0.0.1:50051", "http://host:1", "sc://", "sc://host:99999"])

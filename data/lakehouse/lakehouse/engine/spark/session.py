@@ -38,6 +38,8 @@ def at(remote: str) -> SparkSession:
     """
     with _lock:
         known = (remote, os.getpid())
+        if known in _open:
+            _reach(*_address(remote))  # the client itself asks a server that is gone for minutes
         if known not in _open or not _lives(_open[known]):
             _open[known] = _opened(remote)
         return _open[known]
@@ -53,13 +55,7 @@ def _lives(session: SparkSession) -> bool:
 
 def _opened(remote: str) -> SparkSession:
     host, port = _address(remote)
-    try:
-        socket.create_connection((host, port), timeout=_SECONDS).close()
-    except OSError as exc:
-        raise StorageUnavailable(
-            f"opening Spark Connect at {host}:{port}: {plain(exc)}. Is its server up, and SPARK_REMOTE its "
-            "address? Nothing was computed."
-        ) from None
+    _reach(host, port)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # it speaks of pandas, which no frame passes through
         from pyspark.sql.connect.session import SparkSession
@@ -75,6 +71,16 @@ def _opened(remote: str) -> SparkSession:
     division.use()
     atexit.register(_close, session)
     return session
+
+
+def _reach(host: str, port: int) -> None:
+    try:
+        socket.create_connection((host, port), timeout=_SECONDS).close()
+    except OSError as exc:
+        raise StorageUnavailable(
+            f"opening Spark Connect at {host}:{port}: {plain(exc)}. Is its server up, and SPARK_REMOTE its "
+            "address? Nothing was computed."
+        ) from None
 
 
 def _close(session: SparkSession) -> None:
