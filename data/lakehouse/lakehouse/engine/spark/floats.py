@@ -22,9 +22,11 @@ def guarded(frame: DataFrame) -> DataFrame:
     kinds = frame.schema
     if not any(_has_floats(field.dataType) for field in kinds.fields):
         return frame
-    return frame.select(
+    made: Any = frame.select(  # its own types differ between its two kinds
         *(_guarded(frame[_quoted(field.name)], field.dataType).alias(field.name) for field in kinds.fields)
     )
+    chosen: DataFrame = made
+    return chosen
 
 
 def _guarded(value: Column, kind: Any) -> Column:
