@@ -20,7 +20,10 @@ from checkouts import free_ports, wait_until
 def connect_server(folder: Path, **more: str) -> Iterator[str]:
     """Yield the address of a server that keeps what it computes in `folder`, with more environment."""
     (port,) = free_ports(1)
-    env = os.environ | {"SAIL_EXECUTION__CHECKPOINT__PATH": folder.as_uri()} | more
+    env = os.environ | {
+        "SAIL_EXECUTION__CHECKPOINT__PATH": folder.as_uri(),
+        "SAIL_EXECUTION__COLLECT_STATISTICS": "false",  # see engine/spark/server.py
+    } | more  # fmt: skip
     command = [str(Path(sys.executable).with_name("sail")), "spark", "server"]
     with (folder / "server.log").open("wb") as log:
         server = subprocess.Popen(

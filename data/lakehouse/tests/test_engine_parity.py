@@ -7,6 +7,7 @@ right values are (the tests of the flow and of the domains tell that, on Polars)
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -242,6 +243,58 @@ def test_rules_split_rows_in_the_same_way(engines: Engines, frame: pl.DataFrame)
         (exact(engine.stage(found.good)), exact(found.refused), found.read, found.failures, found.warnings)
         for engine in engines
         for found in [parts(engine, frame)]
+    )
+    assert by_other == by_polars
+
+
+# Floats that a reader of files or Arrow takes for something else
+
+MEASURES = Contract(
+    layer="silver", name="measures", domain="test", description="One measure.",
+    materialization=Materialization.INCREMENTAL_BY_KEY, key=("id",), sources=(RAW,),
+    columns=(
+        Column(name="id", type=Type.INT64, nullable=False, description="Identity"),
+        Column(name="value", type=Type.FLOAT64, description="Value"),
+    ),
+)  # fmt: skip
+VALUE = nw.col("value")
+
+
+@pytest.mark.parametrize(
+    "values", [[1.0, math.nan], [-0.0, -0.0], [math.nan], [0.0, -0.0, 1.0, math.inf, None]]
+)
+def test_a_condition_finds_the_same_rows_wherever_they_lie(
+    engines: Engines, tmp_path: Path, values: list[float | None]
+) -> None:
+    """In memory, kept by the engine, and in files whose least and greatest value are no NaN."""
+    rows = pl.DataFrame({"id": range(len(values)), "value": values}, {"id": pl.Int64, "value": pl.Float64})
+    lake = lake_on(engines[0], tmp_path)
+    lake.store.overwrite(MEASURES, rows)
+    files = [f"{lake.store.uri(MEASURES)}/{name}" for name in lake.store.file_names(MEASURES)]
+    conditions = [
+        VALUE > 5, VALUE >= 0.0, VALUE < 1.5, ~(VALUE < 5), VALUE == 0.0, VALUE.is_in([0.0, 1.0]),
+        VALUE.is_nan(), VALUE.is_between(0.0, 7.0),
+    ]  # fmt: skip
+    by_polars, other = engines
+    scanned = other.scan(rows.lazy())
+    read = other.read(files, MEASURES)
+    assert read is not None
+    for condition in conditions:
+        right = exact(by_polars.stage(by_polars.scan(rows.lazy()).filter(condition)))
+        for frame in (scanned, other.persist(scanned), read):
+            assert exact(other.stage(frame.filter(condition))) == right
+
+
+def test_rows_meet_by_a_float_that_is_zero_or_none(engines: Engines) -> None:
+    def joined(left: Frame, right: Frame) -> Frame:
+        return left.join(right, on=["value"], how="inner")
+
+    odd = [math.nan, -math.nan, 1.0, math.inf, None]
+    by_polars, by_other = on_both(
+        engines,
+        joined,
+        pl.DataFrame({"value": odd, "a": range(5)}),
+        pl.DataFrame({"value": odd, "b": range(5)}),
     )
     assert by_other == by_polars
 

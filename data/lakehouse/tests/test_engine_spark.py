@@ -19,12 +19,13 @@ import narwhals.stable.v2 as nw
 import polars as pl
 import polars.selectors as cs
 import pytest
+from connect_server import connect_server
 from test_flow import event, hashes, land, run
 
 from lakehouse.domains.pipelines import contracts as c
 from lakehouse.engine.protocol import Frame
 from lakehouse.engine.spark import SparkEngine, session, transfer
-from lakehouse.errors import SettingsError
+from lakehouse.errors import SettingsError, StorageUnavailable
 from lakehouse.pipeline import open_lake
 from lakehouse.settings import Settings
 
@@ -158,6 +159,13 @@ def test_a_line_of_python_computes_there_too(spark_remote: str) -> None:
         [sys.executable, "-c", said], capture_output=True, text=True, timeout=120, check=False
     )
     assert (done.returncode, done.stdout.strip()) == (0, "7"), done.stderr
+
+
+def test_a_server_that_is_gone_is_told_at_once(tmp_path: Path) -> None:
+    with connect_server(tmp_path) as remote:
+        session.at(remote)
+    with pytest.raises(StorageUnavailable, match=r"opening Spark Connect at .*Is its server up"):
+        session.at(remote)
 
 
 @pytest.mark.parametrize("address", ["", "127.0.0.1:50051", "http://host:1", "sc://", "sc://host:99999"])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
+import narwhals.stable.v2 as nw
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -24,7 +26,7 @@ from test_flow import (
 )
 
 from lakehouse import fault_points
-from lakehouse.contracts import quarantine_of
+from lakehouse.contracts import Column, Contract, Groups, Materialization, Type, quarantine_of
 from lakehouse.domains.pipelines import contracts as c
 from lakehouse.domains.pipelines import transforms
 from lakehouse.engine.polars import engine as polars_engine
@@ -140,6 +142,39 @@ def test_groups_computed_some_days_at_a_time_are_those_of_all_at_once(
         found.append((hashes(lake), read))
     assert found[0] == (found[1][0], [21])
     assert found[1][1] == [4, 5, 4, 4, 4]
+
+
+def test_a_group_of_rows_without_a_time_is_made_and_kept_up(tmp_path: Path) -> None:
+    """Its rows lie in no span of time, and a new one touches that group alone."""
+    group = nw.col("ended_at").dt.date().fill_null(date(1970, 1, 1)).alias("date")
+    at, key = c.PIPELINE_EVENTS.by_name["occurred_at"], c.PIPELINE_METRICS.by_name["date"]
+    ended = replace(at, name="ended_at", nullable=True)
+    source = Contract(
+        layer="silver", name="ends", domain="test", description="One end.", key=("event_id",), sources=(),
+        materialization=Materialization.INCREMENTAL_BY_KEY,
+        columns=(c.PIPELINE_EVENTS.by_name["event_id"], ended),
+    )  # fmt: skip
+    table = Contract(
+        layer="gold", name="ends_by_day", domain="test", description="One day.", key=("date",),
+        sources=(source,), materialization=Materialization.INCREMENTAL_BY_GROUP,
+        columns=(key, Column(name="n", type=Type.INT64, description="Ends")),
+        groups=Groups(by=lambda: [group], within=("ended_at", timedelta(days=1))),
+    )  # fmt: skip
+
+    def counted(rows: nw.LazyFrame) -> nw.LazyFrame:
+        return rows.with_columns(group).group_by("date").agg(nw.len().cast(nw.Int64).alias("n"))
+
+    lake = lake_at(tmp_path)
+    days = [datetime(2026, 1, n, tzinfo=UTC) for n in range(1, 10)]
+    found = []
+    for n, news in enumerate(([*days], [None], [None, days[0]])):
+        ids = [f"{n}-{m}" for m in range(len(news))]
+        rows = pl.DataFrame({"event_id": ids, "ended_at": news}, schema=source.polars_schema())
+        lake.store.append(source, rows)
+        refresh(lake, table, counted)
+        counts = dict(lake.store.scan(table).select("date", "n").collect().iter_rows())
+        found.append((counts.get(date(1970, 1, 1)), counts[date(2026, 1, 1)], len(counts)))
+    assert found == [(None, 1, 9), (1, 1, 10), (2, 2, 10)]
 
 
 def test_a_changed_transform_reaches_old_rows_by_a_full_refresh(lake: Lake) -> None:

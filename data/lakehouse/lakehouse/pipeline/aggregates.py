@@ -112,7 +112,8 @@ def _made(
     """
     if touched is not None and spec.within is not None:
         name, length = spec.within
-        stored = stored.filter(within(name, widened(spans(touched[_SPAN]), length - _TICK)))
+        lies = within(name, widened(spans(touched[_SPAN]), length - _TICK))
+        stored = stored.filter(lies | pl.col(name).is_null() if touched[_SPAN].has_nulls() else lies)
     parts = [stored.filter(part) for part in _cut(step, spec, stored)] if many else [stored]
     made: list[pl.DataFrame] = []
     warnings: Counter[str] = Counter()

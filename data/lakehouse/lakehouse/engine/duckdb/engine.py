@@ -19,6 +19,7 @@ import polars as pl
 
 from lakehouse.contracts import Contract
 from lakehouse.engine.duckdb.file import rows_of
+from lakehouse.engine.duckdb.floats import guarded
 from lakehouse.engine.duckdb.functions import beside, computed, polars_of
 from lakehouse.engine.protocol import Frame
 from lakehouse.process import memory_limit
@@ -58,7 +59,7 @@ class DuckDBEngine:
         self._database.execute("SET TimeZone = 'UTC'")
 
     def scan(self, rows: pl.LazyFrame) -> Frame:
-        return nw.from_native(self._database.from_arrow(rows.collect(engine="streaming").to_arrow()))
+        return nw.from_native(guarded(self._database.from_arrow(rows.collect(engine="streaming").to_arrow())))
 
     def read(self, files: Sequence[str], table: Contract) -> Frame | None:
         """Read files of this machine; those of an object store come by way of Polars."""

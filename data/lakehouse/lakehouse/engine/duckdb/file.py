@@ -14,6 +14,7 @@ import polars as pl
 
 from lakehouse.contracts import Contract
 from lakehouse.contracts.sql import duckdb_type, parquet_rows, quoted
+from lakehouse.engine.duckdb.floats import selection
 
 _OFFLINE: Mapping[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": "false",
@@ -65,7 +66,9 @@ def rows_of(connection: duckdb.DuckDBPyConnection, table: Contract, files: Seque
         f"CAST({name if c.name in known else 'NULL'} AS {duckdb_type(c.type)}) AS {name}"
         for c, name in ((c, quoted(c.name)) for c in table.columns)
     )
-    return f"SELECT {columns} FROM {rows}"
+    found = connection.sql(f"SELECT {columns} FROM {rows}")
+    kinds = dict(zip(found.columns, found.types, strict=True))
+    return f"SELECT {selection(kinds)} FROM (SELECT {columns} FROM {rows})"
 
 
 @contextmanager

@@ -18,6 +18,7 @@ import narwhals.stable.v2 as nw
 import polars as pl
 
 from lakehouse.contracts.sql import quoted, text
+from lakehouse.engine.duckdb.floats import guarded
 from lakehouse.engine.polars import functions as reference
 from lakehouse.engine.protocol import Frame
 
@@ -35,7 +36,7 @@ def beside(frame: Frame, rows: pl.DataFrame) -> Frame:
     handed = rows.to_arrow()  # found by DuckDB by its name here
     relation = nw.to_native(frame).query("unused", "SELECT * FROM handed")
     del handed
-    made: Frame = nw.from_native(relation)
+    made: Frame = nw.from_native(guarded(relation))
     return made
 
 

@@ -14,6 +14,7 @@ import polars as pl
 from lakehouse.contracts import Contract
 from lakehouse.engine.protocol import Frame
 from lakehouse.engine.spark import session
+from lakehouse.engine.spark.floats import guarded
 from lakehouse.engine.spark.functions import computed, row_by_row
 from lakehouse.engine.spark.transfer import address, polars_of, sent, spark_types
 
@@ -40,7 +41,7 @@ class SparkEngine:
             return None
         types = spark_types(pl.Schema(table.polars_schema()))
         rows = session.at(self._remote).read.schema(types).parquet(*map(address, files))
-        return nw.from_native(rows)
+        return nw.from_native(guarded(rows))
 
     def persist(self, frame: Frame) -> Frame:
         return computed(frame)

@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from lakehouse.engine.polars import functions as reference
 from lakehouse.engine.protocol import Frame
+from lakehouse.engine.spark.floats import guarded
 from lakehouse.engine.spark.transfer import (
     arrow_of,
     arrow_types,
@@ -104,7 +105,7 @@ rounded_decimals = _as_the_reference(reference.rounded_decimals)
 def computed(frame: Frame) -> Frame:
     """The server keeps the rows until this process lets go of them."""
     native: DataFrame = nw.to_native(frame)
-    return nw.from_native(native.localCheckpoint(eager=True))
+    return nw.from_native(guarded(native.localCheckpoint(eager=True)))
 
 
 def durations(

@@ -41,6 +41,8 @@ def at(remote: str) -> SparkSession:
     """
     with _lock:
         known = (remote, os.getpid())
+        if known in _open:
+            _reach(*_address(remote))  # the client itself asks a server that is gone for minutes
         if known not in _open or not _lives(_open[known]):
             _open[known] = _opened(remote)
         return _open[known]
@@ -56,13 +58,7 @@ def _lives(session: SparkSession) -> bool:
 
 def _opened(remote: str) -> SparkSession:
     host, port = _address(remote)
-    try:
-        socket.create_connection((host, port), timeout=_SECONDS).close()
-    except OSError as exc:
-        raise StorageUnavailable(
-            f"opening Spark Connect at {host}:{port}: {plain(exc)}. Is its server up, and SPARK_REMOTE its "
-            "address? Nothing was computed."
-        ) from None
+    _reach(host, port)
     with warnings.catch_warnings(), _as_a_program():
         warnings.simplefilter("ignore", FutureWarning)  # it speaks of pandas, which no frame passes through
         from pyspark.sql.connect.session import SparkSession
@@ -76,7 +72,7 @@ def _opened(remote: str) -> SparkSession:
                 f"opening Spark Connect at {host}:{port}: {plain(exc)}. Nothing was computed."
             ) from None
     division.use()
-    atexit.register(_close, session)
+    atexit.register(_close, session, host, port)
     return session
 
 
@@ -94,9 +90,20 @@ def _as_a_program() -> Iterator[None]:
         del main.__file__
 
 
-def _close(session: SparkSession) -> None:
+def _reach(host: str, port: int) -> None:
+    try:
+        socket.create_connection((host, port), timeout=_SECONDS).close()
+    except OSError as exc:
+        raise StorageUnavailable(
+            f"opening Spark Connect at {host}:{port}: {plain(exc)}. Is its server up, and SPARK_REMOTE its "
+            "address? Nothing was computed."
+        ) from None
+
+
+def _close(session: SparkSession, host: str, port: int) -> None:
     """Let the server forget what it keeps for the session. It may be gone by now, which is nobody's fault."""
     with contextlib.suppress(Exception):
+        _reach(host, port)
         session.client.release_session()
 
 

@@ -15,6 +15,7 @@ import polars as pl
 import pyarrow as pa
 
 from lakehouse.engine.protocol import Frame
+from lakehouse.engine.spark.floats import guarded
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.dataframe import DataFrame
@@ -36,7 +37,7 @@ def sent(session: SparkSession, rows: pl.DataFrame) -> Frame:
     if len(slices) > 1:
         # Each is kept by the server before the next is sent, so that no plan holds the rows of two.
         slices = [part.localCheckpoint(eager=True) for part in slices]
-    return nw.from_native(functools.reduce(lambda one, other: one.unionAll(other), slices))
+    return nw.from_native(guarded(functools.reduce(lambda one, other: one.unionAll(other), slices)))
 
 
 def polars_of(frame: DataFrame) -> pl.DataFrame:
