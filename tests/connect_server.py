@@ -18,7 +18,9 @@ from checkouts import free_ports, wait_until
 
 @contextmanager
 def connect_server(folder: Path, **more: str) -> Iterator[str]:
-    """Yield the address of a server that keeps what it computes in `folder`, with more environment."""
+    """Yield the address of a server that keeps what it computes, and its tables, in `folder`; with more
+    environment.
+    """
     (port,) = free_ports(1)
     env = os.environ | {
         "SAIL_EXECUTION__CHECKPOINT__PATH": folder.as_uri(),
@@ -27,7 +29,11 @@ def connect_server(folder: Path, **more: str) -> Iterator[str]:
     command = [str(Path(sys.executable).with_name("sail")), "spark", "server"]
     with (folder / "server.log").open("wb") as log:
         server = subprocess.Popen(
-            [*command, "--ip", "127.0.0.1", "--port", str(port)], env=env, stdout=log, stderr=log
+            [*command, "--ip", "127.0.0.1", "--port", str(port)],
+            cwd=folder,
+            env=env,
+            stdout=log,
+            stderr=log,
         )
         try:
             wait_until("Sail takes connections", lambda: server.poll() is not None or _answers(port), 60)

@@ -2,7 +2,8 @@
 
 Belongs here: loans of nobody, one build of all marts, and its floor. Does not: what else `make bench` prints.
 `models` are the seconds that dbt measured of the three marts, `bare` those of the very SQL that dbt compiled,
-in DuckDB alone; `all` is the whole refresh: loading dbt, tests, the history, and the commits.
+in DuckDB alone, each the least of three runs in turn: other work on the machine only adds to a run. `all` is
+the whole refresh once: loading dbt, tests, the history, and the commits.
 
     python ops/bench/models.py [--rows 42000 4000000] [--json]
 """
@@ -23,6 +24,7 @@ ROWS = (42_000, 4_000_000)
 MARTS = ("loan_performance", "borrower_segments", "vintage_curves")
 _PROJECT = Path(__file__).resolve().parents[2] / "data" / "dbt"
 _CHUNK = 500_000
+_RUNS = 3
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -73,11 +75,16 @@ def _measure(root: Path, rows: int) -> dict[str, Any]:
     models = registry.models()
     dbt.refresh_models(lake, models[:1], models)  # dbt's own parsing is kept from here on
     started = time.monotonic()
-    done = dbt.refresh_models(lake, models, models, full=True)
+    dbt.refresh_models(lake, models, models, full=True)
     whole = time.monotonic() - started
-    seconds = {name: done.built.seconds[f"model.odp.{name}"] for name in MARTS} if done.built else {}
-    file, _ = dbt.prepare(lake, models)
-    bare = _bare(file, root / "kept" / "target" / "compiled" / "odp")
+    marts = [table for table in models if table.contract.name in MARTS]
+    runs: list[tuple[dict[str, float], dict[str, float]]] = []
+    for _ in range(_RUNS):
+        done = dbt.refresh_models(lake, marts, models, full=True)
+        seconds = {name: done.built.seconds[f"model.odp.{name}"] for name in MARTS} if done.built else {}
+        file, _ = dbt.prepare(lake, models)
+        runs.append((seconds, _bare(file, root / "kept" / "target" / "compiled" / "odp")))
+    seconds, bare = ({name: min(run[side][name] for run in runs) for name in MARTS} for side in (0, 1))
     return {
         "rows": rows,
         "all": whole,
@@ -95,6 +102,7 @@ def _bare(file: Path, compiled: Path) -> dict[str, float]:
     taken = {}
     with duckdb.connect(str(file)) as database:
         database.execute("SET threads = 2; SET memory_limit = '2GB'; SET preserve_insertion_order = false")
+        database.execute("SET parquet_metadata_cache = true")
         database.execute("CREATE SCHEMA IF NOT EXISTS gold")
         for schema, folder, names in (
             ("staging", "staging", ("stg_loans",)),

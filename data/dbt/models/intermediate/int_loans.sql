@@ -12,11 +12,14 @@ select
         when annual_income < 150000 then '100k to 150k'
         else '150k and more'
     end as income_band,
-    -- Months from funding to the last payment: 0 where nothing was ever paid.
+    -- Months from funding to the last payment: 0 where nothing was ever paid, or a payment is dated before the loan.
     cast(
-        coalesce(
-            (extract(year from last_payment_month) - extract(year from issue_month)) * 12
-            + extract(month from last_payment_month) - extract(month from issue_month),
+        greatest(
+            coalesce(
+                (extract(year from last_payment_month) - extract(year from issue_month)) * 12
+                + extract(month from last_payment_month) - extract(month from issue_month),
+                0
+            ),
             0
         ) as integer
     ) as months_paid

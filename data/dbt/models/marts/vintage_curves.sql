@@ -77,5 +77,6 @@ select
     cast(fully_paid_count as bigint) as fully_paid_count,
     cast(charged_off_amount as decimal(38, 2)) as charged_off_amount,
     cast(round(charged_off_count / loan_count, 6) as double) as charged_off_share,
-    cast(round(charged_off_amount / nullif(funded_amount, 0), 6) as double) as charged_off_amount_share
+    -- As doubles: Spark divides decimals of 38 digits to six digits only, and engines cut or round the last one.
+    round(cast(charged_off_amount as double) / nullif(cast(funded_amount as double), 0), 6) as charged_off_amount_share
 from running
