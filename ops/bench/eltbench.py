@@ -1,6 +1,6 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["lakebench[polars,duckdb]==2.2.0"]
+# dependencies = ["lakebench[polars,duckdb]==2.2.0", "duckdb-extension-delta==1.5.5"]
 # ///
 """LakeBench's ELTBench, light mode, as its authors wrote it: a yardstick that is not ours.
 
@@ -8,7 +8,8 @@ Belongs here: making its data (TPC-DS by the generator it brings) and running it
 not: our own code; LakeBench pins other versions of polars and deltalake, so it runs in an environment
 of its own.
 
-    uv run --no-project --script ops/bench/eltbench.py lakebench-polars --scale 1
+    uv run --no-project --script ops/bench/eltbench.py data --scale 1 --data DIR
+    uv run --no-project --script ops/bench/eltbench.py lakebench-polars --data DIR
 """
 
 from __future__ import annotations
@@ -28,28 +29,38 @@ TABLES = ["store_sales", "date_dim", "store", "item", "customer"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("engine", choices=("lakebench-polars", "lakebench-duckdb"))
+    parser.add_argument("what", choices=("data", "lakebench-polars", "lakebench-duckdb"))
     parser.add_argument("--scale", type=float, default=1.0)
+    parser.add_argument("--data", type=Path, required=True)
     given = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="odp-bench-") as folder, contextlib.redirect_stdout(sys.stderr):
-        found = measure(given.engine, given.scale, Path(folder))
+        if given.what == "data":
+            found = make(given.scale, given.data)
+        else:
+            found = measure(given.what, given.data, Path(folder))
     print(json.dumps(found))
     return 0
 
 
-def measure(name: str, scale: float, folder: Path) -> dict[str, object]:
-    """Make the data, run ELTBench on it; return seconds by phase."""
-    from lakebench.benchmarks import ELTBench
+def make(scale: float, data: Path) -> dict[str, object]:
+    """Make the tables that the benchmark reads, as Parquet."""
     from lakebench.datagen import TPCDSDataGenerator
+
+    TPCDSDataGenerator(scale_factor=scale, target_folder_uri=str(data), table_list=TABLES).run()
+    return {}
+
+
+def measure(name: str, data: Path, lake: Path) -> dict[str, object]:
+    """Run ELTBench; return seconds by phase."""
+    from lakebench.benchmarks import ELTBench
     from lakebench.engines import DuckDB, Polars
 
-    data = folder / "data"
-    TPCDSDataGenerator(scale_factor=scale, target_folder_uri=str(data), table_list=TABLES).run()
-    lake = folder / "lake"
-    lake.mkdir()
     kind = {"lakebench-polars": Polars, "lakebench-duckdb": DuckDB}[name]
+    engine = kind(schema_or_working_directory_uri=str(lake))
+    if name == "lakebench-duckdb":
+        engine.duckdb.execute(f"LOAD '{_extension()}'")
     bench = ELTBench(
-        engine=kind(schema_or_working_directory_uri=str(lake)),
+        engine=engine,
         scenario_name="light",
         input_parquet_folder_uri=str(data),
         save_results=False,
@@ -68,6 +79,14 @@ def measure(name: str, scale: float, folder: Path) -> dict[str, object]:
         "steps": phases,
         "versions": {package: version(package) for package in packages},
     }
+
+
+def _extension() -> Path:
+    """Return DuckDB's extension for Delta, of its wheel; else DuckDB asks the network for it."""
+    import duckdb_extension_delta as wheel
+
+    [file] = sorted(Path(wheel.__file__).parent.rglob("delta.duckdb_extension"))
+    return file
 
 
 if __name__ == "__main__":

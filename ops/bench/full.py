@@ -42,12 +42,11 @@ SHARES = {"duplicates": 0.05, "late": 0.02, "broken": 0.01}
 LIMIT = 3_600.0
 COMMITTERS = (1, 2, 4, 8)
 EVERY = 100  # batches from one maintenance to the next
-ELT_ENGINES = ("lakebench-polars", "lakebench-duckdb")
+ELT_ENGINES = ("odp-polars", "lakebench-polars", "lakebench-duckdb")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     given = _arguments(argv)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what runs is ended with us
     results = Results(given.out)
     if not given.render:
         for wanted in plan(given):
@@ -73,6 +72,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--limit", type=float, default=LIMIT, help="seconds for one; default %(default)s")
     parser.add_argument("--again", action="store_true", help="measure what the file has once more")
     parser.add_argument("--render", action="store_true", help="only write the page")
+    parser.add_argument("--data", type=Path, default=ROOT / ".data" / "bench", help="where input is kept")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmarks.json")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "benchmarks.md")
     given = parser.parse_args(argv)
@@ -166,11 +166,7 @@ def _measured(wanted: Mapping[str, Any], given: argparse.Namespace) -> dict[str,
         argv: list[str | Path] = [sys.executable, HERE / "contention.py", "--json"]
         return tree.run(argv, os.environ, seconds=given.limit)
     if wanted["what"] == "eltbench":
-        uv = os.environ.get("ODP_BENCH_UV") or shutil.which("uv")
-        if uv is None:
-            return {"failed": "uv is not there to run LakeBench in its own environment"}
-        argv = [uv, "run", "--no-project", "--quiet", "--script", HERE / "eltbench.py", wanted["way"]]
-        return tree.run([*argv, "--scale", str(wanted["scale"])], os.environ, seconds=given.limit)
+        return _elt(wanted["way"], wanted["scale"], given)
     way = wanted["way"]
     python = sys.executable if way not in ways.APART else os.environ.get("ODP_BENCH_PYTHON", _apart())
     if not Path(python).exists():
@@ -182,7 +178,29 @@ def _measured(wanted: Mapping[str, Any], given: argparse.Namespace) -> dict[str,
         argv += ["--rows", str(wanted["rows"])] if "rows" in wanted else []
         return tree.run(argv, os.environ, seconds=given.limit)
     with tempfile.TemporaryDirectory(prefix="odp-bench-") as lake:
-        argv += ["--files", landed(wanted["rows"]), "--lake", Path(lake, "lake")]
+        argv += ["--files", landed(given.data, wanted["rows"]), "--lake", Path(lake, "lake")]
+        return tree.run(argv, os.environ, seconds=given.limit)
+
+
+def _elt(way: str, scale: float, given: argparse.Namespace) -> dict[str, Any]:
+    """ELTBench, or its steps with our store, on data that is made at first asking and kept."""
+    uv = os.environ.get("ODP_BENCH_UV") or shutil.which("uv")
+    if uv is None:
+        return {"failed": "uv is not there to run LakeBench in its own environment"}
+    theirs: list[str | Path] = [uv, "run", "--no-project", "--quiet", "--script", HERE / "eltbench.py"]
+    data = given.data / f"tpcds-{scale:g}"
+    if not data.exists():
+        made = data.with_name("making")
+        shutil.rmtree(made, ignore_errors=True)
+        data.parent.mkdir(parents=True, exist_ok=True)
+        argv = [*theirs, "data", "--scale", str(scale), "--data", made]
+        if "failed" in (done := tree.run(argv, os.environ, seconds=given.limit)):
+            return done
+        made.rename(data)
+    if way not in ways.ENGINES:
+        return tree.run([*theirs, way, "--data", data], os.environ, seconds=given.limit)
+    with tempfile.TemporaryDirectory(prefix="odp-bench-") as lake:
+        argv = [sys.executable, HERE / "ways.py", "eltbench", way, "--files", data, "--lake", lake]
         return tree.run(argv, os.environ, seconds=given.limit)
 
 
@@ -190,12 +208,12 @@ def _apart() -> str:
     return str(ROOT / ".tools" / "bench" / "bin" / "python")
 
 
-def landed(rows: int) -> str:
+def landed(data: Path, rows: int) -> str:
     """Return the pattern of the landed files of so many events, made at first asking, a million in each.
 
     They are kept, for making fifty million takes as long as loading them; a part shares no time with another.
     """
-    folder = ROOT / ".data" / "bench" / str(rows) / "landing" / "pipeline_events"
+    folder = data / str(rows) / "landing" / "pipeline_events"
     if not folder.exists():
         made = folder.with_name("making")
         shutil.rmtree(made, ignore_errors=True)
@@ -220,4 +238,5 @@ sample.write(sample.events(rows, seed=number + 1, clock=clock, **{SHARES}), file
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what runs is ended with us
     sys.exit(main())

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("flow", "change", "batches", "commits"))
+    parser.add_argument("what", choices=("flow", "change", "batches", "commits", "eltbench"))
     parser.add_argument("way", choices=WAYS)
     parser.add_argument("--files", type=Path)
     parser.add_argument("--lake", type=Path)
@@ -57,6 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             import batches
 
             found = batches.measure(given.batches, given.every)
+        elif given.what == "eltbench":
+            import elt_ours
+
+            found = elt_ours.measure(given.files, given.lake)
         else:
             import commits
 
@@ -88,6 +92,9 @@ def _engine(way: str) -> Iterator[None]:
     with tempfile.TemporaryDirectory(prefix="odp-bench-") as folder, _sail(Path(folder)) as address:
         os.environ |= {"SPARK_REMOTE": address, "SPARK_READS_LAKE": "true"}
         yield
+        from lakehouse.engine.spark import session
+
+        session.at(address).stop()  # else the client tries to end it when the server has gone, for minutes
 
 
 @contextmanager
