@@ -51,7 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not given.render:
         for wanted in plan(given):
             if given.again or results.missing(wanted):
-                results.add(wanted | _conditions() | _measured(wanted, given))
+                before = _conditions()
+                results.add(_measured(wanted, given) | wanted | before)
     report.write(results.rows, given.page)
     print(f"{given.page} shows what {given.out} holds: {len(results.rows)} measurements")
     return 0
