@@ -4,7 +4,7 @@ PYTHON ?= python3
 ODP := $(PYTHON) ops/scripts/odp.py
 .DEFAULT_GOAL := help
 .PHONY: help start stop restart status logs ps init-data-layers verify-data-layers odp seed prune dagster-ui minio-console \
-	api-key share-profile credentials shell clean nuke doctor lint test test-guarantees bench
+	api-key share-profile credentials shell clean nuke doctor lint test test-guarantees bench bench-full
 
 help: ## List the verbs
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,3 +80,6 @@ test-guarantees: ## Try hard to lose, double or change a row, on every kind of l
 
 bench: ## Measure this installation against the plain tools [ARGS=...]
 	@$(ODP) bench $(ARGS)
+
+bench-full: ## Measure how cost grows, beside other tools, into docs/benchmarks.md [ARGS="--sizes 1000000"]
+	@$(ODP) bench-full $(ARGS)

@@ -37,6 +37,7 @@ PROMISED = [
     "test",
     "test-guarantees",
     "bench",
+    "bench-full",
 ]
 
 

@@ -47,6 +47,7 @@ PASSING = (
     "test",
     "test-guarantees",
     "bench",
+    "bench-full",
 )
 
 
@@ -93,6 +94,7 @@ def parser() -> argparse.ArgumentParser:
         ("test", "tests that need no container; arguments go to pytest"),
         ("test-guarantees", "try hard to lose, double or change a row; arguments go to the report"),
         ("bench", "measure; arguments go to the benchmark"),
+        ("bench-full", "measure how cost grows; arguments go to the benchmark"),
     ):
         add(name, text)
     add("status", "health, ports, last init and verify").add_argument("--json", action="store_true")
@@ -164,4 +166,5 @@ VERBS: dict[str, Verb] = {
     "lint": lambda options, _: quality.lint(Checkout.here(), Terminal(), options.only),
     "test-guarantees": lambda _, rest: quality.guarantees(Checkout.here(), rest),
     "bench": lambda _, rest: quality.bench(Checkout.here(), rest),
+    "bench-full": lambda _, rest: quality.bench_full(Checkout.here(), rest),
 }

@@ -86,6 +86,22 @@ def bench(checkout: Checkout, args: Sequence[str]) -> int:
     return subprocess.call([str(venv.python), "ops/bench", *args], cwd=checkout.root, env=venv.env)
 
 
+def bench_full(checkout: Checkout, args: Sequence[str]) -> int:
+    """How cost grows, from .venv; other tools run in .tools/bench, which is made unless they are left out."""
+    venv = Venv(checkout)
+    venv.ensure(["dev", "engines"])
+    apart = checkout.root / ".tools" / "bench"
+    if not {"--no-peers", "--render", "--help", "-h"} & set(args):
+        # That it cannot be installed is told with each measurement it was wanted for.
+        subprocess.call(
+            [str(venv.uv()), "sync", "--frozen", "--only-group", "bench", "--no-progress", "--quiet"],
+            cwd=checkout.root,
+            env={**venv.env, "UV_PROJECT_ENVIRONMENT": str(apart), "UV_PYTHON_DOWNLOADS": "never"},
+        )
+    env = {**venv.env, "ODP_BENCH_UV": str(venv.uv()), "ODP_BENCH_PYTHON": str(apart / "bin" / "python")}
+    return subprocess.call([str(venv.python), "ops/bench/full.py", *args], cwd=checkout.root, env=env)
+
+
 def lint(checkout: Checkout, terminal: Terminal, only: Sequence[str]) -> int:
     """All linters at once, one line each; what a failing one says follows its line."""
     known = [linter.name for linter in LINTERS]
