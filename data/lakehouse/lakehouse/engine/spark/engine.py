@@ -41,7 +41,8 @@ class SparkEngine:
             return None
         types = spark_types(pl.Schema(table.polars_schema()))
         rows = session.at(self._remote).read.schema(types).parquet(*map(address, files))
-        return nw.from_native(guarded(rows))
+        made: Frame = nw.from_native(guarded(rows))
+        return made
 
     def persist(self, frame: Frame) -> Frame:
         return computed(frame)

@@ -9,15 +9,12 @@ of computed rows is such a file too. A NaN with a sign, as 0/0 is on x86, is les
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from pyspark.sql.connect.dataframe import DataFrame
+from typing import Any
 
 Column = Any  # the client's own types differ between its two kinds
 
 
-def guarded(frame: DataFrame) -> DataFrame:
+def guarded(frame: Any) -> Any:
     """Return the same rows, with no float that is a bare column, and one NaN."""
     kinds = frame.schema
     if not any(_has_floats(field.dataType) for field in kinds.fields):
@@ -25,7 +22,7 @@ def guarded(frame: DataFrame) -> DataFrame:
     made: Any = frame.select(  # its own types differ between its two kinds
         *(_guarded(frame[_quoted(field.name)], field.dataType).alias(field.name) for field in kinds.fields)
     )
-    chosen: DataFrame = made
+    chosen: Any = made
     return chosen
 
 

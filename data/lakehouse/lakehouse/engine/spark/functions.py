@@ -105,7 +105,8 @@ rounded_decimals = _as_the_reference(reference.rounded_decimals)
 def computed(frame: Frame) -> Frame:
     """The server keeps the rows until this process lets go of them."""
     native: DataFrame = nw.to_native(frame)
-    return nw.from_native(guarded(native.localCheckpoint(eager=True)))
+    kept: Frame = nw.from_native(guarded(native.localCheckpoint(eager=True)))
+    return kept
 
 
 def durations(

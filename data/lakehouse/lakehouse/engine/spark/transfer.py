@@ -37,7 +37,8 @@ def sent(session: SparkSession, rows: pl.DataFrame) -> Frame:
     if len(slices) > 1:
         # Each is kept by the server before the next is sent, so that no plan holds the rows of two.
         slices = [part.localCheckpoint(eager=True) for part in slices]
-    return nw.from_native(guarded(functools.reduce(lambda one, other: one.unionAll(other), slices)))
+    made: Frame = nw.from_native(guarded(functools.reduce(lambda one, other: one.unionAll(other), slices)))
+    return made
 
 
 def polars_of(frame: DataFrame) -> pl.DataFrame:
