@@ -6,6 +6,7 @@ Belongs here: the engine's promise (protocol.py). Does not: the session (session
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 import narwhals.stable.v2 as nw
@@ -18,7 +19,7 @@ from lakehouse.engine.spark.floats import guarded
 from lakehouse.engine.spark.functions import computed, row_by_row
 from lakehouse.engine.spark.transfer import address, polars_of, sent, spark_types
 
-_PATTERN = frozenset("*?[]{}\\")
+_PLAIN = re.compile(r"[A-Za-z0-9/:._=@+,~-]*")
 
 
 class SparkEngine:
@@ -36,8 +37,8 @@ class SparkEngine:
         return sent(session.at(self._remote), rows.collect(engine="streaming"))
 
     def read(self, files: Sequence[str], table: Contract) -> Frame | None:
-        """Spark takes a path with any of `*?[]{}\\` for a pattern, whatever is done about it."""
-        if any(_PATTERN.intersection(file) for file in files):
+        """Of other paths servers make patterns or other paths: Spark keeps a `%20`, Sail decodes it."""
+        if not all(map(_PLAIN.fullmatch, files)):
             return None
         types = spark_types(pl.Schema(table.polars_schema()))
         rows = session.at(self._remote).read.schema(types).parquet(*map(address, files))

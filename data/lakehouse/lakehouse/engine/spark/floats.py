@@ -19,11 +19,9 @@ def guarded(frame: Any) -> Any:
     kinds = frame.schema
     if not any(_has_floats(field.dataType) for field in kinds.fields):
         return frame
-    made: Any = frame.select(  # its own types differ between its two kinds
+    return frame.select(
         *(_guarded(frame[_quoted(field.name)], field.dataType).alias(field.name) for field in kinds.fields)
     )
-    chosen: Any = made
-    return chosen
 
 
 def _guarded(value: Column, kind: Any) -> Column:

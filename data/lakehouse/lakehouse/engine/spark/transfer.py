@@ -6,9 +6,7 @@ Belongs here: types and limits of the way. Does not: computing.
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import narwhals.stable.v2 as nw
 import polars as pl
@@ -49,8 +47,8 @@ def polars_of(frame: DataFrame) -> pl.DataFrame:
 
 
 def address(file: str) -> str:
-    """Return where a server finds a file: a URL is taken as it is written."""
-    return Path(file).as_uri() if file.startswith("/") else quote(file, safe=":/")
+    """Return where a server finds a file of a plain path."""
+    return f"file://{file}" if file.startswith("/") else file
 
 
 def arrow_of(rows: pl.DataFrame) -> pa.Table:
