@@ -6,6 +6,7 @@ import importlib
 import json
 import math
 import os
+import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +19,8 @@ from checkouts import ROOT
 @pytest.fixture(autouse=True)
 def _bench_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "ops" / "bench"))
+    for file in (ROOT / "ops" / "bench").glob("*.py"):  # other tests have modules of such names
+        monkeypatch.delitem(sys.modules, file.stem, raising=False)
 
 
 def module(name: str) -> Any:
@@ -133,10 +136,19 @@ def test_a_program_that_hangs_is_ended() -> None:
 
 
 def test_peak_and_cpu_are_those_of_the_whole_tree() -> None:
-    tree = module("tree")
+    """In a small process, as the bench is one: the kernel counts what a child was before it became itself."""
     grow = "import time; data = bytearray(200_000_000); time.sleep(1)"
     program = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {grow!r}])\nprint('{{}}')"
-    found = tree.run([sys.executable, "-c", program], os.environ, seconds=60)
+    measure = f"import json, os, sys, tree\nargv = [sys.executable, '-c', {program!r}]\n"
+    measure += "print(json.dumps(tree.run(argv, os.environ, seconds=60)))"
+    done = subprocess.run(
+        [sys.executable, "-c", measure],
+        cwd=ROOT / "ops" / "bench",
+        capture_output=True,
+        check=True,
+        timeout=90,
+    )
+    found = json.loads(done.stdout)
     assert 200 < found["peak_mb"] < 300
     assert 0 < found["cpu_seconds"] < found["process_seconds"]
 

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 from checkouts import ROOT
-from sqlglot import exp
-from sqlglot.lineage import lineage
 
 from lakehouse import registry
 from lakehouse.domains.lending.contracts import LOANS
+
+exp = pytest.importorskip("sqlglot.expressions", reason="needs the group `readers`")
+lineage = pytest.importorskip("sqlglot.lineage").lineage
 
 pytestmark = pytest.mark.readers
 

@@ -510,7 +510,7 @@ def provisioned(made: Made) -> Iterator[Made]:
     passwords = {name: Secret(user=name, password="x") for name in
                  ("dagster", "lake", "lake_readonly", "ducklake", "mart", "mart_reader")}  # fmt: skip
     given = ProvisionSettings(
-        s3_endpoint="", s3_region="", s3_root=Secret(user="", password=""), s3_keys={},
+        s3_endpoint="", s3_region="", s3_bucket_prefix="", s3_root=Secret(user="", password=""), s3_keys={},
         pg_host=database.host, pg_port=database.port,
         pg_root=Secret(user=database.user, password=database.password or ""),
         pg_roles=passwords, deadline_seconds=10, sample=False,
