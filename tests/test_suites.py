@@ -13,6 +13,8 @@ import sys
 import pytest
 from checkouts import ROOT
 
+from odpctl.quality import groups
+
 QUALITY = ROOT / "ops" / "scripts" / "odpctl" / "quality.py"
 CI = ROOT / ".ci" / "run"
 
@@ -55,3 +57,17 @@ def test_no_test_runs_in_no_suite() -> None:
     assert [line for line in done.stdout.splitlines() if "::" in line] == []
     assert done.returncode == pytest.ExitCode.NO_TESTS_COLLECTED, done.stdout[-2000:] + done.stderr[-2000:]
     assert re.search(r"no tests collected \(\d+ deselected\)", done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("args", "wanted"),
+    [
+        ([], []),
+        (["-m", "readers"], ["readers"]),
+        (["-m", "readers and not long", "-n", "2"], ["readers"]),
+        (["-m", "slow and not browser and not readers"], []),
+        (["-m", "browser or charts"], ["browser", "charts"]),
+    ],
+)
+def test_what_a_choice_of_tests_needs_is_installed(args: list[str], wanted: list[str]) -> None:
+    assert groups(args) == wanted

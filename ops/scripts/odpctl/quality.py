@@ -4,6 +4,7 @@ need.
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 from collections.abc import Sequence
@@ -58,11 +59,16 @@ def test(checkout: Checkout, args: Sequence[str]) -> int:
     `.ci/run` runs the rest: tests/test_suites.py.
     """
     venv = Venv(checkout)
-    # `-m browser` needs its driver, `-m readers` the engines that read, `-m charts` Helm.
-    venv.ensure(["dev", *(group for group in ("browser", "readers", "charts") if group in args)])
+    venv.ensure(["dev", *groups(args)])
     # By file: a file shares one running platform, and its tests follow each other.
     argv = [venv.tool("pytest"), *(args or ("-m", UNIT, "-n", "2", "--dist", "loadfile"))]
     return subprocess.call([str(part) for part in argv], cwd=checkout.root, env=venv.env)
+
+
+def groups(args: Sequence[str]) -> list[str]:
+    """The packages that tests chosen so need besides: a browser's driver, engines that read, Helm."""
+    said = " ".join(args)
+    return [name for name in ("browser", "readers", "charts") if re.search(rf"(?<!not )\b{name}\b", said)]
 
 
 def guarantees(checkout: Checkout, args: Sequence[str]) -> int:
