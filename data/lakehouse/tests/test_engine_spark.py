@@ -146,6 +146,8 @@ def test_a_session_that_the_server_has_forgotten_is_opened_anew(spark_remote: st
     first.client.release_session()
     again = session.at(spark_remote)
     assert again is not first
+    frame = SparkEngine(spark_remote).scan(pl.LazyFrame({"a": [1.5]}))
+    assert SparkEngine(spark_remote).stage(SparkEngine(spark_remote).persist(frame))["a"].to_list() == [1.5]
     assert again.conf.get("spark.sql.session.timeZone") == "UTC"
 
 
@@ -165,6 +167,20 @@ def test_a_server_that_is_gone_is_told_at_once(tmp_path: Path) -> None:
         session.at(remote)
     with pytest.raises(StorageUnavailable, match=r"opening Spark Connect at .*Is its server up"):
         session.at(remote)
+
+
+def test_another_session_of_the_process_is_left_alone(engine: SparkEngine, tmp_path: Path) -> None:
+    from pyspark.sql.connect.session import SparkSession
+
+    session.at(engine._remote).stop()
+    with connect_server(tmp_path) as other:
+        theirs = SparkSession.builder.remote(other).create()
+        before = SparkSession.active()
+        frame = engine.persist(engine.scan(pl.LazyFrame({"a": [1]})))
+        assert engine.stage(frame)["a"].to_list() == [1]
+        assert SparkSession.active() is before
+        theirs.stop()
+    assert engine.stage(engine.persist(frame))["a"].to_list() == [1]
 
 
 @pytest.mark.parametrize("address", ["", "127.0.0.1:50051", "http://host:1", "sc://", "sc://host:99999"])

@@ -24,6 +24,7 @@ from lakehouse.engine.spark.floats import guarded
 from lakehouse.engine.spark.transfer import (
     arrow_of,
     arrow_types,
+    kept,
     polars_of,
     polars_types,
     sent,
@@ -105,8 +106,8 @@ rounded_decimals = _as_the_reference(reference.rounded_decimals)
 def computed(frame: Frame) -> Frame:
     """The server keeps the rows until this process lets go of them."""
     native: DataFrame = nw.to_native(frame)
-    kept: Frame = nw.from_native(guarded(native.localCheckpoint(eager=True)))
-    return kept
+    made: Frame = nw.from_native(guarded(kept(native)))
+    return made
 
 
 def durations(

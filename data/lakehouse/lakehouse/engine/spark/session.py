@@ -77,6 +77,23 @@ def _opened(remote: str) -> SparkSession:
 
 
 @contextmanager
+def active(session: SparkSession) -> Iterator[None]:
+    """Let the client take what a server keeps for this session's, not for that of whoever opened one first.
+
+    pyspark-client 4.2.0 asks for the active session there, and not for that of the frame.
+    """
+    from pyspark.sql.connect.session import SparkSession
+
+    here = SparkSession._active_session
+    before = getattr(here, "session", None)
+    here.session = session
+    try:
+        yield
+    finally:
+        here.session = before
+
+
+@contextmanager
 def _as_a_program() -> Iterator[None]:
     """Let the client be imported under `python -c`, which it takes for its own tests and ends the process."""
     main = sys.modules["__main__"]
@@ -104,7 +121,10 @@ def _close(session: SparkSession, host: str, port: int) -> None:
     """Let the server forget what it keeps for the session. It may be gone by now, which is nobody's fault."""
     with contextlib.suppress(Exception):
         _reach(host, port)
-        session.client.release_session()
+        session.stop()
+        return
+    with contextlib.suppress(Exception):
+        session.client.close()
 
 
 def _address(remote: str) -> tuple[str, int]:

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from lakehouse.engine.protocol import Frame
 from lakehouse.engine.spark.floats import guarded
+from lakehouse.engine.spark.session import active
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.dataframe import DataFrame
@@ -34,9 +35,15 @@ def sent(session: SparkSession, rows: pl.DataFrame) -> Frame:
     ]
     if len(slices) > 1:
         # Each is kept by the server before the next is sent, so that no plan holds the rows of two.
-        slices = [part.localCheckpoint(eager=True) for part in slices]
+        slices = [kept(part) for part in slices]
     made: Frame = nw.from_native(guarded(functools.reduce(lambda one, other: one.unionAll(other), slices)))
     return made
+
+
+def kept(frame: Any) -> Any:
+    """Return the rows as the server keeps them, computed."""
+    with active(frame.sparkSession):
+        return frame.localCheckpoint(eager=True)
 
 
 def polars_of(frame: DataFrame) -> pl.DataFrame:
