@@ -115,7 +115,7 @@ def test_a_killed_service_is_seen_and_brought_back(stack: Stack) -> None:
 def test_unknown_profile_lists_the_valid_ones(stack: Stack) -> None:
     done = stack.make("start", "PROFILE=everything")
     assert done.returncode != 0
-    assert "there are: full, dev, minimal, embedded" in done.stderr
+    assert "there are: full, distributed, dev, minimal, embedded" in done.stderr
     assert stack.running() == FULL
 
 
