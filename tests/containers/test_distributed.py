@@ -72,7 +72,7 @@ def test_the_server_can_be_reached_by_the_platform_alone_and_only_reads(distribu
     assert distributed.env["S3_ENGINE_SECRET_KEY"] not in denied.stdout + denied.stderr
 
 
-@pytest.mark.long  # a minute and a half; that a server that is gone is told at once, test_engine_spark.py shows too
+@pytest.mark.long  # minutes; test_engine_spark.py shows that a server that is gone is told at once
 def test_while_the_server_is_away_nothing_is_lost_and_it_is_named(distributed: Stack) -> None:
     before = distributed.hashes()
     spark = distributed.containers()["spark"]["Name"]
