@@ -1,4 +1,4 @@
-"""A Spark Connect server of this machine for tests: Sail, which needs no JVM, in a process of its own.
+"""A Spark Connect server of this machine for tests: that of PROFILE=distributed, in a process of its own.
 
 Belongs here: starting and ending it. Does not: what is asked of it.
 """
@@ -23,13 +23,12 @@ def connect_server(folder: Path, **more: str) -> Iterator[str]:
     """
     (port,) = free_ports(1)
     env = os.environ | {
-        "SAIL_EXECUTION__CHECKPOINT__PATH": folder.as_uri(),
-        "SAIL_EXECUTION__COLLECT_STATISTICS": "false",  # see engine/spark/server.py
+        "LAKE_URL": str(folder), "LANDING_URL": str(folder), "ODP_SCRATCH": str(folder),
+        "CONNECT_PORT": str(port),
     } | more  # fmt: skip
-    command = [str(Path(sys.executable).with_name("sail")), "spark", "server"]
     with (folder / "server.log").open("wb") as log:
         server = subprocess.Popen(
-            [*command, "--ip", "127.0.0.1", "--port", str(port)],
+            [sys.executable, "-m", "lakehouse.engine.spark.server"],
             cwd=folder,
             env=env,
             stdout=log,

@@ -92,9 +92,6 @@ def _engine(way: str) -> Iterator[None]:
     with tempfile.TemporaryDirectory(prefix="odp-bench-") as folder, _sail(Path(folder)) as address:
         os.environ |= {"SPARK_REMOTE": address, "SPARK_READS_LAKE": "true"}
         yield
-        from lakehouse.engine.spark import session
-
-        session.at(address).stop()  # else the client tries to end it when the server has gone, for minutes
 
 
 @contextmanager
@@ -102,10 +99,13 @@ def _sail(folder: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [str(Path(sys.executable).with_name("sail")), "spark", "server", "--ip", "127.0.0.1"]
-    env = os.environ | {"SAIL_EXECUTION__CHECKPOINT__PATH": folder.as_uri()}
+    command = [sys.executable, "-m", "lakehouse.engine.spark.server"]
+    env = os.environ | {
+        "LAKE_URL": str(folder), "LANDING_URL": str(folder), "ODP_SCRATCH": str(folder),
+        "CONNECT_PORT": str(port),
+    }  # fmt: skip
     with Path(folder, "server.log").open("wb") as log:
-        server = subprocess.Popen([*command, "--port", str(port)], env=env, stdout=log, stderr=log)
+        server = subprocess.Popen(command, env=env, stdout=log, stderr=log)
         try:
             _await(server, port)
             yield f"sc://127.0.0.1:{port}"

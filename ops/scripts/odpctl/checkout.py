@@ -55,10 +55,11 @@ EXTERNAL = "compose.external.yml"
 IMAGES = ("MINIO_IMAGE", "POSTGRES_IMAGE", "PYTHON_IMAGE")
 PROFILES = ("full", "distributed", "dev", "minimal", "embedded")
 PLATFORMS = ("full", "distributed")  # that run everything in containers
+_ALL_PORTS = ("DAGSTER_PORT", "API_PORT", "MINIO_PORT", "MINIO_CONSOLE_PORT", "POSTGRES_PORT")
 PORTS = {
-    "full": ("DAGSTER_PORT", "API_PORT", "MINIO_PORT", "MINIO_CONSOLE_PORT", "POSTGRES_PORT"),
-    "distributed": ("DAGSTER_PORT", "API_PORT", "MINIO_PORT", "MINIO_CONSOLE_PORT", "POSTGRES_PORT"),
-    "dev": ("DAGSTER_PORT", "API_PORT", "MINIO_PORT", "MINIO_CONSOLE_PORT", "POSTGRES_PORT"),
+    "full": _ALL_PORTS,
+    "distributed": _ALL_PORTS,
+    "dev": _ALL_PORTS,
     "minimal": ("MINIO_PORT", "MINIO_CONSOLE_PORT", "POSTGRES_PORT"),
     "embedded": ("DAGSTER_PORT", "API_PORT"),
 }

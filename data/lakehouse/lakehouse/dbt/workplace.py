@@ -13,17 +13,15 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
-from time import time
 
 import orjson
 
 from lakehouse.dbt.project import Project, dbt_arguments, dbt_environment
 from lakehouse.errors import SettingsError
+from lakehouse.scratch import scratch_without
 
-_STALE = timedelta(days=1)
 _PREFIX = "odp-dbt-build-"
 _PACKAGES = ("dbt.cli", "dbt.adapters.duckdb", "duckdb")
 
@@ -32,13 +30,8 @@ class Workplace:
     """A folder with a copy of the project, and dbt that parses it there. Raises OSError."""
 
     def __init__(self, of: Project) -> None:
-        base = Path(os.environ.get("ODP_SCRATCH") or tempfile.gettempdir())
-        base.mkdir(parents=True, exist_ok=True)
-        for left in base.glob(f"{_PREFIX}*"):  # of builds that were killed
-            if time() - left.stat().st_mtime > _STALE.total_seconds():
-                shutil.rmtree(left, ignore_errors=True)
         self.fingerprint = of.fingerprint
-        self.place = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
+        self.place = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=scratch_without(_PREFIX)))
         self.project = of.copied(self.place)
         script = Path(__file__).with_name("waiting.py")
         self._dbt = subprocess.Popen(  # noqa: S603  # our own Python

@@ -52,13 +52,13 @@ def _groups(step: RefreshContext, spec: Groups) -> None:
         return
     stored = lake.store.scan(source, version=seen.version)
     touched = _touched(step, spec, state[here], seen) if known and not step.full else None
+    many = seen.rows > batch_rows(lake, table)
 
     def whole() -> pl.DataFrame:
         if step.engine.reads_files:  # and bounds its own memory
             return good_rows(step, step.compute(step.frame(source, version=seen.version)))
         return _made(step, spec, stored, many=many)
 
-    many = seen.rows > batch_rows(lake, table)
     if touched is None or 2 * touched.height >= state.get(ROWS, 0):
         made, write = whole(), lake.store.overwrite
     else:

@@ -6,12 +6,8 @@ Belongs here: the engine's promise (protocol.py). Does not: operations on values
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 from pathlib import Path
-from time import time
 
 import duckdb
 import narwhals.stable.v2 as nw
@@ -23,19 +19,9 @@ from lakehouse.engine.duckdb.floats import guarded
 from lakehouse.engine.duckdb.functions import beside, computed, polars_of
 from lakehouse.engine.protocol import Frame
 from lakehouse.process import memory_limit
+from lakehouse.scratch import scratch_without
 
 _PREFIX = "odp-duckdb-"
-_STALE = timedelta(days=1)
-
-
-def _spill() -> Path:
-    """Return the folder of this process, which DuckDB makes when it needs it and removes at its end."""
-    base = Path(os.environ.get("ODP_SCRATCH") or tempfile.gettempdir())
-    base.mkdir(parents=True, exist_ok=True)
-    for left in base.glob(f"{_PREFIX}*"):  # of processes that were killed
-        if time() - left.stat().st_mtime > _STALE.total_seconds():
-            shutil.rmtree(left, ignore_errors=True)
-    return base / f"{_PREFIX}{os.getpid()}"
 
 
 class DuckDBEngine:
@@ -50,7 +36,8 @@ class DuckDBEngine:
     def __init__(self) -> None:
         settings: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": f"{memory_limit() // 2 >> 20}MiB",
-            "temp_directory": str(_spill()),
+            # DuckDB makes it when it needs it, and removes it at its end.
+            "temp_directory": str(scratch_without(_PREFIX) / f"{_PREFIX}{os.getpid()}"),
             "preserve_insertion_order": "false",
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",

@@ -137,7 +137,7 @@ def durations(
     ]
     grouped = native.groupBy(*by).agg(*asked)
     some = grouped["__n"] > 0
-    figures = [F.when(some, _quotient(F, F.col("__sum"), F.col("__n") * F.lit(per))).alias(mean)]
+    figures = [F.when(some, _quotient(F.col("__sum"), F.col("__n") * F.lit(per))).alias(mean)]
     figures += [
         F.when(some, _percentile(F, percent, per)).alias(name) for name, percent in percentiles.items()
     ]
@@ -152,9 +152,9 @@ def _percentile(F: Any, percent: int, per: int) -> Column:  # noqa: N803
     below = F.element_at(sorted_, place + 1).cast(_DIGITS)
     above = F.element_at(sorted_, F.least(place + 2, F.col("__n"))).cast(_DIGITS)
     weighed = below * (F.lit(100).cast(_DIGITS) - weight) + above * weight
-    return _quotient(F, weighed.cast(_DIGITS), F.lit(100 * per))
+    return _quotient(weighed.cast(_DIGITS), F.lit(100 * per))
 
 
-def _quotient(F: Any, numerator: Column, denominator: Column) -> Column:  # noqa: N803, ARG001
+def _quotient(numerator: Column, denominator: Column) -> Column:
     """Return a quotient of whole numbers as doubles; by way of text, whose double is the nearest one."""
     return numerator.cast("string").cast("double") / denominator.cast("double")

@@ -13,12 +13,12 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from lakehouse.errors import SettingsError
 from lakehouse.process import memory_limit
+from lakehouse.scratch import scratch_folder
 from lakehouse.settings import Settings, port
 
 PORT = 50051
@@ -28,7 +28,7 @@ _SHARE = 0.6  # of its memory, for what it sorts and joins; the rest is for the 
 def environment(env: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of Sail for the lake of `env`, and empty its folder. Raises SettingsError."""
     lake = Settings.from_env({**env, "ODP_ENGINE": "polars"})
-    scratch = Path(env.get("ODP_SCRATCH") or tempfile.gettempdir()) / f"connect-{_port(env)}"
+    scratch = scratch_folder(env) / f"connect-{_port(env)}"
     # Sail removes what it keeps for a session when that ends: never, where it was killed before.
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True, exist_ok=True)

@@ -16,23 +16,34 @@ import polars as pl
 from lakehouse.errors import Unsupported
 from lakehouse.process import panicked
 from lakehouse.storage.files import Files
-from lakehouse.store.delta.log import read_commit
+from lakehouse.store.delta.log import LoggedCommit, read_commit
 
 _STEPS = 20  # commits that are read one by one rather than from a checkpoint on
 
 
 def all_state(files: Files, path: str, version: int) -> dict[str, int]:
     """Return the state of table `path` at `version`. Raises Unsupported where the log no longer tells."""
-    base, state = _checkpointed(files, path, version)
+    return _followed(files, path, *_checkpointed(files, path, version), version)[0]
+
+
+def _followed(
+    files: Files, path: str, base: int, state: dict[str, int], version: int
+) -> tuple[dict[str, int], LoggedCommit | None]:
+    """Return what the commits after `base` make of its state, and the last of them; None where there is none.
+
+    Raises Unsupported where the log no longer tells.
+    """
+    state, last = dict(state), None
     for number in range(base + 1, version + 1):
         try:
-            state |= read_commit(files, path, number).transactions
+            last = read_commit(files, path, number)
         except FileNotFoundError:
             raise Unsupported(
                 f"reading the state of {path} at version {version}: the log no longer has version {number}. "
                 "It was cleaned up; restore a newer version."
             ) from None
-    return {name: value for name, value in state.items() if value >= 0}
+        state |= last.transactions
+    return {name: value for name, value in state.items() if value >= 0}, last
 
 
 @dataclass(frozen=True)
@@ -56,27 +67,21 @@ class KnownState:
         """Return the state of a version. Raises Unsupported and DamagedTable where the log does not tell."""
         known = self._known.get(path)
         if known is None or (known.identity, known.version) != (identity, version):
-            known = self._followed(path, known, identity, version) or _Known(
-                identity, version, self._mark(path, version), all_state(self._files, path, version)
-            )
-            self._known[path] = known
+            base = self._base(path, known, identity, version) or _checkpointed(self._files, path, version)
+            state, last = _followed(self._files, path, *base, version)
+            mark = last.info if last is not None else self._mark(path, version)
+            known = self._known[path] = _Known(identity, version, mark, state)
         return known.state
 
-    def _followed(self, path: str, known: _Known | None, identity: str, version: int) -> _Known | None:
-        """Return the state of `version` by what was known of one shortly before; None where it cannot."""
+    def _base(
+        self, path: str, known: _Known | None, identity: str, version: int
+    ) -> tuple[int, dict[str, int]] | None:
+        """Return version and state of what was known shortly before `version`; None where it is no help."""
         if known is None or known.identity != identity or not 0 < version - known.version <= _STEPS:
             return None
         if known.mark is None or self._mark(path, known.version) != known.mark:  # as after a backup came back
             return None
-        state = dict(known.state)
-        try:
-            for number in range(known.version + 1, version + 1):
-                commit = read_commit(self._files, path, number)
-                state |= commit.transactions
-        except FileNotFoundError:
-            return None
-        standing = {name: value for name, value in state.items() if value >= 0}
-        return _Known(identity, version, commit.info, standing)
+        return known.version, known.state
 
     def _mark(self, path: str, version: int) -> dict[str, Any] | None:
         try:
