@@ -18,6 +18,8 @@ from typing import Any
 import narwhals.stable.v2 as nw
 import polars as pl
 import polars.selectors as cs
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from connect_server import connect_server
 from test_flow import event, hashes, land, run
@@ -122,6 +124,21 @@ def test_it_reads_files_with_the_columns_of_the_contract(engine: SparkEngine, tm
     assert sorted(found["workspace_id"].to_list(), key=str) == [None, None, "w", "w"]
     for odd in ("2*.parquet", "2 .parquet", "%20.parquet", "ä.parquet", "[2].parquet", "2'.parquet"):
         assert engine.read([str(folder / odd)], table) is None  # its rows are sent
+
+
+def test_files_of_several_writers_are_one_table(engine: SparkEngine, tmp_path: Path) -> None:
+    """Of a text, a merge leaves another kind of Arrow in a file than an append does."""
+    table, files = c.PIPELINE_METRICS, []
+    for kind in (pa.large_string(), pa.string(), pa.string_view()):
+        rows = pl.DataFrame(schema=table.polars_schema()).clear(1).with_columns(workspace_id=pl.lit("w"))
+        made = rows.to_arrow(compat_level=pl.CompatLevel.oldest())
+        at = made.schema.get_field_index("workspace_id")
+        made = made.set_column(at, "workspace_id", pa.array(["w"], kind))
+        files.append(str(tmp_path / f"{len(files)}.parquet"))
+        pq.write_table(made, files[-1])
+    frame = engine.read(files, table)
+    assert frame is not None
+    assert engine.stage(frame)["workspace_id"].to_list() == ["w"] * 3
 
 
 def test_a_lake_whose_files_the_server_reads_is_the_same(spark_remote: str, tmp_path: Path) -> None:

@@ -15,9 +15,8 @@ import polars as pl
 from lakehouse.contracts import Contract
 from lakehouse.engine.protocol import Frame
 from lakehouse.engine.spark import session
-from lakehouse.engine.spark.floats import guarded
 from lakehouse.engine.spark.functions import computed, row_by_row
-from lakehouse.engine.spark.transfer import address, polars_of, sent, spark_types
+from lakehouse.engine.spark.transfer import address, polars_of, sent, spark_types, together
 
 _PLAIN = re.compile(r"[A-Za-z0-9/:._=@+,~-]*")
 
@@ -41,9 +40,9 @@ class SparkEngine:
         if not all(map(_PLAIN.fullmatch, files)):
             return None
         types = spark_types(pl.Schema(table.polars_schema()))
-        rows = session.at(self._remote).read.schema(types).parquet(*map(address, files))
-        made: Frame = nw.from_native(guarded(rows))
-        return made
+        reader = session.at(self._remote).read.schema(types)
+        # One by one: texts of two kinds of Arrow in one table are two types to Sail, which it will not merge.
+        return together(reader.parquet(address(file)) for file in files)
 
     def persist(self, frame: Frame) -> Frame:
         return computed(frame)

@@ -6,6 +6,7 @@ Belongs here: types and limits of the way. Does not: computing.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import narwhals.stable.v2 as nw
@@ -33,7 +34,12 @@ def sent(session: SparkSession, rows: pl.DataFrame) -> Frame:
     if len(slices) > 1:
         # Each is kept by the server before the next is sent, so that no plan holds the rows of two.
         slices = [kept(part) for part in slices]
-    made: Frame = nw.from_native(guarded(functools.reduce(lambda one, other: one.unionAll(other), slices)))
+    return together(slices)
+
+
+def together(parts: Iterable[Any]) -> Frame:
+    """Return the rows of frames of one server as one; there is at least one."""
+    made: Frame = nw.from_native(guarded(functools.reduce(lambda one, other: one.unionAll(other), parts)))
     return made
 
 
