@@ -165,6 +165,10 @@ def test_a_session_that_the_server_has_forgotten_is_opened_anew(spark_remote: st
     assert again is not first
     frame = SparkEngine(spark_remote).scan(pl.LazyFrame({"a": [1.5]}))
     assert SparkEngine(spark_remote).stage(SparkEngine(spark_remote).persist(frame))["a"].to_list() == [1.5]
+    late = frame.with_columns(
+        at=nw.lit(datetime(2026, 1, 1, tzinfo=UTC))
+    )  # of which the client asks a session
+    assert SparkEngine(spark_remote).stage(late)["a"].to_list() == [1.5]
     assert again.conf.get("spark.sql.session.timeZone") == "UTC"
 
 

@@ -44,7 +44,8 @@ def row_by_row(frame: Frame, build: Callable[[pl.DataFrame], pl.DataFrame]) -> F
     given = polars_types(native.schema)
     made = build(pl.DataFrame(schema=given)).schema
     mapped = native.mapInArrow(partial(_mapped, build, given, arrow_types(made)), spark_types(made))
-    return nw.from_native(mapped)
+    framed: Frame = nw.from_native(mapped)
+    return framed
 
 
 def _mapped(
@@ -141,7 +142,8 @@ def durations(
     figures += [
         F.when(some, _percentile(F, percent, per)).alias(name) for name, percent in percentiles.items()
     ]
-    return nw.from_native(grouped.select(*by, *counts, *figures))
+    framed: Frame = nw.from_native(grouped.select(*by, *counts, *figures))
+    return framed
 
 
 def _percentile(F: Any, percent: int, per: int) -> Column:  # noqa: N803

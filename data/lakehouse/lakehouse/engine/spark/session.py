@@ -43,7 +43,9 @@ def at(remote: str) -> SparkSession:
         known = (remote, os.getpid())
         if known in _open:
             _reach(*_address(remote))  # the client itself asks a server that is gone for minutes
-        if known not in _open or not _lives(_open[known]):
+            if not _lives(_open[known]):  # left active, the client would ask it for its settings
+                _close(_open.pop(known), *_address(remote))
+        if known not in _open:
             _open[known] = _opened(remote)
         return _open[known]
 
