@@ -56,9 +56,13 @@ def build(of: Project, models: Collection[Node], at: Workplace) -> Built:
     try:
         found = orjson.loads((at.place / "target" / "run_results.json").read_bytes())["results"]
     except (OSError, ValueError, KeyError):
+        ended = (
+            f"ended with {code} before it ran anything{_about_sql(said)}"
+            if code >= 0
+            else f"was killed (signal {-code}), as happens where memory is short: ODP_DBT_MEMORY bounds it"
+        )
         raise UnexpectedError(
-            f"dbt build of {of.root} ended with {code} before it ran anything{_about_sql(said)}. Nothing was "
-            "written. ODP_DBT_KEEP=<folder> keeps dbt's own log."
+            f"dbt build of {of.root} {ended}. Nothing was written. ODP_DBT_KEEP=<folder> keeps dbt's own log."
         ) from None
     return _judged(of, found, code)
 

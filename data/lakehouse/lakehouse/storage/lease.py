@@ -3,11 +3,14 @@
 Belongs here: taking, renewing, giving back, and waiting for one. Does not: what is done under it.
 The holder renews while it works. A lease that was not renewed for its whole length belongs to a dead holder
 and may be taken over: clocks may differ by less than the length minus the time between two renewals. One that
-was renewed further in the future than it lasts is of a clock that is wrong: it tells nothing.
+was renewed further in the future than it lasts is of a clock that is wrong: it tells nothing. A holder that
+this process could see is asked for itself: killed, it is passed over at once.
 """
 
 from __future__ import annotations
 
+import logging
+import math
 import os
 import socket
 import threading
@@ -15,14 +18,17 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 
 import orjson
 
 from lakehouse.errors import Conflict, StorageUnavailable
+from lakehouse.storage import process
 from lakehouse.storage.files import Files
 
 _LENGTH = timedelta(minutes=5)
 _RENEWED_EVERY_SECONDS = 60.0
+_TOLD_AFTER_SECONDS = 5.0
 
 
 @contextmanager
@@ -50,16 +56,22 @@ def waiting_lease(
 ) -> Iterator[None]:
     """Hold lease `name` for the block, as soon as whoever has it gives it back.
 
-    Raises Conflict, naming the holder, when that has not happened after `seconds`.
+    A wait of some seconds is logged, with the holder's name. Raises Conflict, naming the holder, when that
+    has not happened after `seconds`.
     """
     with ExitStack() as held:
         refused: list[Conflict] = []
+        told_from = monotonic() + _TOLD_AFTER_SECONDS
 
         def taken() -> bool:
+            nonlocal told_from
             try:
                 held.enter_context(lease(files, name, length=length))
             except Conflict as exc:
                 refused[:] = [exc]
+                if monotonic() > told_from:
+                    told_from = math.inf
+                    logging.getLogger(__name__).warning("waiting: %s", exc)
                 return False
             return True
 
@@ -82,13 +94,17 @@ def poll(done: Callable[[], bool], *, seconds: float, every: tuple[float, float]
 
 
 def held_by_another(files: Files, name: str) -> bool:
-    """Return whether somebody holds the lease, and has renewed it in time.
+    """Return whether somebody holds the lease, is not known to be dead, and has renewed it in time.
 
     One that cannot be read, or is of a wrong clock, has ended.
     """
     found = files.read_tagged(name)
     held = _parsed(found[0]) if found is not None else None
-    return held is not None and _until(held) > datetime.now(UTC) and not _of_wrong_clock(held)
+    return held is not None and not _has_ended(held) and not _of_wrong_clock(held)
+
+
+def _has_ended(held: dict[str, str]) -> bool:
+    return _until(held) < datetime.now(UTC) or process.is_dead(held["process"])
 
 
 def _until(held: dict[str, str]) -> datetime:
@@ -115,13 +131,13 @@ def _take(files: Files, name: str, mine: str, length: timedelta) -> str:
             "nobody can tell who holds it. When nothing else is at work on this lake, remove that file "
             "and run it again."
         )
-    if _of_wrong_clock(held):
+    if _of_wrong_clock(held) and not process.is_dead(held["process"]):
         raise Conflict(
             f"taking the lease {name}: {held['holder']} took it at {held['since']}, which is still to come: "
             "the clock there or here is wrong, and nobody can tell whether it has ended. When nothing else "
             f"is at work on this lake, remove {files.own_uri(name)} and run it again."
         )
-    if _until(held) < datetime.now(UTC):
+    if _has_ended(held):
         tag = files.put_if(name, _body(mine, length), seen)
         if tag is not None:
             return tag
@@ -149,7 +165,8 @@ def _parsed(body: bytes) -> dict[str, str] | None:
     try:
         held = orjson.loads(body)
         _of_wrong_clock(held)
-        return {name: str(held[name]) for name in ("id", "holder", "since", "until")}
+        found = {name: str(held[name]) for name in ("id", "holder", "since", "until")}
+        return found | {"process": str(held.get("process", ""))}  # of an older version: without
     except (ValueError, KeyError, TypeError, OverflowError):
         return None
 
@@ -158,4 +175,4 @@ def _body(mine: str, length: timedelta) -> bytes:
     now = datetime.now(UTC)
     holder = f"{socket.gethostname()}:{os.getpid()}"
     told = {"id": mine, "holder": holder, "since": now.isoformat(), "until": (now + length).isoformat()}
-    return orjson.dumps(told)
+    return orjson.dumps(told | {"process": process.this_one()})

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 Column = Any  # the client's own types differ between its two kinds
 _DIGITS = "decimal(38,0)"
+_MAPPED_ROWS, _MAPPED_BYTES = 1 << 17, 32 << 20  # in one piece of a partition, whichever it has first
 
 
 def row_by_row(frame: Frame, build: Callable[[pl.DataFrame], pl.DataFrame]) -> Frame:
@@ -55,9 +56,23 @@ def _mapped(
     batches: Iterator[pa.RecordBatch],
 ) -> Iterator[pa.RecordBatch]:
     """Run on the server: rows as Polars has them, and back."""
-    for batch in batches:
-        rows = pl.DataFrame(batch).cast(given)
+    for some in _together(batches):
+        rows = pl.DataFrame(pa.Table.from_batches(some)).cast(given)
         yield from arrow_of(build(rows)).cast(made).to_batches()
+
+
+def _together(batches: Iterator[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
+    """Yield the batches of a server, which are small, some at a time: each call costs milliseconds."""
+    some: list[pa.RecordBatch] = []
+    rows = size = 0
+    for batch in batches:
+        some.append(batch)
+        rows, size = rows + batch.num_rows, size + batch.nbytes
+        if rows >= _MAPPED_ROWS or size >= _MAPPED_BYTES:
+            yield some
+            some, rows, size = [], 0, 0
+    if some:
+        yield some
 
 
 def by_rows(build: Callable[[pl.DataFrame], pl.DataFrame]) -> Callable[[Frame], Frame]:

@@ -5,7 +5,7 @@ Belongs here: types and limits of the way. Does not: computing.
 
 from __future__ import annotations
 
-import functools
+import itertools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -38,8 +38,15 @@ def sent(session: SparkSession, rows: pl.DataFrame) -> Frame:
 
 
 def together(parts: Iterable[Any]) -> Frame:
-    """Return the rows of frames of one server as one; there is at least one."""
-    made: Frame = nw.from_native(guarded(functools.reduce(lambda one, other: one.unionAll(other), parts)))
+    """Return the rows of frames of one server as one; there is at least one.
+
+    In pairs, and pairs of these: a message that nests a hundred deep is read by no server.
+    """
+    left = list(parts)
+    while len(left) > 1:
+        pairs = itertools.zip_longest(left[::2], left[1::2])
+        left = [one if other is None else one.unionAll(other) for one, other in pairs]
+    made: Frame = nw.from_native(guarded(left[0]))
     return made
 
 
