@@ -37,6 +37,9 @@ _PYTHON: dict[Type, tuple[type, ...]] = {
 }
 _NUMBER = (Decimal, int)
 _UNARY = ("is null", "is not null")
+# By these, Polars leaves out files of whose least and largest value the log says that no row is meant. It
+# does not where nulls are filled in: some logs cut times to milliseconds, all have decimals as floats.
+_BOUNDED = (str, int, date)
 _COMPARE = {"=": "__eq__", "!=": "__ne__", "<": "__lt__", "<=": "__le__", ">": "__gt__", ">=": "__ge__"}
 
 
@@ -73,7 +76,7 @@ class Where(tuple[Term, ...]):
         return Where(*(_checked(table, term) for term in self))
 
     def polars(self) -> pl.Expr:
-        """Return the condition as a Polars expression."""
+        """Return the condition as a Polars expression to filter by: it may be null where it does not hold."""
         made = [_polars(term) for term in self]
         return pl.all_horizontal(made) if made else pl.lit(True)
 
@@ -157,10 +160,27 @@ def _polars(term: Term) -> pl.Expr:
         return column.is_null() if term.operator == "is null" else column.is_not_null()
     values = term.value if term.operator == "in" else (term.value,)
     compare = "__eq__" if term.operator == "in" else _COMPARE[term.operator]
-    made = pl.any_horizontal(getattr(column, compare)(typed(value, _dtype(value))) for value in values)
+    made = pl.any_horizontal(getattr(column, compare)(_typed(value)) for value in values)
     if isinstance(values[0], float):
         made &= column.is_not_nan()
-    return made.fill_null(False)
+    if isinstance(values[0], datetime):
+        return _within_milliseconds(term.operator, column, values) & made.fill_null(False)
+    return made if isinstance(values[0], _BOUNDED) else made.fill_null(False)
+
+
+def _within_milliseconds(operator: Operator, column: pl.Expr, values: tuple[datetime, ...]) -> pl.Expr:
+    """Return a wider condition, which also holds by bounds that were cut to milliseconds."""
+    made = pl.lit(True)
+    if operator in (">", ">=", "=", "in"):
+        least = min(values)
+        made &= column >= _typed(least.replace(microsecond=least.microsecond // 1000 * 1000))
+    if operator in ("<", "<=", "=", "in"):
+        made &= column <= _typed(max(values))
+    return made
+
+
+def _typed(value: Any) -> pl.Expr:
+    return typed(value, _dtype(value))
 
 
 def _sql(term: Term) -> str:
