@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import urllib.error
 import urllib.request
@@ -13,6 +14,7 @@ from checkouts import wait_until
 from ready_checkouts import ready_checkout
 from stacks import Stack
 
+from dagster_client import Client
 from lakehouse.registry import contracts
 from odpctl import dotenv
 from odpctl.checkout import Checkout
@@ -204,6 +206,27 @@ def test_two_checkouts_side_by_side_and_every_way_down(stack: Stack, new_stack: 
     assert stack.running() == FULL
 
 
+def sees_an_edited_model_when_it_reloads(dev: Stack) -> None:
+    models = dev.dir / "data" / "dbt" / "models" / "marts" / "marts.yml"
+    text = models.read_text()
+    before = re.findall(r"(?m)^    description: (.*)$", text)[0]
+    models.write_text(text.replace(before, "Edited meanwhile.", 1))
+    client = Client(dev.url("DAGSTER_PORT"), timeout_seconds=120)
+    locations = client.ask("{ workspaceOrError { ... on Workspace { locationEntries { name } } } }")
+    [location] = locations["workspaceOrError"]["locationEntries"]
+    reloaded = client.ask(
+        "mutation($name: String!) { reloadRepositoryLocation(repositoryLocationName: $name) { __typename } }",
+        name=location["name"],
+    )
+    assert reloaded["reloadRepositoryLocation"]["__typename"] == "WorkspaceLocationEntry"
+    told = {
+        "/".join(node["assetKey"]["path"]): node["description"]
+        for node in client.ask("{ assetNodes { assetKey { path } description } }")["assetNodes"]
+    }
+    [edited] = [name for name, description in told.items() if "Edited meanwhile." in (description or "")]
+    assert edited.startswith("gold/")
+
+
 def test_dev_runs_dagster_on_the_host(new_stack: Callable[..., Stack]) -> None:
     other = new_stack(ready_checkout)
     done = other.make("start", "PROFILE=dev")
@@ -213,6 +236,7 @@ def test_dev_runs_dagster_on_the_host(new_stack: Callable[..., Stack]) -> None:
     assert "✓ dagster dev     running  healthy" in other.make("status").stdout
     again = other.make("start", "PROFILE=dev")
     assert "it was up already" in again.stdout, again.stdout + again.stderr
+    sees_an_edited_model_when_it_reloads(other)
     assert other.make("stop").stdout.startswith("stopped: the API, dagster dev, the containers of ")
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(f"{other.url('DAGSTER_PORT')}/server_info", timeout=5)
