@@ -306,6 +306,13 @@ def test_loading_the_definitions_does_no_io_and_imports_nothing_heavy() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_the_door_loads_no_engine_but_polars() -> None:
+    """DuckDB and pyarrow are 65 MB of memory, for /sql and Arrow alone: who asks for these loads them."""
+    code = "import serving.app, sys; print([m for m in ('duckdb', 'pyarrow', 'pandas') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 _CPU = "import time; {}; print(time.process_time())"
 _BUDGET_SECONDS = 1.5
 _OVER_DAGSTER = 1.6

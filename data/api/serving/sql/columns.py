@@ -12,12 +12,13 @@ Belongs here: from the one to the other. Does not: values.
 
 from __future__ import annotations
 
-from typing import Any
-
-from duckdb.sqltypes import DuckDBPyType
+from typing import TYPE_CHECKING, Any
 
 from lakehouse.contracts import ColumnType, DecimalType, Type
 from lakehouse.contracts.types import COLUMN_NAME, ListType, StructField, StructType
+
+if TYPE_CHECKING:
+    from duckdb.sqltypes import DuckDBPyType  # not loaded: the door itself has no use for DuckDB
 
 _TYPES: dict[str, ColumnType] = {
     "boolean": Type.BOOL,

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
-import pyarrow as pa
 
 from lakehouse.contracts import Column, Contract, Materialization
 from lakehouse.contracts.types import polars_type
@@ -170,6 +169,8 @@ class SqlRoom:
 def _answer(
     head: dict[str, Any], answers: Iterator[dict[str, Any] | bytes], pins: Sequence[Pinned], *, pii: bool
 ) -> Answer:
+    import pyarrow as pa  # 30 MB, for who asks
+
     columns = [Column(name=str(n), type=decoded(t), description="") for n, t in head["columns"]]
     types = {c.name: polars_type(c.type) for c in columns}
     frames = [pl.DataFrame(schema=types)]
