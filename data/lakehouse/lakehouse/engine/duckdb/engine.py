@@ -6,7 +6,7 @@ Belongs here: the engine's promise (protocol.py). Does not: operations on values
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import duckdb
@@ -20,8 +20,10 @@ from lakehouse.engine.duckdb.functions import beside, computed, polars_of
 from lakehouse.engine.protocol import Frame
 from lakehouse.process import memory_limit
 from lakehouse.scratch import scratch_without
+from lakehouse.sizes import rows_within
 
 _PREFIX = "odp-duckdb-"
+_PART_BYTES = 64 << 20
 
 
 class DuckDBEngine:
@@ -57,6 +59,12 @@ class DuckDBEngine:
 
     def persist(self, frame: Frame) -> Frame:
         return computed(frame)
+
+    def parts(self, frame: Frame) -> Iterator[Frame]:
+        """Yield the rows, of which DuckDB has about so many bytes at a time; what it computes are multiples."""
+        rows = polars_of(frame)
+        for part in rows.iter_slices(rows_within(_PART_BYTES, rows)) if rows.height else [rows]:
+            yield beside(frame, part)
 
     def map_batches(self, frame: Frame, build: Callable[[pl.DataFrame], pl.DataFrame]) -> Frame:
         return beside(frame, build(polars_of(frame)))
