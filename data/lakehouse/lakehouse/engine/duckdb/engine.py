@@ -61,7 +61,7 @@ class DuckDBEngine:
         return computed(frame)
 
     def parts(self, frame: Frame) -> Iterator[Frame]:
-        """Yield the rows, of which DuckDB has about so many bytes at a time; what it computes are multiples."""
+        """Yield the rows, of which DuckDB has about so many bytes at a time."""
         rows = polars_of(frame)
         for part in rows.iter_slices(rows_within(_PART_BYTES, rows)) if rows.height else [rows]:
             yield beside(frame, part)
