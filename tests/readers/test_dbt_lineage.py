@@ -63,7 +63,7 @@ def test_each_column_of_a_mart_names_the_silver_columns_under_it(monkeypatch: py
     finally:
         registry.clear()
     said = {f"{mart.name}.{c.name}": set(c.sources) for mart in marts for c in mart.columns}
-    assert len(said) == 29
+    assert len(said) == 31
     found = {name: computed_from(*name.split(".")) | BY_HAND.get(name, set()) for name in said}
     assert said == found
     assert found["borrower_segments.income_band"] == {"annual_income"}

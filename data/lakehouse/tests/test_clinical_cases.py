@@ -825,6 +825,17 @@ UNDATED: dict[str, tuple[dict[str, Any], list[str], tuple[str, str] | None]] = {
         ["2020", "2022"],
         ("2019-03-04", "2019-03-05"),
     ),
+    "over-when-recorded": ({"recordedDate": "2020-05-05", "abatementDateTime": "2010-01-01"}, [], None),
+    "recorded-that-day": (
+        {"recordedDate": "2020-05-05", "abatementDateTime": "2020-05-05"},
+        [],
+        ("2020-05-05", "2020-05-05"),
+    ),
+    "recorded-while-it-held": (
+        {"recordedDate": "2020-05-05", "abatementDateTime": "2021"},
+        ["2020"],
+        ("2020-05-05", "2021-12-31"),
+    ),
     "nothing": ({}, [], None),
     "inactive": ({"onsetString": "in childhood", **status("inactive")}, [], None),
     "onsetRange": ({"onsetRange": {"low": {"value": 3}}, **status("active")}, ["2015", "2020", "2022"], None),
@@ -921,7 +932,7 @@ _ENTRIES: list[Any] = [
     _entry("Observation", "o2", fullUrl="http://one.example/fhir/Observation/o2"),
     _entry("Location", "l1"),
     _entry("Observation", "o3", fullUrl="urn:uuid:other"),
-    _entry("Observation", "o4", request={"method": "DELETE", "url": "Observation/o4"}),
+    _entry("Observation", "o4", request={"method": "PUT", "url": "Observation/o4"}),
 ]
 _ODD: list[Any] = [
     None,
@@ -931,6 +942,7 @@ _ODD: list[Any] = [
     {"resource": None},
     {"resource": []},
     _entry("Observation", "o5", modifierExtension=[{"url": "x"}]),
+    _entry("Observation", "o6", request={"method": "DELETE", "url": "Observation/o6"}),
     {"resource": {"resourceType": "Bundle", "type": "searchset", "entry": [_entry("Patient", "p2")]}},
 ]
 

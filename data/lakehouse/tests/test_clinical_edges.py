@@ -335,3 +335,157 @@ def test_words_are_no_reference_where_none_must_be_given(lake: Lake) -> None:
     assert rows(lake, "observation")[0]["performer_ref"] is None
     assert rows(lake, "condition")[0]["patient_ref"] == "(no address)"
     assert gold(lake, "fhir_references") == []
+
+
+# -- what is said without a value ----
+
+
+def _absent(code: str, **more: Any) -> dict[str, Any]:
+    return {"dataAbsentReason": {"coding": [{"code": code}]}, **more}
+
+
+def test_an_observation_that_was_not_made_counts_as_none(lake: Lake) -> None:
+    """R4's data-absent-reason: `not-performed`, `not-asked`; by all others somebody has looked or asked."""
+    one, two = {"code": {"text": "one"}}, {"code": {"text": "two"}}
+    made = {
+        "unknown": _absent("unknown"),
+        "declined": _absent("asked-declined"),
+        "part": _absent("not-performed", component=[{**one, "valueString": "seen"}]),
+        "member": _absent("not-performed", hasMember=[{"reference": "Observation/unknown"}]),
+        "half": {"component": [{**one, **_absent("not-performed")}, {**two, **_absent("error")}]},
+    }
+    not_made = {
+        "not-performed": _absent("not-performed"),
+        "not-asked": _absent("not-asked"),
+        "parts": {"component": [{**one, **_absent("not-performed")}, {**two, **_absent("not-asked")}]},
+    }
+    all_ = {i: observation(i, **HERE, **more) for i, more in (made | not_made).items()}
+    land(lake, "a/1.json", patient("p"), visit(), *all_.values())
+    run(lake)
+    told = {i: row["kept_out_by"] for i, row in by_id(lake, "observation").items()}
+    assert told == dict.fromkeys(made) | dict.fromkeys(not_made, "dataAbsentReason")
+    assert counts(gold(lake, "encounter_summary")[0])[0] == len(made)
+
+
+def test_an_element_with_extensions_alone_is_stated(lake: Lake) -> None:
+    """https://hl7.org/fhir/R4/json.html#primitive: `_x` without `x` is an element that has no value."""
+    unknown = {"extension": ABSENT}
+    begun = {"onsetDateTime": "2010-01-01"}
+    land(
+        lake,
+        "a/1.json",
+        patient("p", _deceasedDateTime=unknown),
+        patient("q", _deceasedBoolean=unknown),
+        visit(),
+        condition("over", "Patient/p", **begun, _abatementDateTime=unknown),
+        condition("ended", "Patient/p", **begun, _abatementString=unknown),
+        order("rules", _implicitRules=unknown),
+        order("maybe-not", _doNotPerform=unknown),
+        order("given", doNotPerform=False, _doNotPerform=unknown),
+        {
+            "resourceType": "Immunization",
+            "id": "weak",
+            "status": "completed",
+            "_isSubpotent": unknown,
+            "patient": {"reference": "Patient/p"},
+            "vaccineCode": {"text": "x"},
+            "occurrenceDateTime": "2020-05-05",
+        },
+    )
+    reports = run(lake)
+    assert {i: row["deceased"] for i, row in by_id(lake, "patient").items()} == {"p": True, "q": None}
+    assert {i: row["abatement_type"] for i, row in by_id(lake, "condition").items()} == {
+        "over": "DateTime",
+        "ended": "String",
+    }
+    assert json.loads(gold(lake, "encounter_summary")[0]["active_conditions"]) == []
+    assert {i: row["kept_out_by"] for i, row in by_id(lake, "medication_request").items()} == {
+        "rules": "implicitRules",
+        "maybe-not": "doNotPerform",
+        "given": None,
+    }
+    assert by_id(lake, "immunization")["weak"]["kept_out_by"] == "isSubpotent"
+    assert reports["medication_request"].warnings["modifiers_understood"] == 2
+    assert reports["immunization"].warnings["modifiers_understood"] == 1
+
+
+# -- what is said more than once, or of another than the first ----
+
+
+def test_all_that_is_said_of_a_value_is_there(lake: Lake) -> None:
+    """Interpretations, categories and severities are lists in R4; an age or a unit is as its system says."""
+    high, up = {"coding": [{"code": "H"}]}, {"coding": [{"code": "U"}]}
+    snomed = {"value": 5, "unit": "mL", "code": "258773002", "system": "http://snomed.info/sct"}
+    coding = {"system": "s", "version": "2019", "code": "c", "userSelected": True}
+    land(
+        lake,
+        "a/1.json",
+        observation("two", interpretation=[high, up], category=[{"coding": [coding]}, {"text": "mine"}]),
+        observation("words", interpretation=[{"text": "High"}], focus=[{"reference": "Patient/fetus"}]),
+        observation("snomed", valueQuantity=snomed),
+        observation("ucum", valueQuantity={**snomed, "code": "ml", "system": "http://unitsofmeasure.org"}),
+        observation("bare", valueQuantity={"value": 5, "code": "ml"}),
+        observation("part", component=[{"code": {"text": "c"}, "interpretation": [high, {"text": "odd"}]}]),
+        order("told", reportedReference={"reference": "Patient/p"}),
+        order("first-hand", reportedBoolean=False),
+        {
+            "resourceType": "AllergyIntolerance",
+            "id": "a",
+            "patient": {"reference": "Patient/p"},
+            "category": ["food", "medication"],
+            "reaction": [{"manifestation": [{"text": "x"}]}, {"severity": "mild"}, {"severity": "severe"}],
+        },
+        visit(
+            location=[
+                {"location": {"reference": "Location/next"}, "status": "planned"},
+                {"location": {"reference": "Location/here"}, "status": "active"},
+            ]
+        ),
+    )
+    run(lake)
+    one = by_id(lake, "observation")
+    assert [one["two"][n] for n in ("interpretation", "category", "category_system")] == ["H", "c", "s"]
+    assert json.loads(one["two"]["interpretation_codings"]) == [{"code": "H"}, {"code": "U"}]
+    assert json.loads(one["two"]["category_codings"]) == [coding]
+    assert (one["words"]["interpretation"], one["words"]["interpretation_display"]) == (None, "High")
+    assert json.loads(one["words"]["focus"]) == ["Patient/fetus"]
+    assert [one[i]["value_unit"] for i in ("snomed", "ucum", "bare")] == ["mL", "ml", "ml"]
+    assert json.loads(one["part"]["components"])[0]["interpretation"] == ["H", "odd"]
+    requests = by_id(lake, "medication_request")
+    assert [requests[i]["reported"] for i in ("told", "first-hand")] == [True, False]
+    allergy = by_id(lake, "allergy_intolerance")["a"]
+    assert (allergy["category"], json.loads(allergy["categories"])) == ("food", ["food", "medication"])
+    assert allergy["reaction_severity"] == "severe"
+    assert by_id(lake, "encounter")["v"]["location_id"] == "here"
+
+
+# -- deletions ----
+
+
+def test_a_bulk_export_tells_what_was_deleted_and_a_transaction_asks(lake: Lake) -> None:
+    """As in the Bulk Data guide: a line of a `deleted` file is a transaction of deletions, with its time."""
+
+    def deletion(*ids: str, **more: Any) -> dict[str, Any]:
+        entries = [{"request": {"method": "DELETE", "url": f"Patient/{i}"}} for i in ids]
+        return {"resourceType": "Bundle", "type": "transaction", "entry": entries, **more}
+
+    time = {"meta": {"lastUpdated": "2021-01-01T00:00:00Z"}}
+    asked = {"resource": patient("kept"), "request": {"method": "DELETE", "url": "Patient/kept"}}
+    made = [
+        *(patient(i, meta={"lastUpdated": "2020-01-01T00:00:00Z"}) for i in ("p", "q", "kept")),
+        patient("again", meta={"lastUpdated": "2022-01-01T00:00:00Z"}),
+        deletion("p", "again", **time),
+        deletion("q"),  # no time: it could not be told from a later version
+        {**deletion("kept", **time), "entry": [asked]},
+    ]
+    lake.landing.put("clinical/a/1.ndjson", "\n".join(map(json.dumps, made)).encode())
+    lake.landing.put("clinical/a/2.json", json.dumps(deletion("kept", **time)).encode())
+    land(lake, "a/3.json", {"entry": {**asked, "resource": patient("never")}})
+    run(lake)
+    assert {i: row["is_deleted"] for i, row in by_id(lake, "patient").items()} == {
+        "p": True,
+        "q": False,
+        "again": False,
+        "kept": False,
+    }
+    assert refused(lake, "fhir_index") == ["type_valid,id_valid"] * 4

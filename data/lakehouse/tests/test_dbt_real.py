@@ -53,7 +53,7 @@ def status(row: dict[str, str]) -> str:
 def expected_performance(rows: Iterator[dict[str, str]]) -> dict[tuple[date, str, int], dict[str, Any]]:
     found: dict[tuple[date, str, int], dict[str, Any]] = defaultdict(
         lambda: {"loan_count": 0, "funded_amount": Decimal(0), "principal_paid": Decimal(0),
-                 "interest_paid": Decimal(0), "charged_off_count": 0}
+                 "interest_paid": Decimal(0), "charged_off_count": 0, "outside_policy_count": 0}
     )  # fmt: skip
     for row in rows:
         group = found[date.fromisoformat(row["issue_d"]), row["grade"], int(row["term"])]
@@ -62,12 +62,16 @@ def expected_performance(rows: Iterator[dict[str, str]]) -> dict[tuple[date, str
         group["principal_paid"] += cents(row["total_rec_prncp"])
         group["interest_paid"] += cents(row["total_rec_int"])
         group["charged_off_count"] += status(row) == "Charged Off"
+        group["outside_policy_count"] += "Status:" in row["loan_status"]
     return dict(found)
 
 
 def performance(lake: Lake) -> dict[tuple[date, str, int], dict[str, Any]]:
     rows = lake.store.scan(gold("loan_performance")).collect().to_dicts()
-    names = ("loan_count", "funded_amount", "principal_paid", "interest_paid", "charged_off_count")
+    names = (
+        "loan_count", "funded_amount", "principal_paid", "interest_paid", "charged_off_count",
+        "outside_policy_count",
+    )  # fmt: skip
     return {(r["issue_month"], r["grade"], r["term_months"]): {n: r[n] for n in names} for r in rows}
 
 

@@ -239,6 +239,15 @@ def test_steps_are_a_number_or_a_list() -> None:
         ("UnknownEvent", "unknown_event", "unknown"),
         ("completed_with_errors", "completed_with_errors", "unknown"),
         ("notify_completed", "notify_completed", "completed"),
+        ("cancel_completed", "cancel_completed", "unknown"),
+        ("Cancel.Failed", "cancel_failed", "unknown"),
+        ("RollbackSucceeded", "rollback_succeeded", "unknown"),
+        ("attempt_3_failed", "attempt_3_failed", "unknown"),
+        ("retry_timed_out", "retry_timed_out", "unknown"),
+        ("pipeline_canceled", "pipeline_canceled", "failed"),
+        ("prefect.flow-run.Completed", "prefect_flow_run_completed", "completed"),
+        ("prefect.task-run.Completed", "prefect_task_run_completed", "in_progress"),
+        ("on_task_instance_failed", "on_task_instance_failed", "in_progress"),
         ("WorkflowPropertiesModified", "workflow_properties_modified", "in_progress"),
         ("HTTPError", "http_error", "failed"),
         ("42", "42", "unknown"),
@@ -289,6 +298,22 @@ def test_the_vocabulary_is_told_where_a_type_is_described_warned_of_and_refused(
 
 
 @pytest.mark.parametrize(
+    ("kind", "given_", "status"),
+    [
+        ("WorkflowExecutionFailed", True, "in_progress"),
+        ("workflow_execution_timed_out", "true", "in_progress"),
+        ("WorkflowExecutionFailed", False, "failed"),
+        ("WorkflowExecutionFailed", None, "failed"),
+        ("WorkflowExecutionCompleted", True, "completed"),
+        ("odd", True, "unknown"),
+    ],
+)
+def test_a_failure_that_will_be_retried_ends_no_pipeline(kind: str, given_: Any, status: str) -> None:
+    row = data(will_retry=given_) | {"event_type": kind}
+    assert events(row).good["status"].to_list() == [status]
+
+
+@pytest.mark.parametrize(
     ("kind", "is_part"),
     [
         ("workflow_job.completed.failure", True),
@@ -296,6 +321,10 @@ def test_the_vocabulary_is_told_where_a_type_is_described_warned_of_and_refused(
         ("ActivityTaskCompleted", True),
         ("EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_FAILED", True),
         ("step_completed", True),
+        ("prefect.task-run.Failed", True),
+        ("task_instance_success", True),
+        ("prefect.flow-run.Failed", False),
+        ("dag_run_failed", False),
         ("workflow_run.completed.failure", False),
         ("WorkflowExecutionCompleted", False),
         ("pipeline_completed", False),

@@ -243,6 +243,30 @@ def test_one_row_per_history_event() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("attributes", "will_retry"),
+    [
+        ({"retryState": "RETRY_STATE_IN_PROGRESS", "newExecutionRunId": "run2"}, True),
+        ({"retryState": "InProgress"}, True),
+        ({"retry_state": 1}, True),
+        ({"retryState": "RETRY_STATE_MAXIMUM_ATTEMPTS_REACHED"}, None),
+        ({"retryState": 5, "newExecutionRunId": "of-a-cron"}, None),
+        ({}, None),
+    ],
+)
+def test_a_run_that_the_server_retries_says_so(attributes: dict[str, Any], will_retry: bool | None) -> None:
+    """RetryState of https://github.com/temporalio/api, temporal/api/enums/v1/workflow.proto."""
+    for kind in ("Failed", "TimedOut"):
+        last = event(5, f"WorkflowExecution{kind}", "2026-01-01T00:00:03Z")
+        last[f"workflowExecution{kind}EventAttributes"] = attributes
+        part = event(4, "ActivityTaskFailed", "2026-01-01T00:00:02Z")
+        part["activityTaskFailedEventAttributes"] = attributes
+        for before in (HISTORY["events"][:1], []):  # also of a later page
+            found = rows("temporal/x.json", {"events": [*before, part, last]})
+            told = [json.loads(row[4] or "").get("will_retry") for row in found]
+            assert told == [None] * (len(before) + 1) + [will_retry]
+
+
 def test_histories_come_wrapped_listed_in_lines_and_loose() -> None:
     expected = rows("temporal/x.json", HISTORY)
     for content in ([HISTORY], {"history": HISTORY}, HISTORY["events"], [{"history": HISTORY}]):

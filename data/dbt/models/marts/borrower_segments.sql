@@ -3,6 +3,7 @@ select
     home_ownership,
     income_band,
     count(*) as loan_count,
+    cast(sum(case when meets_credit_policy then 0 else 1 end) as bigint) as outside_policy_count,
     cast(sum(funded_amount) as decimal(38, 2)) as funded_amount,
     cast(sum(total_paid) as decimal(38, 2)) as total_paid,
     cast(sum(case when is_charged_off then 1 else 0 end) as bigint) as charged_off_count,

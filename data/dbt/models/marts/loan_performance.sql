@@ -3,6 +3,7 @@ select
     grade,
     term_months,
     count(*) as loan_count,
+    cast(sum(case when meets_credit_policy then 0 else 1 end) as bigint) as outside_policy_count,
     cast(sum(funded_amount) as decimal(38, 2)) as funded_amount,
     cast(sum(principal_paid) as decimal(38, 2)) as principal_paid,
     cast(sum(interest_paid) as decimal(38, 2)) as interest_paid,

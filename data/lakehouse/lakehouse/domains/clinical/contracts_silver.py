@@ -148,7 +148,8 @@ def _kept_out() -> Column:
     return Column(
         name="kept_out_by", type=Type.STRING, sources=("resource",),
         description="Elements that say it did not happen, or that may say anything (status, intent,"
-                    " doNotPerform, modifierExtension …; `deleted`): it is in no Gold figure",
+                    " doNotPerform, dataAbsentReason, modifierExtension …; `deleted`): it is in no Gold"
+                    " figure",
     )  # fmt: skip
 
 
@@ -161,7 +162,7 @@ def _silver(name: str, resource: str, fields: tuple[Field, ...], **more: Any) ->
         domain=DOMAIN,
         materialization=Materialization.INCREMENTAL_BY_KEY,
         description=f"One {resource} of a cohort, by its latest version, also what did not happen.",
-        version="2.1.0",
+        version="2.2.0",
         key=("cohort", "id"),
         cluster_by=("cohort",),
         sequence_by=NEWEST_BY,

@@ -15,6 +15,7 @@ from msgspec import Raw, Struct
 
 Whole = Annotated[int, Bounds(ge=-(2**31), le=2**31 - 1)]  # https://hl7.org/fhir/R4/datatypes.html#integer
 NOTHING = Raw(b"")
+UCUM = "http://unitsofmeasure.org"
 _LONG = 300  # digits, below which a number without an exponent is no infinity
 
 
@@ -53,8 +54,10 @@ class Reference(Element):
 
 class Coding(Element, omit_defaults=True):
     system: str | None = None
+    version: str | None = None
     code: str | None = None
     display: str | None = None
+    userSelected: bool | None = None
 
 
 class Concept(Element):
@@ -76,6 +79,11 @@ class Quantity(Element, omit_defaults=True):
 
     def __post_init__(self) -> None:
         written(self.value)
+
+    def said_unit(self) -> str | None:
+        """Return the unit: its UCUM code, else in words; a code of another system is none without that."""
+        is_ucum = self.system is None or self.system.rstrip("/") == UCUM
+        return (self.code if is_ucum else None) or self.unit or self.code
 
 
 class Range(Element, omit_defaults=True):

@@ -141,7 +141,8 @@ class CodeableConcept(Field):
             self._column(f"{self.name}_system", Type.STRING, f"{self.says}: code system"),
             self._column(f"{self.name}_display", Type.STRING, f"{self.says}: in words"),
             self._column(f"{self.name}_codings", Type.STRING,
-                         f"{self.says}: all codings, a JSON list of system, code, display"),
+                         f"{self.says}: all codings, a JSON list of system, code, display, where stated also"
+                         " version, userSelected"),
         )  # fmt: skip
 
     def series(self, values: list[Any], links: Sequence[dict[str, str] | None]) -> Columns:
@@ -210,7 +211,7 @@ class Quantity(Field):
             self._column(self.name, Type.FLOAT64, f"{self.says}: as a float; null for a bound"),
             self._column(f"{self.name}_text", Type.STRING,
                          f"{self.says}: the decimal as it is written; null for a bound"),
-            self._column(f"{self.name}_unit", Type.STRING, f"{self.says}: unit, coded or in words"),
+            self._column(f"{self.name}_unit", Type.STRING, f"{self.says}: unit, by UCUM, else in words"),
             self._column(f"{self.name}_comparator", Type.STRING,
                          f"{self.says}: <, <=, >= or > where it is no value but a bound"),
             self._column(f"{self.name}_bound", Type.STRING,
@@ -220,7 +221,7 @@ class Quantity(Field):
     def series(self, values: list[Any], links: Sequence[dict[str, str] | None]) -> Columns:
         numbers = [written(v.value) if v is not None else None for v in values]
         signs = [v.comparator if v is not None else None for v in values]
-        units = [v.code or v.unit if v is not None else None for v in values]
+        units = [v.said_unit() if v is not None else None for v in values]
         number, sign = pl.Series("number", numbers, pl.String), pl.Series("sign", signs, pl.String)
         parts = pl.DataFrame([number, sign]).select(
             exact=pl.when(pl.col("sign").is_null()).then(pl.col("number")),

@@ -8,6 +8,8 @@ Does not: reading them (records.py), or Gold.
 | status (of all but patient), MedicationRequest.intent, doNotPerform | a column; counts by `CODES` below |
 | Condition and AllergyIntolerance: clinicalStatus, verificationStatus | a column; counts by `CODES` below |
 | Immunization.isSubpotent | a column; a subpotent dose counts as none |
+| doNotPerform, isSubpotent, implicitRules: extensions, no value | counts as none: any may be meant |
+| Observation.dataAbsentReason (no modifier) | a column; what was not performed or asked counts as none |
 | Patient.link | a column; a record that another one replaces counts as none |
 | Patient.active, deceased[x] | columns; a birth date holds all the same |
 | Identifier.use, HumanName.use, Address.use, ContactPoint.use | what is old is not taken (choices.py) |
@@ -31,6 +33,7 @@ import polars as pl
 
 from lakehouse.domains.clinical import records as r
 from lakehouse.domains.clinical.taking import codes, each
+from lakehouse.domains.clinical.values import value_kind
 
 DELETED = "deleted"
 GONE = "(deleted)"  # what a column that must be given says of a deleted resource
@@ -105,7 +108,7 @@ def kept_out(table: str) -> Callable[[Any, str], tuple[str | None, bool]]:
     And whether all of these are understood: an extension or a code that is not the standard's is not. It is
     given with its text where that `may_be_extended`.
     """
-    known = CODES.get(table, {})
+    known, unsaid = CODES.get(table, {}), _UNSAID.get(table)
 
     def found(resource: Any, text: str) -> tuple[str | None, bool]:
         names, understood = [], True
@@ -118,8 +121,11 @@ def kept_out(table: str) -> Callable[[Any, str], tuple[str | None, bool]]:
                 names.append(name)
                 understood = understood and element.know(given)
         names += [name for name, holds in _OTHERS.get(table, ()) if holds(resource)]
-        if resource.implicitRules is not None:
+        if resource.implicitRules is not None or resource.implicitRules_:
             names.append("implicitRules")
+            understood = False
+        if unsaid is not None and getattr(resource, unsaid) is None and getattr(resource, f"{unsaid}_"):
+            names.append(unsaid)
             understood = False
         if extended(text):
             names.append("modifierExtension")
@@ -160,12 +166,28 @@ def _has(document: Any, name: str) -> bool:
     return False
 
 
+def _not_made(observation: r.Observation) -> bool:
+    """Return whether an observation says by itself, or by all of its parts, that it was not made."""
+    parts = each(observation.component)
+    if not _says_not_made(observation) and not (parts and all(map(_says_not_made, parts))):
+        return False
+    return not each(observation.hasMember) and not any(map(value_kind, (observation, *parts)))
+
+
+def _says_not_made(one: r.Observation | r.Component) -> bool:
+    return one.dataAbsentReason is not None and not _NOT_MADE.isdisjoint(codes(one.dataAbsentReason))
+
+
 def _replaced(patient: r.Patient) -> bool:
     return any(one.type == "replaced-by" for one in each(patient.link))
 
 
+_NOT_MADE = frozenset(("not-performed", "not-asked"))
+"""Of https://hl7.org/fhir/R4/valueset-data-absent-reason.html; by the others it was made, or asked for."""
+_UNSAID = {"medication_request": "doNotPerform", "immunization": "isSubpotent"}
 _OTHERS: dict[str, tuple[tuple[str, Callable[[Any], bool]], ...]] = {
     "patient": (("link", _replaced),),
+    "observation": (("dataAbsentReason", _not_made),),
     "medication_request": (("doNotPerform", lambda one: one.doNotPerform is True),),
     "immunization": (("isSubpotent", lambda one: one.isSubpotent is True),),
 }

@@ -19,6 +19,9 @@ RACE = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-race"
 ETHNICITY = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-ethnicity"
 
 
+_SEVERITIES = {"severe": 0, "moderate": 1, "mild": 2}
+
+
 def _text(values: list[Any] | None) -> str | None:
     return orjson.dumps(values).decode() if values else None
 
@@ -104,6 +107,27 @@ def as_needed(request: r.MedicationRequest) -> bool | None:
     return True if first.asNeededCodeableConcept is not None else needed
 
 
+def reported(request: r.MedicationRequest) -> bool | None:
+    """Say whether a request is somebody's report of it, no original; who reported it says so too."""
+    return True if request.reportedReference is not None else request.reportedBoolean
+
+
+def place(encounter: r.Encounter) -> Any:
+    """Return the first location of an encounter at which the patient was, or is."""
+    held = [one for one in each(encounter.location) if one.status not in ("planned", "reserved")]
+    return next((one.location for one in held if one.location is not None), None)
+
+
+def categories(allergy: r.AllergyIntolerance) -> str | None:
+    return _text(each(allergy.category))
+
+
+def worst(allergy: r.AllergyIntolerance) -> str | None:
+    """Return the severity of the worst reaction; a code that the standard has not comes last."""
+    found = [one.severity for one in each(allergy.reaction) if one.severity is not None]
+    return min(found, key=lambda one: _SEVERITIES.get(one, len(_SEVERITIES)), default=None)
+
+
 def core(url: str) -> Any:
     """US core says race and ethnicity in extensions: their text, else the first coding's words."""
 
@@ -123,4 +147,7 @@ def core(url: str) -> Any:
 
 
 def deceased(patient: r.Patient) -> bool | None:
-    return True if patient.deceasedDateTime else patient.deceasedBoolean
+    """Say whether the person has died: when they did says so too, even where that time is not known."""
+    if patient.deceasedDateTime or patient.deceasedDateTime_:
+        return True
+    return patient.deceasedBoolean

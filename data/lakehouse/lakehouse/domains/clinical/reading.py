@@ -9,7 +9,9 @@ which the index's rules send to quarantine. A file that is no FHIR at all is ref
 whole, and stays in landing.
 
 A bundle's entry tells more than its resource: when it changed, which version it is, and in a history bundle
-that it was deleted. (A deletion in a transaction asks a server for it, and does not tell that it was done.)
+that it was deleted. A deletion in a transaction asks a server for it, and does not tell that it was done,
+whatever stands beside it; but as a line of a bulk export, of such deletions alone and with the bundle's time,
+it tells of what is gone: https://hl7.org/fhir/uv/bulkdata/STU2/export.html#response---complete-status.
 Of a history, newest first by the standard, the rows come oldest first; an entry there that tells no time
 takes that of the version before it, so that it comes after that one.
 """
@@ -174,7 +176,7 @@ def _lines(raw: BinaryIO) -> Iterator[Row]:
             raise SourceError(f"a line of more than {MAX_LINE} bytes")
         text = line.strip()
         if text:
-            yield from _document(text, _head(text))
+            yield from _document(text, _head(text), is_line=True)
 
 
 def _head(text: bytes | msgspec.Raw) -> _Head | None:
@@ -184,9 +186,9 @@ def _head(text: bytes | msgspec.Raw) -> _Head | None:
         return None
 
 
-def _document(text: bytes, head: _Head | None) -> Iterator[Row]:
+def _document(text: bytes, head: _Head | None, *, is_line: bool = False) -> Iterator[Row]:
     if head is not None and head.resourceType == "Bundle":
-        yield from _entries(text)
+        yield from _entries(text, is_line=is_line)
     else:
         yield _row(text, head, None, None)
 
@@ -207,12 +209,14 @@ def _plain_entries(text: bytes) -> list[Row] | None:
         told = _told(entry)
         if entry.modifierExtension or told.head is None or told.head.resourceType == "Bundle":
             return None
+        if _deletes(entry):
+            return None
         entries.append(told)
     meant, servers = _meant(entries), _servers(entries)
     return [_row(one.text, one.head, bundle.type, _links(one.text, meant, servers), one) for one in entries]
 
 
-def _entries(text: bytes) -> Iterator[Row]:
+def _entries(text: bytes, *, is_line: bool = False) -> Iterator[Row]:
     try:
         bundle = _BUNDLE.decode(text)
     except _MALFORMED:
@@ -222,10 +226,12 @@ def _entries(text: bytes) -> Iterator[Row]:
     if bundle.implicitRules is not None:
         yield from (_row(bytes(one), None, bundle.type, None) for one in bundle.entry or ())
         return
-    entries = [_entry(one, history=history) for one in bundle.entry or ()]
-    if history:
+    time = _text_of(bundle.meta, "lastUpdated") or _plain(bundle.timestamp)
+    gone = is_line and time is not None and bundle.type == "transaction" and _tells_deletions(bundle)
+    entries = [_entry(one, history=history or gone) for one in bundle.entry or ()]
+    if history or gone:
         entries.reverse()
-        _date_the_undated(entries, _text_of(bundle.meta, "lastUpdated") or _plain(bundle.timestamp))
+        _date_the_undated(entries, time)
     meant, servers = _meant(entries), _servers(entries)
     for one in entries:
         if one.head is not None and one.head.resourceType == "Bundle":
@@ -244,6 +250,8 @@ def _entry(raw: msgspec.Raw, *, history: bool) -> _Told:
     if entry.modifierExtension:
         return _Told(text=bytes(raw))
     told = _told(entry)
+    if not history and _deletes(entry):
+        return _Told(text=bytes(raw))
     if history and (request := bytes(entry.request)):
         said = _ANY.decode(request)
         told.method = _text_of(said, "method")
@@ -253,6 +261,21 @@ def _entry(raw: msgspec.Raw, *, history: bool) -> _Told:
     if told.deleted or told.head is None:
         told.text = bytes(raw)
     return told
+
+
+def _deletes(entry: _Entry) -> bool:
+    """Return whether an entry's request is a deletion."""
+    request = bytes(entry.request)
+    return b"DELETE" in request and _text_of(_ANY.decode(request), "method") == DELETE
+
+
+def _tells_deletions(bundle: _Bundle) -> bool:
+    """Return whether a bundle has deletions alone, and no resource."""
+    try:
+        entries = [_ENTRY.decode(one) for one in bundle.entry or ()]
+    except _MALFORMED:
+        return False
+    return bool(entries) and all(_deletes(one) and not bytes(one.resource) for one in entries)
 
 
 def _told(entry: _Entry) -> _Told:

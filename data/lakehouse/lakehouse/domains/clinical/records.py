@@ -2,7 +2,8 @@
 
 Belongs here: the shapes, after https://hl7.org/fhir/R4/resourcelist.html. Does not: the data types
 (datatypes.py), or which column takes what (fields.py). Decoding skips every element that is not named, and
-refuses one of another JSON type by its path (`$.valueQuantity.value`), never by its content.
+refuses one of another JSON type by its path (`$.valueQuantity.value`), never by its content. `x_` is `_x`:
+what is stated of an element `x` that has extensions and perhaps no value.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class Resource(Element):
     id: str | None = None
     meta: Meta | None = None
     implicitRules: str | None = None
+    implicitRules_: Any = field(default=None, name="_implicitRules")
 
 
 class AnyResource(Resource):
@@ -78,6 +80,7 @@ class Patient(Resource):
     birthDate: str | None = None
     deceasedBoolean: bool | None = None
     deceasedDateTime: str | None = None
+    deceasedDateTime_: Any = field(default=None, name="_deceasedDateTime")
     address: list[Address | None] | None = None
     maritalStatus: Concept | None = None
     communication: list[Communication | None] | None = None
@@ -93,6 +96,7 @@ class Participant(Element):
 
 class Place(Element):
     location: Reference | None = None
+    status: str | None = None
 
 
 class Hospitalization(Element):
@@ -127,10 +131,12 @@ class Condition(Resource):
     onsetRange: Range | None = None
     onsetString: str | None = None
     abatementDateTime: str | None = None
+    abatementDateTime_: Any = field(default=None, name="_abatementDateTime")
     abatementPeriod: Period | None = None
     abatementAge: Quantity | None = None
     abatementRange: Range | None = None
     abatementString: str | None = None
+    abatementString_: Any = field(default=None, name="_abatementString")
     recordedDate: str | None = None
 
 
@@ -148,6 +154,7 @@ class Component(Element):
     valueSampledData: SampledData | None = None
     valuePeriod: Period | None = None
     dataAbsentReason: Concept | None = None
+    interpretation: Concepts | None = None
 
 
 class Observation(Resource):
@@ -155,6 +162,7 @@ class Observation(Resource):
     category: Concepts | None = None
     code: Concept | None = None
     subject: Reference | None = None
+    focus: References | None = None
     encounter: Reference | None = None
     performer: References | None = None
     effectiveDateTime: str | None = None
@@ -211,6 +219,9 @@ class MedicationRequest(Resource):
     status: str | None = None
     intent: str | None = None
     doNotPerform: bool | None = None
+    doNotPerform_: Any = field(default=None, name="_doNotPerform")
+    reportedBoolean: bool | None = None
+    reportedReference: Reference | None = None
     contained: list[Medication | None] | None = None
     medicationCodeableConcept: Concept | None = None
     medicationReference: Reference | None = None
@@ -230,6 +241,7 @@ class Immunization(Resource):
     occurrenceDateTime: str | None = None
     occurrenceString: str | None = None
     isSubpotent: bool | None = None
+    isSubpotent_: Any = field(default=None, name="_isSubpotent")
     primarySource: bool | None = None
     lotNumber: str | None = None
     location: Reference | None = None

@@ -123,7 +123,8 @@ ENCOUNTER: tuple[Field, ...] = (
         says="First participant",
         to=("Practitioner", "PractitionerRole", "RelatedPerson"),
     ),
-    Reference(name="location", get=of("location", "location"), says="Where it took place", to=("Location",)),
+    Reference(name="location", get=parts.place, to=("Location",),
+              says="Where it took place; no location that was but planned or reserved"),
     Reference(name="organization", get=of("serviceProvider"), says="Who provided it", to=("Organization",)),
     Reference(name="part_of", get=of("partOf"), says="The visit it belongs to", to=("Encounter",)),
 )  # fmt: skip
@@ -140,7 +141,8 @@ CONDITION: tuple[Field, ...] = (
     DateTime(name="abated_at",
          get=first(of("abatementDateTime"), of("abatementPeriod", "end"), of("abatementPeriod", "start")),
          says="When it went", ends=True),
-    Plain(name="abatement_type", get=values.kind("abatement", _ONSETS), says="How its end was stated"),
+    Plain(name="abatement_type", get=values.kind("abatement", _ONSETS, unsaid=("DateTime", "String")),
+          says="How its end was stated, also where its value is not known"),
     Plain(name="abatement_text", get=values.words("abatementString", "abatementRange"),
           says="When it went, in words; a range as JSON"),
     Quantity(name="abatement_age", get=of("abatementAge"), says="Age at which it went"),
@@ -149,9 +151,11 @@ CONDITION: tuple[Field, ...] = (
 
 OBSERVATION: tuple[Field, ...] = (
     Plain(name="status", get=of("status"), says="final, preliminary …", required=True),
-    Plain(name="category", get=code("category"), says="vital-signs, laboratory …"),
+    CodeableConcept(name="category", get=whole("category"), says="vital-signs, laboratory …"),
     CodeableConcept(name="code", get=of("code"), says="What was observed"),
     _patient(of("subject"), "Patient (of another subject see its type)", more=_SUBJECTS),
+    Plain(name="focus", get=parts.refs("focus"), pii=True,
+          says="References of what was observed where that is not the patient: a fetus, a donor, a device"),
     _encounter(),
     Reference(name="performer", get=of("performer"), says="First performer", to=(*_ANYBODY, "CareTeam")),
     DateTime(name="effective_at",
@@ -171,11 +175,11 @@ OBSERVATION: tuple[Field, ...] = (
     Plain(name="value_string", get=values.value_text,
           says="Value as text; also of a boolean, a whole number or a time"),
     CodeableConcept(name="absent_reason", get=of("dataAbsentReason"), says="Why there is no value"),
-    Plain(name="interpretation", get=code("interpretation"), says="High, low, normal …"),
+    CodeableConcept(name="interpretation", get=whole("interpretation"), says="High, low, normal …"),
     Plain(name="components", get=values.components,
           says="Parts of a panel, a JSON list: code, display, value, unit, value_code, value_text; where"
                " stated also codings, comparator and bound (then value is null), value_type and value_json,"
-               " absent_reason"),
+               " absent_reason, interpretation"),
     Plain(name="members", get=parts.refs("hasMember"), pii=True,
           says="References of the observations of a panel"),
 )  # fmt: skip
@@ -205,6 +209,8 @@ MEDICATION_REQUEST: tuple[Field, ...] = (
     Plain(name="status", get=of("status"), says="active, completed, stopped …", required=True),
     Plain(name="intent", get=of("intent"), says="order, plan …", required=True),
     Plain(name="do_not_perform", type=Type.BOOL, get=of("doNotPerform"), says="Asked not to be given"),
+    Plain(name="reported", type=Type.BOOL, get=parts.reported,
+          says="Reported by somebody, no original order; null where that is not stated"),
     CodeableConcept(name="medication", get=parts.medication, says="The medication"),
     Reference(name="medication", get=of("medicationReference"), says="The medication, where it is a resource",
          to=("Medication",)),
@@ -237,7 +243,8 @@ ALLERGY_INTOLERANCE: tuple[Field, ...] = (
     Plain(name="clinical_status", get=code("clinicalStatus"), says="active, resolved …"),
     Plain(name="verification_status", get=code("verificationStatus"), says="confirmed …"),
     Plain(name="type", get=of("type"), says="allergy or intolerance"),
-    Plain(name="category", get=of("category"), says="food, medication, environment, biologic"),
+    Plain(name="category", get=of("category"), says="The first: food, medication, environment, biologic"),
+    Plain(name="categories", get=parts.categories, says="All of them, a JSON list"),
     Plain(name="criticality", get=of("criticality"), says="low, high, unable-to-assess"),
     CodeableConcept(name="code", get=of("code"), says="What it is against"),
     _patient(of("patient"), required=True),
@@ -245,7 +252,7 @@ ALLERGY_INTOLERANCE: tuple[Field, ...] = (
     *_onset(),
     DateTime(name="recorded_at", get=of("recordedDate"), says="When it was recorded"),
     CodeableConcept(name="manifestation", get=every("reaction", "manifestation"), says="First reaction"),
-    Plain(name="reaction_severity", get=of("reaction", "severity"), says="mild, moderate, severe"),
+    Plain(name="reaction_severity", get=parts.worst, says="mild, moderate or severe: of the worst reaction"),
 )
 
 DIAGNOSTIC_REPORT: tuple[Field, ...] = (

@@ -4,7 +4,8 @@ Belongs here: begin and end of conditions, and the eras of them. Does not: encou
 
 Dates are as they are written; a year or month begins with its first day and ends with its last.
 
-begin      onsetDateTime, onsetPeriod; else the birth date and onsetAge; else recordedDate
+begin      onsetDateTime, onsetPeriod; else the birth date and onsetAge; else recordedDate, but none that is
+           after the end: the condition was over then
 end        abatementDateTime, abatementPeriod; else the birth date and abatementAge, to the end of that unit
 no end     but clinicalStatus is inactive, remission or resolved, or an abatement is stated otherwise: it
            holds on its first day alone
@@ -48,9 +49,11 @@ def spans(conditions: xp.Frame, patients: xp.Frame, index: xp.Frame) -> xp.Frame
     abated = _last_of_unit(nw.col("abated_at_date"), nw.col("abated_at_precision"))
     status = nw.col("clinical_status")
     over = status.is_in(_ENDED).fill_null(False) | ~nw.col("abatement_type").is_null()
+    known = known.with_columns(nw.coalesce(abated, nw.col("abatement_age_at")).alias("abated"))
+    recorded = nw.col("recorded_at_date")
+    held_then = nw.col("abated").is_null() | (recorded <= nw.col("abated"))
     dated = known.with_columns(
-        nw.coalesce("onset_at_date", "onset_age_at", "recorded_at_date").alias("begin"),
-        nw.coalesce(abated, nw.col("abatement_age_at")).alias("abated"),
+        nw.coalesce("onset_at_date", "onset_age_at", nw.when(held_then).then(recorded)).alias("begin"),
         over.alias("over"),
     )
     begin = nw.col("begin")

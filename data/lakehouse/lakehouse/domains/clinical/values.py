@@ -24,9 +24,15 @@ _WHOLE = ("Range", "Ratio", "SampledData", "Period")
 _ENCODE = msgspec.json.Encoder().encode
 
 
-def kind(element: str, types: tuple[str, ...]) -> Callable[[Any], str | None]:
-    """Return what names the type of `element[x]`, as `Quantity` or `DateTime`; None where none is given."""
+def kind(
+    element: str, types: tuple[str, ...], *, unsaid: tuple[str, ...] = ()
+) -> Callable[[Any], str | None]:
+    """Return what names the type of `element[x]`, as `Quantity` or `DateTime`; None where none is given.
+
+    One of `unsaid` types is given by extensions alone too: such as that its value is not known.
+    """
     names = [(f"{element}{one}", one) for one in types]
+    names += [(f"{element}{one}_", one) for one in unsaid]
 
     def get(resource: Any) -> str | None:
         return next((one for name, one in names if getattr(resource, name) is not None), None)
@@ -69,7 +75,7 @@ def components(observation: r.Observation) -> str | None:
             "code": code[0],
             "display": code[2],
             "value": None if sign else number,
-            "unit": (quantity.code or quantity.unit) if quantity else None,
+            "unit": quantity.said_unit() if quantity else None,
             "value_code": concept[0],
             "value_text": value_text(one),
         }
@@ -80,9 +86,16 @@ def components(observation: r.Observation) -> str | None:
             "value_type": next((name for name in _WHOLE if getattr(one, f"value{name}") is not None), None),
             "value_json": value_json(one),
             "absent_reason": absent,
+            "interpretation": [code_or_words(said) for said in each(one.interpretation)] or None,
         }
         found.append(told | {name: value for name, value in more.items() if value is not None})
     return orjson.dumps(found).decode() if found else None
+
+
+def code_or_words(concept: Concept) -> str | None:
+    """Return the code that counts of a concept; of one without a code its words."""
+    code, _, words, _ = coded(concept)
+    return code or words
 
 
 def _several(codings: str | None, concept: Concept | None) -> str | None:

@@ -54,7 +54,7 @@ RAW_CRAWLER_RESULTS = Contract(
 
 PIPELINE_EVENTS = Contract(
     layer="silver", name="pipeline_events", domain=DOMAIN,
-    materialization=Materialization.INCREMENTAL_BY_KEY, version="2.0.1",
+    materialization=Materialization.INCREMENTAL_BY_KEY, version="2.0.2",
     description="One event of one pipeline or of a part of it, typed; the last landed version of it.",
     key=("workspace_id", "pipeline_id", "event_type", "occurred_at", "event_id"),
     cluster_by=("occurred_at",),
@@ -73,13 +73,13 @@ PIPELINE_EVENTS = Contract(
            "GitHub's run or job with its attempt (`<id>/<attempt>`), an envelope's event_id; else empty",
            of="raw_data", nullable=False),
         _c("parent_id", Type.STRING,
-           "pipeline_id, where the event tells of a part of the pipeline (a GitHub job, a step inside a "
-           "Temporal workflow), which never ends it; null for an event of the pipeline itself",
+           "pipeline_id, where the event tells of a part of the pipeline (a GitHub job, a task, a step "
+           "inside a Temporal workflow), which never ends it; null for an event of the pipeline itself",
            of=("event_type", "pipeline_id")),
         _c("status", Type.STRING,
            "What the event says of its pipeline, of a GitHub job what it says of the job. The last word of "
            f"event_type tells: {vocabulary.STATUSES}. {vocabulary.EXCEPTIONS}",
-           of="event_type", nullable=False),
+           of=("event_type", "raw_data"), nullable=False),
         _c("duration_ms", Type.INT64,
            "How long the pipeline ran; fractions are rounded half up", of="raw_data", unit="ms"),
         _c("activities_executed", Type.INT64,

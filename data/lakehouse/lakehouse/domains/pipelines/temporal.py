@@ -40,6 +40,7 @@ _RUN_IDS = (
     "firstExecutionRunId",
     "first_execution_run_id",
 )
+_RETRIES = re.compile(r"(?i)(?:retry_state_)?in_?progress|1")  # of RetryState, in either style or as a number
 _ATTRIBUTES = re.compile(r"(\w+?)_?[Ee]vent_?[Aa]ttributes")
 _EVENT_IDS = frozenset(("eventId", "event_id"))
 _1970, _SECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(seconds=1)
@@ -58,7 +59,13 @@ def rows(record: Any, file: LandedFile) -> Sequence[Row] | None:
     pipeline, workspace = _workflow_id(history, events) or file.stem, _namespace(history)
     run, facts = _run_id(history, events), _facts(events)
     return [
-        (pipeline, _type(event), workspace, _time(event), _payload(event, run, facts.get(place, {})))
+        (
+            pipeline,
+            _type(event),
+            workspace,
+            _time(event),
+            _payload(event, run, facts.get(place, {}) | _retry(event)),
+        )
         if isinstance(event, dict)
         else (None, None, None, None, dumps(event))
         for place, event in enumerate(events)
@@ -129,7 +136,7 @@ def _history(record: Any) -> dict[str, Any] | None:
     return history if known else None
 
 
-def _payload(event: dict[str, Any], run: str | None, facts: dict[str, int]) -> str:
+def _payload(event: dict[str, Any], run: str | None, facts: dict[str, Any]) -> str:
     number = _event_id(event)
     own = f"{run}/{number}" if run and number else number
     return dumps({"source_format": "temporal", "event_id": own, **facts, "payload": event})
@@ -173,6 +180,17 @@ def _closing(kind: str | None, start: str | None, end: str | None, done: int) ->
     took = None if began is None or ended is None else ended - began
     facts = {} if took is None else {"duration_ms": _half_up(took)}
     return {**facts, "activities_executed": done}
+
+
+def _retry(event: dict[str, Any]) -> dict[str, bool]:
+    """State that the server runs the workflow again: then a failure or time-out ends this run, and not it."""
+    if not _CLOSE.search((_type(event) or "").lower()):
+        return {}
+    for key, stated in event.items():
+        if _ATTRIBUTES.fullmatch(key) and isinstance(stated, dict):
+            state = text_of(stated.get("retryState", stated.get("retry_state")))
+            return {"will_retry": True} if _RETRIES.fullmatch(state or "") else {}
+    return {}
 
 
 def _half_up(nanoseconds: int) -> int:

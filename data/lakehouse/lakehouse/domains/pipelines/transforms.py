@@ -22,6 +22,7 @@ def pipeline_events(raw: xp.Frame) -> xp.Frame:
         "_steps": "$.steps",
         "_event_id": "$.event_id",
         "_extra_id": "$._extra.event_id",
+        "_will_retry": "$.will_retry",
     }
     frame = xp.json_fields(raw, "raw_data", fields, is_object="raw_data_is_object")
     frame = _with_github_id(xp.json_length(frame, "_steps", to="_steps_length"))
@@ -177,6 +178,10 @@ def _score_events(frame: xp.Frame) -> xp.Frame:
     frame = frame.with_columns(
         *[whole(c).alias(c) for c in ("duration_ms", "activities_executed", "steps")],
         nw.when(nw.col("_is_part")).then(nw.col("pipeline_id")).alias("parent_id"),
+        nw.when((nw.col("status") == "failed") & (nw.col("_will_retry") == "true").fill_null(False))
+        .then(nw.lit("in_progress"))
+        .otherwise(nw.col("status"))
+        .alias("status"),
         nw.coalesce(nw.col("_workspace_id"), nw.lit("unassigned")).alias("workspace_id"),
     )
     score = (

@@ -4,8 +4,9 @@ Belongs here: the words, the conditions made of them, and their description. Doe
 (transforms.py), or how an event type is spelled (xp.snake_case).
 
 The last word of a type in snake_case decides. A word before it that takes it back (`not_completed`), a verb
-that is only intended (`failed_to_complete`), and a word that nobody listed here make the status `unknown`: it
-ends no pipeline, and is warned of.
+that is only intended (`failed_to_complete`), the end of what was done about a run (`rollback_completed`,
+`attempt_failed`), and a word that nobody listed here make the status `unknown`: it ends no pipeline, and is
+warned of.
 """
 
 from __future__ import annotations
@@ -35,6 +36,17 @@ TAKEN_BACK = (
 )  # fmt: skip
 
 INTENDED = ("to_complete", "to_fail")
+ABOUT_A_RUN = (
+    "cancel",
+    "cancellation",
+    "abort",
+    "termination",
+    "rollback",
+    "revert",
+    "undo",
+    "retry",
+    "attempt",
+)
 
 
 def _listed(words: tuple[str, ...]) -> str:
@@ -48,10 +60,12 @@ STATUSES = (
 """The vocabulary in one sentence, for the data dictionary and for what refuses or warns."""
 EXCEPTIONS = (
     f"Any other last word, and one of these before it, gives unknown: {_listed(TAKEN_BACK)}; so does a verb "
-    f"that is only intended: {_listed(INTENDED)}. Of GitHub, "
+    f"that is only intended: {_listed(INTENDED)}; so does the end of what was done about a run: "
+    f"{_listed(ABOUT_A_RUN)}, and one of these with a number. A failure whose raw_data says `will_retry` is "
+    "in_progress, as a workflow run that Temporal retries. Of GitHub, "
     "completed_action_required and completed_stale are failed, and completed without a conclusion is "
-    "unknown. What happens inside a Temporal workflow (activity, timer, child workflow …), and a step, "
-    "is in_progress"
+    "unknown. What happens inside a Temporal workflow (activity, timer, child workflow …), a step, a task "
+    "run of Prefect and a task instance of Airflow is in_progress"
 )
 
 # Parts of a pipeline, whose end is not the pipeline's end (Temporal's sub-steps, and plain words for them).
@@ -59,6 +73,7 @@ _WITHIN = (
     r"^(activity|local_activity|timer|child_workflow|start_child_workflow|workflow_task|decision_task"
     r"|nexus_operation|marker|signal_external|external_workflow|request_cancel_external|upsert|step)_"
     r"|^workflow_execution_update_"
+    r"|(^|_)task_(run|instance)_"  # as in prefect.task-run.Completed and on_task_instance_failed
 )
 _JOB = r"^workflow_job_"
 _GITHUB_FAILED = r"^workflow_(run|job)_completed_(action_required|stale)$"
@@ -69,8 +84,11 @@ def _ends_in(words: tuple[str, ...]) -> nw.Expr:
     return nw.col("event_type").str.contains(f"(^|_)({'|'.join(words)})$")
 
 
+_OF_WHAT_WAS_DONE = rf"(^|_)({'|'.join(ABOUT_A_RUN)})(_[0-9]+)?_({'|'.join((*COMPLETED, *FAILED))})$"
+
+
 def is_part() -> nw.Expr:
-    """Whether `event_type` tells of a part of its pipeline: a GitHub job, or a step inside a workflow."""
+    """Whether `event_type` tells of a part of its pipeline: a GitHub job, a task, a step of a workflow."""
     return nw.col("event_type").str.contains(f"{_JOB}|{_WITHIN}")
 
 
@@ -88,6 +106,10 @@ def status() -> nw.Expr:
         .otherwise(nw.lit("unknown")))))
     )  # fmt: skip
     taken_back = event.str.contains(f"(^|_)({'|'.join(TAKEN_BACK)})_") | event.str.contains(_GITHUB_OPEN)
-    known = nw.when(taken_back | _ends_in(INTENDED)).then(nw.lit("unknown")).otherwise(said)
+    known = (
+        nw.when(taken_back | _ends_in(INTENDED) | event.str.contains(_OF_WHAT_WAS_DONE))
+        .then(nw.lit("unknown"))
+        .otherwise(said)
+    )
     named = nw.when(event.str.contains(_GITHUB_FAILED)).then(nw.lit("failed")).otherwise(known)
     return nw.when(event.str.contains(_WITHIN)).then(nw.lit("in_progress")).otherwise(named)
