@@ -459,6 +459,26 @@ def test_all_that_is_said_of_a_value_is_there(lake: Lake) -> None:
     assert by_id(lake, "encounter")["v"]["location_id"] == "here"
 
 
+def test_a_comparator_whose_value_is_not_known_makes_a_bound(lake: Lake) -> None:
+    said = {"value": 12.3, "unit": "mg", "_comparator": {"extension": ABSENT}}
+    plain = {"value": 12.3, "unit": "mg", "_comparator": {}}
+    part = [{"code": {"coding": [{"code": "a"}]}, "valueQuantity": said}]
+    land(
+        lake,
+        "a/1.json",
+        patient("p"),
+        observation("said", valueQuantity=said),
+        observation("plain", valueQuantity=plain),
+        observation("part", component=part),
+    )
+    run(lake)
+    one, names = by_id(lake, "observation"), ("value", "value_text", "value_comparator", "value_bound")
+    assert [one["said"][name] for name in names] == [None, None, "?", "12.3"]
+    assert [one["plain"][name] for name in names] == [12.3, "12.3", None, None]
+    told = json.loads(one["part"]["components"])[0]
+    assert [told[name] for name in ("value", "comparator", "bound")] == [None, "?", "12.3"]
+
+
 # -- deletions ----
 
 

@@ -11,7 +11,7 @@ import math
 from typing import Annotated, Any
 
 from msgspec import Meta as Bounds
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, field
 
 Whole = Annotated[int, Bounds(ge=-(2**31), le=2**31 - 1)]  # https://hl7.org/fhir/R4/datatypes.html#integer
 NOTHING = Raw(b"")
@@ -73,12 +73,17 @@ class Period(Element, omit_defaults=True):
 class Quantity(Element, omit_defaults=True):
     value: Raw = NOTHING  # the decimal as it is written; a float would round it
     comparator: str | None = None
+    comparator_: Any = field(default=None, name="_comparator")
     unit: str | None = None
     code: str | None = None
     system: str | None = None
 
     def __post_init__(self) -> None:
         written(self.value)
+
+    def said_comparator(self) -> str | None:
+        """Return the comparator; `?` for one that is stated without its value: then any may be meant."""
+        return self.comparator or ("?" if self.comparator_ else None)
 
     def said_unit(self) -> str | None:
         """Return the unit: its UCUM code, else in words; a code of another system is none without that."""

@@ -213,14 +213,14 @@ class Quantity(Field):
                          f"{self.says}: the decimal as it is written; null for a bound"),
             self._column(f"{self.name}_unit", Type.STRING, f"{self.says}: unit, by UCUM, else in words"),
             self._column(f"{self.name}_comparator", Type.STRING,
-                         f"{self.says}: <, <=, >= or > where it is no value but a bound"),
+                         f"{self.says}: <, <=, >= or > where it is no value but a bound, ? where which is not said"),
             self._column(f"{self.name}_bound", Type.STRING,
                          f"{self.says}: the bound that the comparator is of, as it is written"),
         )  # fmt: skip
 
     def series(self, values: list[Any], links: Sequence[dict[str, str] | None]) -> Columns:
         numbers = [written(v.value) if v is not None else None for v in values]
-        signs = [v.comparator if v is not None else None for v in values]
+        signs = [v.said_comparator() if v is not None else None for v in values]
         units = [v.said_unit() if v is not None else None for v in values]
         number, sign = pl.Series("number", numbers, pl.String), pl.Series("sign", signs, pl.String)
         parts = pl.DataFrame([number, sign]).select(

@@ -70,7 +70,7 @@ def components(observation: r.Observation) -> str | None:
         absent = coded(one.dataAbsentReason)[0] if one.dataAbsentReason else None
         quantity = one.valueQuantity
         number = written(quantity.value) if quantity else None
-        sign = quantity.comparator if quantity else None
+        sign = quantity.said_comparator() if quantity else None
         told = {
             "code": code[0],
             "display": code[2],
