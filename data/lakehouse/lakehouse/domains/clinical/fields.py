@@ -213,7 +213,8 @@ class Quantity(Field):
                          f"{self.says}: the decimal as it is written; null for a bound"),
             self._column(f"{self.name}_unit", Type.STRING, f"{self.says}: unit, by UCUM, else in words"),
             self._column(f"{self.name}_comparator", Type.STRING,
-                         f"{self.says}: <, <=, >= or > where it is no value but a bound, ? where which is not said"),
+                         f"{self.says}: <, <=, >= or > where it is no value but a bound, ? where which is not"
+                         " said"),
             self._column(f"{self.name}_bound", Type.STRING,
                          f"{self.says}: the bound that the comparator is of, as it is written"),
         )  # fmt: skip
