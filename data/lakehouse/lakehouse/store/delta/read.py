@@ -55,7 +55,8 @@ from lakehouse.store.results import (
 _NEWEST_VERSION = 2**63 - 1  # as wide as the library reads one
 SILENT = "UNKNOWN"  # the operation of a commit that says nothing of itself
 _PLAIN_READER = 1  # of a table without deletion vectors or mapped column names
-_FEATURES = {"deletionVectors", "timestampNtz"}  # that Polars reads
+MASKS = "deletionVectors"  # of rows that a file still has
+_FEATURES = {MASKS, "timestampNtz"}  # that Polars reads
 
 
 class DeltaReader:
@@ -267,7 +268,7 @@ class DeltaReader:
             uri=self.uri(table),
             identity=str(delta.metadata().id),
             version=delta.version(),
-            rows=int(files["num_records"].sum() or 0),
+            rows=counted(delta, files),
             size_bytes=int(files["size_bytes"].sum() or 0),
             files=files.height,
             columns={f.name: type_text(f.type) for f in delta.schema().fields},
@@ -517,11 +518,29 @@ def _as_text(value: Any) -> str | None:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def counted(delta: DeltaTable, files: pl.DataFrame) -> int:
+    """Return how many rows the files of a version hold.
+
+    Another program may have written files without telling how many rows they have, or masked some of them:
+    then the rows are counted. Of files that cannot be read, those count that the log tells of.
+    """
+    told = int(files["num_records"].sum() or 0)
+    if not (files["num_records"].has_nulls() or MASKS in (delta.protocol().reader_features or ())):
+        return told
+    try:
+        rows = pl.scan_delta(delta, use_pyarrow=False).select(pl.len())
+        return int(rows.collect(engine="streaming").item())
+    except BaseException as exc:
+        if not (_of_log(exc) or isinstance(exc, pl.exceptions.PolarsError)):
+            raise
+        return told
+
+
 def adds(delta: DeltaTable) -> pl.DataFrame:
     """Return one row per data file: path as the file is named (a log escapes it), size_bytes, num_records."""
     found = pl.DataFrame(delta.get_add_actions(flatten=True))
     if "path" in found.columns:
         found = found.with_columns(pl.Series("path", [unquote(p) for p in found["path"]], pl.String))
     if "num_records" not in found.columns:
-        found = found.with_columns(num_records=pl.lit(0, pl.Int64))
+        found = found.with_columns(num_records=pl.lit(None, pl.Int64))
     return found
