@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -54,6 +54,7 @@ from lakehouse.store.results import (
 
 _NEWEST_VERSION = 2**63 - 1  # as wide as the library reads one
 SILENT = "UNKNOWN"  # the operation of a commit that says nothing of itself
+_MARKS = 2 * LONGEST  # log entries of a table by which others of the same number are told from them
 _PLAIN_READER = 1  # of a table without deletion vectors or mapped column names
 MASKS = "deletionVectors"  # of rows that a file still has
 _FEATURES = {MASKS, "timestampNtz"}  # that Polars reads
@@ -71,6 +72,7 @@ class DeltaReader:
         self._handles: dict[str, DeltaTable] = {}
         self._heads: dict[str, DeltaTable] = {}
         self._opened_at: dict[int, int] = {}
+        self._marks: dict[str, dict[int, str]] = {}
         self._stills: dict[str, DeltaTable] = {}
         self._known_state = KnownState(self.files)
         self._data_versions: dict[str, tuple[str, int, int]] = {}
@@ -120,13 +122,16 @@ class DeltaReader:
     def _up_to_date(self, table: Contract, handle: DeltaTable | None) -> DeltaTable | None:
         """Bring a handle up to its table's newest version; None where it has to be opened anew.
 
-        What it has read since it was opened it reads again at each step, so an old one is not kept.
+        What it has read since it was opened it reads again at each step, so an old one is not kept. Neither
+        is one of a log that a backup took back, and that went on otherwise, perhaps to the same number.
         """
         if handle is None:
             return None
         try:
             version = int(handle.version())
-            if not self.files.is_newest(table.path, version):
+            if (entry := self._entry_of(table, version)) is None:
+                return None
+            if not entry[1]:
                 handle.update_incremental()
                 if int(handle.version()) <= version:  # the log is that of another table by now, or was cut
                     return None
@@ -134,6 +139,28 @@ class DeltaReader:
             return None
         steps = int(handle.version()) - self._opened_at.get(id(handle), version)
         return handle if steps <= LONGEST else None
+
+    def _entry_of(self, table: Contract, version: int) -> tuple[str, bool] | None:
+        """Return the log entry of a version; where it is not the one that was seen before, None: then what is
+        known of the table is forgotten.
+        """
+        entry = self.files.log_entry(table.path, version)
+        marks = self._marks.setdefault(table.path, {})
+        if entry is None or marks.setdefault(version, entry[0]) != entry[0]:
+            self._forget(table)
+            return None
+        if len(marks) > _MARKS:
+            del marks[min(marks)]
+        return entry
+
+    def _forget(self, table: Contract) -> None:
+        """Forget what is known of the table's log."""
+        self._handles.pop(table.path, None)
+        self._heads.pop(table.path, None)
+        self._stills.pop(table.path, None)
+        self._data_versions.pop(table.path, None)
+        self._marks.pop(table.path, None)
+        self._known_state.forget(table.path)
 
     def uri(self, table: Contract) -> str:
         return self.files.uri(table.path)
@@ -156,7 +183,8 @@ class DeltaReader:
         handle = None if fresh else self._handles.get(table.path)
         if handle is not None and self._looked_at is not None and table.path in self._looked_at:
             return handle
-        if handle is self._stills.get(table.path):
+        if handle is not None and handle is self._stills.get(table.path):
+            self._entry_of(table, int(handle.version()))
             handle = None  # it stays where it is, for who scans it
         handle = self._up_to_date(table, handle)
         if handle is None:
@@ -439,6 +467,8 @@ class DeltaReader:
             handle = self._heads.get(table.path) or self._handles.get(table.path) or self.look(table)
             brought = partial(brought_files, self.files, table.path)
             self.checksums.record(table.path, str(handle.metadata().id), done.version, brought)
+            with suppress(StorageUnavailable):  # it has landed
+                self._entry_of(table, done.version)
         return done
 
     def _unavailable(self, doing: str, exc: BaseException) -> StorageUnavailable:

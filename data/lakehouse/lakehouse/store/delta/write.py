@@ -214,10 +214,7 @@ class DeltaStore(DeltaMaintenance):
 
     def drop(self, table: Contract) -> None:
         """Remove a table with all its versions."""
-        self._handles.pop(table.path, None)
-        self._heads.pop(table.path, None)
-        self._stills.pop(table.path, None)
-        self._data_versions.pop(table.path, None)
+        self._forget(table)
         self.files.drop(table.path)
         self.checksums.drop(table.path)
 
