@@ -125,3 +125,19 @@ def test_nothing_lands_on_what_a_backup_took_back(settings: Settings) -> None:
         merge(other, number)
     with pytest.raises(Moved):
         merge(lives, 5, onto=base)
+
+
+@pytest.mark.parametrize("begins", [False, True], ids=["opened", "brought up to date"])
+def test_a_process_that_looked_once_notices_it(settings: Settings, begins: bool) -> None:
+    other = open_store(settings)
+    other.ensure(TABLE)
+    merge(other, 1)
+    backup = kept(other)
+    reads = open_store(settings)
+    if begins:
+        reads.read_state(TABLE, ["position"])
+    merge(other, 2)
+    assert reads.read_state(TABLE, ["position"]) == {"position": 2}
+    put_back(other, backup)
+    merge(open_store(settings), 102)
+    assert reads.read_state(TABLE, ["position"]) == {"position": 102}

@@ -109,14 +109,16 @@ class DeltaReader:
         refuse_fork()
         handle = None if fresh else self._up_to_date(table, self._heads.pop(table.path, None))
         if handle is None:
-            handle = self._noted(self.open(table, files=False))
+            handle = self._noted(table, self.open(table, files=False))
         self._heads[table.path] = handle
         return handle
 
-    def _noted(self, handle: DeltaTable) -> DeltaTable:
-        """Keep in mind at which version the handle was opened."""
+    def _noted(self, table: Contract, handle: DeltaTable) -> DeltaTable:
+        """Keep in mind at which version the handle was opened, and by which log entry."""
         weakref.finalize(handle, self._opened_at.pop, id(handle), None)
         self._opened_at[id(handle)] = int(handle.version())
+        with suppress(StorageUnavailable):  # the next look tells
+            self._entry_of(table, int(handle.version()))
         return handle
 
     def _up_to_date(self, table: Contract, handle: DeltaTable | None) -> DeltaTable | None:
@@ -135,6 +137,7 @@ class DeltaReader:
                 handle.update_incremental()
                 if int(handle.version()) <= version:  # the log is that of another table by now, or was cut
                     return None
+                self._entry_of(table, int(handle.version()))
         except (DeltaError, OSError, StorageUnavailable):
             return None
         steps = int(handle.version()) - self._opened_at.get(id(handle), version)
@@ -148,6 +151,8 @@ class DeltaReader:
         marks = self._marks.setdefault(table.path, {})
         if entry is None or marks.setdefault(version, entry[0]) != entry[0]:
             self._forget(table)
+            if entry is not None:
+                self._marks[table.path] = {version: entry[0]}
             return None
         if len(marks) > _MARKS:
             del marks[min(marks)]
@@ -189,7 +194,7 @@ class DeltaReader:
         handle = self._up_to_date(table, handle)
         if handle is None:
             self._handles.pop(table.path, None)
-            handle = self._handles[table.path] = self._noted(self.open(table))
+            handle = self._handles[table.path] = self._noted(table, self.open(table))
         if self._looked_at is not None:
             self._looked_at.add(table.path)
         return handle
