@@ -26,7 +26,7 @@ from test_flow import event, hashes, land, run
 
 from lakehouse.domains.pipelines import contracts as c
 from lakehouse.engine.protocol import Frame
-from lakehouse.engine.spark import SparkEngine, session, transfer
+from lakehouse.engine.spark import SparkEngine, functions, session, transfer
 from lakehouse.errors import SettingsError, StorageUnavailable
 from lakehouse.pipeline import open_lake
 from lakehouse.settings import Settings
@@ -251,3 +251,29 @@ def test_times_are_of_utc_whatever_the_machine_says(spark_remote: str, engine: S
     rows = pl.DataFrame({"at": [at]}, schema={"at": pl.Datetime("us", "UTC")})
     day = engine.stage(engine.scan(rows.lazy()).select(nw.col("at").dt.date()))
     assert day["at"].to_list() == [at.date()]
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        [pa.large_string(), pa.string()],
+        [pa.string(), pa.string_view(), pa.string()],
+        [pa.string(), pa.dictionary(pa.int32(), pa.string())],
+    ],
+    ids=lambda kinds: " and ".join(map(str, kinds)),
+)
+def test_a_piece_of_batches_of_several_kinds_is_mapped(texts: list[pa.DataType]) -> None:
+    """A union of files gives such partitions; the right rows are those that went in, in their order."""
+    given = pl.Schema({"text": pl.String(), "n": pl.Int64()})
+    batches = [
+        pa.record_batch(
+            [pa.array([f"t{n}"]).cast(kind), pa.array([n])],
+            schema=pa.schema([pa.field("text", kind, n % 2 == 0), pa.field("n", pa.int64(), n % 2 == 1)]),
+        )
+        for n, kind in enumerate(texts)
+    ]
+    made = functions._mapped(
+        lambda rows: rows.with_columns(pl.col("n") * 2), given, transfer.arrow_types(given), iter(batches)
+    )
+    found = [row for batch in made for row in batch.to_pylist()]
+    assert found == [{"text": f"t{n}", "n": 2 * n} for n in range(len(texts))]

@@ -5,14 +5,17 @@ Belongs here: holders that are really killed. Does not: clocks (test_upkeep.py).
 
 from __future__ import annotations
 
+import ast
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from time import monotonic, sleep
 
 import orjson
 import pytest
@@ -115,3 +118,61 @@ def test_who_waits_long_says_for_whom(
         pass
     [said] = caplog.messages
     assert f":{holder.pid} holds it since" in said
+
+
+_ENDS_BUT_FOR_ONE_THREAD = """
+import ctypes, platform, sys, threading
+from lakehouse.storage import process
+def works():
+    print(process.this_one(), flush=True)
+    sys.stdin.read()
+threading.Thread(target=works).start()
+ctypes.CDLL(None).syscall({"x86_64": 60}.get(platform.machine(), 93), 0)  # of this thread alone
+"""
+
+
+def test_a_process_whose_first_thread_has_ended_lives() -> None:
+    argv = [sys.executable, "-c", _ENDS_BUT_FOR_ONE_THREAD]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as held:
+        assert held.stdout is not None
+        name = held.stdout.readline().strip()
+        deadline = monotonic() + 10
+        while (stat := process._stat(held.pid)) is None or stat[0] != "Z":
+            assert monotonic() < deadline
+            sleep(0.01)
+        assert not process.is_dead(name)
+        held.kill()
+        held.wait()
+        assert process.is_dead(name)
+
+
+@pytest.mark.parametrize(
+    "apart", [("--pid", "--fork"), ("--time", "--boottime", "86400", "--fork")], ids=["pids", "clock"]
+)
+def test_of_a_process_that_counts_otherwise_nothing_is_told(apart: tuple[str, ...]) -> None:
+    """One without a /proc of its PID namespace sees other processes; one of another clock, another start."""
+    if not _can_be_apart(apart):
+        pytest.skip("this user may make no namespaces")
+    code = (
+        "import sys; from lakehouse.storage import process; "
+        "print([process.this_one(), *map(process.is_dead, sys.argv[1:])])"
+    )
+    place, _, start = process.this_one().rsplit("/", 2)
+    argv = ["unshare", "--user", "--map-root-user", *apart, sys.executable, "-c", code]
+    told = subprocess.run(
+        [*argv, process.this_one(), f"{place}/{2**22 + 1}/{start}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    name, *dead = ast.literal_eval(told.stdout)
+    assert dead == [False, False]
+    assert not process.is_dead(name)
+    assert name == "" or not name.startswith(place)
+
+
+def _can_be_apart(apart: tuple[str, ...]) -> bool:
+    if shutil.which("unshare") is None:
+        return False
+    argv = ["unshare", "--user", "--map-root-user", *apart, "true"]
+    return subprocess.run(argv, capture_output=True, check=False).returncode == 0

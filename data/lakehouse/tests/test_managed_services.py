@@ -90,7 +90,7 @@ def test_every_request_goes_to_a_bucket_of_the_prefix(monkeypatch: pytest.Monkey
     client.buckets.clear()
     gold = [
         files.sizes("gold/t"), files.read("gold/t", "f"), files.sha256("gold/t", "f"),
-        files.written("gold/t"), files.is_newest("gold/t", 1), files.remove("gold/t", ["f"]),
+        files.written("gold/t"), files.log_entry("gold/t", 1), files.remove("gold/t", ["f"]),
         files.drop("gold/t"),
     ]  # fmt: skip
     assert set(client.buckets) == {"acme-odp-gold"}

@@ -58,3 +58,28 @@ def test_a_path_that_no_table_can_lie_below_is_refused_before_anything_is_writte
     with pytest.raises(SettingsError, match="Nothing was written"):
         open_lake(settings(tmp_path / name))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["[a]", "a\\b", "a%20b", "a#b", "a?b"])
+def test_it_is_refused_too_where_a_link_or_a_relative_path_leads_there(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / name)
+    monkeypatch.chdir(tmp_path / name)
+    for place in (tmp_path / "link", Path()):
+        with pytest.raises(SettingsError, match="Nothing was written"):
+            open_lake(settings(place))
+    assert list((tmp_path / name).iterdir()) == []
+
+
+@pytest.mark.parametrize("lake", ["landing", "landing/lake", "link/lake", "landing/../landing/events"])
+def test_a_lake_below_landing_is_refused(lake: str, tmp_path: Path) -> None:
+    """Its own files are Parquet and JSON: rows of it would land again and again."""
+    (tmp_path / "landing").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "landing")
+    with pytest.raises(SettingsError, match="lies in landing"):
+        open_lake(Settings(lake_url=str(tmp_path / lake), landing_url=str(tmp_path / "landing")))
+    assert list((tmp_path / "landing").iterdir()) == []
+    open_lake(Settings(lake_url=str(tmp_path / "landing-lake"), landing_url=str(tmp_path / "landing")))
+    open_lake(Settings(lake_url=str(tmp_path / "lake"), landing_url=str(tmp_path / "lake" / "landing")))

@@ -17,6 +17,7 @@ from lakehouse.engine.polars import PolarsEngine
 from lakehouse.engine.protocol import Engine, Frame
 from lakehouse.landing import Landing, landing_of
 from lakehouse.settings import Settings
+from lakehouse.storage.paths import refuse_lake_in_landing
 from lakehouse.store import TableStore, open_store, whole_files
 
 
@@ -67,6 +68,8 @@ def open_lake(place: Settings | str | Path | None = None) -> Lake:
         settings = Settings.from_env()
     else:
         settings = place if isinstance(place, Settings) else Settings.at(place)
+    if not settings.on_s3 and not settings.landing_url.startswith("s3://"):
+        refuse_lake_in_landing(settings.lake_url, settings.landing_url)
     named = partial(open_engine, settings=settings)
     return Lake(
         store=open_store(settings),

@@ -100,7 +100,7 @@ class BucketFiles:
             for item in page.get("Contents", [])
         }
 
-    def is_newest(self, path: str, version: int) -> bool:
+    def log_entry(self, path: str, version: int) -> tuple[str, bool] | None:
         layer, table = path.split("/", 1)
         log = f"{table}/_delta_log/"
         found = self._pages(
@@ -109,8 +109,9 @@ class BucketFiles:
             StartAfter=f"{log}{version - 1:020d}.json",
             PaginationConfig={"MaxItems": 8, "PageSize": 8},
         )
-        names = {item["Key"][len(log) :] for page in found for item in page.get("Contents", [])}
-        return f"{version:020d}.json" in names and f"{version + 1:020d}.json" not in names
+        tags = {item["Key"][len(log) :]: item["ETag"] for page in found for item in page.get("Contents", [])}
+        tag = tags.get(f"{version:020d}.json")
+        return None if tag is None else (tag, f"{version + 1:020d}.json" not in tags)
 
     def remove(self, path: str, names: Sequence[str]) -> None:
         from botocore.exceptions import BotoCoreError, ClientError

@@ -54,8 +54,10 @@ class Files(Protocol):
         """Return when each file directly in folder `path` of a table was written, by its name there."""
         ...
 
-    def is_newest(self, path: str, version: int) -> bool:
-        """Return whether the log of table `path` has an entry of `version` and none after it."""
+    def log_entry(self, path: str, version: int) -> tuple[str, bool] | None:
+        """Return what tells the entry of `version` in the log of table `path` from another one of that
+        number, and whether it is the newest; None where it is not there.
+        """
         ...
 
     def remove(self, path: str, names: Sequence[str]) -> None:

@@ -62,11 +62,14 @@ class FolderFiles:
     def written(self, path: str) -> dict[str, datetime]:
         return _times(self.root / path)
 
-    def is_newest(self, path: str, version: int) -> bool:
+    def log_entry(self, path: str, version: int) -> tuple[str, bool] | None:
         log = f"{self.root}/{path}/_delta_log"
-        return os.path.exists(f"{log}/{version:020d}.json") and not os.path.exists(
-            f"{log}/{version + 1:020d}.json"
-        )
+        try:
+            found = os.stat(f"{log}/{version:020d}.json")
+        except OSError:
+            return None
+        newest = not os.path.exists(f"{log}/{version + 1:020d}.json")
+        return f"{found.st_ino}/{found.st_mtime_ns}/{found.st_size}", newest
 
     def remove(self, path: str, names: Sequence[str]) -> None:
         for name in names:

@@ -5,7 +5,9 @@ Belongs here: refusing a path before anything is written or read. Does not: addr
 
 from __future__ import annotations
 
+import os
 import re
+from urllib.parse import unquote
 
 from lakehouse.errors import SettingsError
 
@@ -15,7 +17,15 @@ _REFUSED = re.compile(r"[\[\]|\\^=#?\x00-\x1f\x7f]|%[0-9A-Fa-f]{2}")
 
 
 def refuse_path(path: str) -> None:
-    """Raise SettingsError for a folder that no table can lie in."""
+    """Raise SettingsError for a folder that no table can lie in, by whatever links it is reached.
+
+    delta-rs follows them, and a relative path, before it makes an address of the folder.
+    """
+    _refuse(path)
+    _refuse(os.path.realpath(path))
+
+
+def _refuse(path: str) -> None:
     if found := _REFUSED.search(path):
         raise SettingsError(
             f"the lake's folder {path!r} holds {found[0]!r}, below which no table can lie. Nothing was "
@@ -27,6 +37,17 @@ def refuse_path(path: str) -> None:
         raise SettingsError(
             f"the lake's folder {path!r} is not UTF-8. Nothing was written: choose another."
         ) from None
+
+
+def refuse_lake_in_landing(lake: str, landing: str) -> None:
+    """Raise SettingsError where files of the lake would be taken for landed ones. Both are folders."""
+    folder = unquote(landing.removeprefix("file://")) if landing.startswith("file://") else landing
+    place, landed = os.path.realpath(lake), os.path.realpath(folder)
+    if os.path.commonpath([place, landed]) == landed:
+        raise SettingsError(
+            f"the lake's folder {lake!r} lies in landing, {landing!r}: its own files would be taken for "
+            "landed ones. Nothing was written: choose folders beside each other."
+        )
 
 
 def is_below(name: str) -> bool:

@@ -55,9 +55,12 @@ def _mapped(
     made: pa.Schema,
     batches: Iterator[pa.RecordBatch],
 ) -> Iterator[pa.RecordBatch]:
-    """Run on the server: rows as Polars has them, and back."""
+    """Run on the server: rows as Polars has them, and back.
+
+    One partition may have batches of several files, whose texts are of other kinds of Arrow, or can be null.
+    """
     for some in _together(batches):
-        rows = pl.DataFrame(pa.Table.from_batches(some)).cast(given)
+        rows = pl.concat(pl.DataFrame(pa.Table.from_batches([batch])).cast(given) for batch in some)
         yield from arrow_of(build(rows)).cast(made).to_batches()
 
 

@@ -58,7 +58,8 @@ class DeltaChanges(DeltaReader):
         last = int(self.latest(table).version()) if until is None else until
         commits = [self._commit_at(table, version) for version in range(since + 1, last + 1)]
         told = [commit for commit in commits if commit is not None and not commit.rearranged]
-        if None in commits or not self._all_there(table, told):
+        masked = any(commit.masked for commit in told)  # files are read below as they are, mask or not
+        if None in commits or masked or not self._all_there(table, told):
             rows = self.scan(table, version=last)
             return Changes(
                 table=table.path,
@@ -66,7 +67,7 @@ class DeltaChanges(DeltaReader):
                 until=last,
                 added=rows,
                 removed=rows.clear(),
-                compared_rows=int(adds(self.open(table, version=last))["num_records"].sum() or 0),
+                compared_rows=self.snapshot(table, version=last).rows,
                 complete=False,
             )
         came, went = _net(told)

@@ -31,7 +31,8 @@ class DataFile:
 class LoggedCommit:
     """One commit: its data files in and out, its transactions and what it says of itself.
 
-    `rearranged` tells that it moved rows between files without changing any (compaction, clean-up).
+    `rearranged` tells that it moved rows between files without changing any (compaction, clean-up), `masked`
+    that a file of it has rows that count no longer (a deletion vector, as other programs write them).
     """
 
     version: int
@@ -40,6 +41,7 @@ class LoggedCommit:
     transactions: dict[str, int]
     info: dict[str, Any]
     rearranged: bool
+    masked: bool = False
 
 
 def read_commit(files: Files, path: str, version: int) -> LoggedCommit:
@@ -68,6 +70,7 @@ def _commit(version: int, actions: list[dict[str, Any]]) -> LoggedCommit:
         transactions={a["txn"]["appId"]: int(a["txn"]["version"]) for a in actions if "txn" in a},
         info=next((a["commitInfo"] for a in actions if "commitInfo" in a), {}),
         rearranged=not any(a.get("dataChange", True) for a in (*adds, *removes)),
+        masked=any(a.get("deletionVector") for a in (*adds, *removes)),
     )
 
 

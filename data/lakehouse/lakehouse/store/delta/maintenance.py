@@ -30,7 +30,7 @@ from lakehouse.store.delta.checkpoint import SHORTEST, write_checkpoint
 from lakehouse.store.delta.commit import Attempt, commit_with_retries
 from lakehouse.store.delta.layout import file_bytes, hooks, poorly_clustered, writer
 from lakehouse.store.delta.log import read_commit
-from lakehouse.store.delta.read import adds
+from lakehouse.store.delta.read import adds, counted
 from lakehouse.store.integrity.checksums import refuse_altered
 from lakehouse.store.results import (
     CommitOptions,
@@ -97,7 +97,8 @@ class DeltaMaintenance(DeltaChanges):
 
     def _still_whole(self, table: Contract, version: int) -> Outcome:
         """Return what the version holds, when every file of it can still be read."""
-        named = adds(self.open(table, version=version))
+        at = self.open(table, version=version)
+        named = adds(at)
         stored = self.files.sizes(table.path)
         sizes = named.select("path", "size_bytes").iter_rows()
         gone = [path for path, size in sizes if stored.get(path) != size]
@@ -108,7 +109,7 @@ class DeltaMaintenance(DeltaChanges):
                 f"restoring {table} to version {version}: {len(gone)} of its {named.height} files are gone, "
                 f"{why}. Nothing was changed; restore a newer version."
             )
-        rows = int(named["num_records"].sum() or 0)
+        rows = counted(at, named)
         return Outcome(rows=rows, inserted=0, updated=0)
 
     def maintain(self, table: Contract, options: MaintenanceOptions) -> MaintenanceResult:

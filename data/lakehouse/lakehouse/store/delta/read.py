@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -54,8 +54,10 @@ from lakehouse.store.results import (
 
 _NEWEST_VERSION = 2**63 - 1  # as wide as the library reads one
 SILENT = "UNKNOWN"  # the operation of a commit that says nothing of itself
+_MARKS = 2 * LONGEST  # log entries of a table by which others of the same number are told from them
 _PLAIN_READER = 1  # of a table without deletion vectors or mapped column names
-_FEATURES = {"deletionVectors", "timestampNtz"}  # that Polars reads
+MASKS = "deletionVectors"  # of rows that a file still has
+_FEATURES = {MASKS, "timestampNtz"}  # that Polars reads
 
 
 class DeltaReader:
@@ -70,6 +72,7 @@ class DeltaReader:
         self._handles: dict[str, DeltaTable] = {}
         self._heads: dict[str, DeltaTable] = {}
         self._opened_at: dict[int, int] = {}
+        self._marks: dict[str, dict[int, str]] = {}
         self._stills: dict[str, DeltaTable] = {}
         self._known_state = KnownState(self.files)
         self._data_versions: dict[str, tuple[str, int, int]] = {}
@@ -106,33 +109,63 @@ class DeltaReader:
         refuse_fork()
         handle = None if fresh else self._up_to_date(table, self._heads.pop(table.path, None))
         if handle is None:
-            handle = self._noted(self.open(table, files=False))
+            handle = self._noted(table, self.open(table, files=False))
         self._heads[table.path] = handle
         return handle
 
-    def _noted(self, handle: DeltaTable) -> DeltaTable:
-        """Keep in mind at which version the handle was opened."""
+    def _noted(self, table: Contract, handle: DeltaTable) -> DeltaTable:
+        """Keep in mind at which version the handle was opened, and by which log entry."""
         weakref.finalize(handle, self._opened_at.pop, id(handle), None)
         self._opened_at[id(handle)] = int(handle.version())
+        with suppress(StorageUnavailable):  # the next look tells
+            self._entry_of(table, int(handle.version()))
         return handle
 
     def _up_to_date(self, table: Contract, handle: DeltaTable | None) -> DeltaTable | None:
         """Bring a handle up to its table's newest version; None where it has to be opened anew.
 
-        What it has read since it was opened it reads again at each step, so an old one is not kept.
+        What it has read since it was opened it reads again at each step, so an old one is not kept. Neither
+        is one of a log that a backup took back, and that went on otherwise, perhaps to the same number.
         """
         if handle is None:
             return None
         try:
             version = int(handle.version())
-            if not self.files.is_newest(table.path, version):
+            if (entry := self._entry_of(table, version)) is None:
+                return None
+            if not entry[1]:
                 handle.update_incremental()
                 if int(handle.version()) <= version:  # the log is that of another table by now, or was cut
                     return None
+                self._entry_of(table, int(handle.version()))
         except (DeltaError, OSError, StorageUnavailable):
             return None
         steps = int(handle.version()) - self._opened_at.get(id(handle), version)
         return handle if steps <= LONGEST else None
+
+    def _entry_of(self, table: Contract, version: int) -> tuple[str, bool] | None:
+        """Return the log entry of a version; where it is not the one that was seen before, None: then what is
+        known of the table is forgotten.
+        """
+        entry = self.files.log_entry(table.path, version)
+        marks = self._marks.setdefault(table.path, {})
+        if entry is None or marks.setdefault(version, entry[0]) != entry[0]:
+            self._forget(table)
+            if entry is not None:
+                self._marks[table.path] = {version: entry[0]}
+            return None
+        if len(marks) > _MARKS:
+            del marks[min(marks)]
+        return entry
+
+    def _forget(self, table: Contract) -> None:
+        """Forget what is known of the table's log."""
+        self._handles.pop(table.path, None)
+        self._heads.pop(table.path, None)
+        self._stills.pop(table.path, None)
+        self._data_versions.pop(table.path, None)
+        self._marks.pop(table.path, None)
+        self._known_state.forget(table.path)
 
     def uri(self, table: Contract) -> str:
         return self.files.uri(table.path)
@@ -155,12 +188,13 @@ class DeltaReader:
         handle = None if fresh else self._handles.get(table.path)
         if handle is not None and self._looked_at is not None and table.path in self._looked_at:
             return handle
-        if handle is self._stills.get(table.path):
+        if handle is not None and handle is self._stills.get(table.path):
+            self._entry_of(table, int(handle.version()))
             handle = None  # it stays where it is, for who scans it
         handle = self._up_to_date(table, handle)
         if handle is None:
             self._handles.pop(table.path, None)
-            handle = self._handles[table.path] = self._noted(self.open(table))
+            handle = self._handles[table.path] = self._noted(table, self.open(table))
         if self._looked_at is not None:
             self._looked_at.add(table.path)
         return handle
@@ -267,7 +301,7 @@ class DeltaReader:
             uri=self.uri(table),
             identity=str(delta.metadata().id),
             version=delta.version(),
-            rows=int(files["num_records"].sum() or 0),
+            rows=counted(delta, files),
             size_bytes=int(files["size_bytes"].sum() or 0),
             files=files.height,
             columns={f.name: type_text(f.type) for f in delta.schema().fields},
@@ -438,6 +472,8 @@ class DeltaReader:
             handle = self._heads.get(table.path) or self._handles.get(table.path) or self.look(table)
             brought = partial(brought_files, self.files, table.path)
             self.checksums.record(table.path, str(handle.metadata().id), done.version, brought)
+            with suppress(StorageUnavailable):  # it has landed
+                self._entry_of(table, done.version)
         return done
 
     def _unavailable(self, doing: str, exc: BaseException) -> StorageUnavailable:
@@ -517,11 +553,29 @@ def _as_text(value: Any) -> str | None:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def counted(delta: DeltaTable, files: pl.DataFrame) -> int:
+    """Return how many rows the files of a version hold.
+
+    Another program may have written files without telling how many rows they have, or masked some of them:
+    then the rows are counted. Of files that cannot be read, those count that the log tells of.
+    """
+    told = int(files["num_records"].sum() or 0)
+    if not (files["num_records"].has_nulls() or MASKS in (delta.protocol().reader_features or ())):
+        return told
+    try:
+        rows = pl.scan_delta(delta, use_pyarrow=False).select(pl.len())
+        return int(rows.collect(engine="streaming").item())
+    except BaseException as exc:
+        if not (_of_log(exc) or isinstance(exc, pl.exceptions.PolarsError)):
+            raise
+        return told
+
+
 def adds(delta: DeltaTable) -> pl.DataFrame:
     """Return one row per data file: path as the file is named (a log escapes it), size_bytes, num_records."""
     found = pl.DataFrame(delta.get_add_actions(flatten=True))
     if "path" in found.columns:
         found = found.with_columns(pl.Series("path", [unquote(p) for p in found["path"]], pl.String))
     if "num_records" not in found.columns:
-        found = found.with_columns(num_records=pl.lit(0, pl.Int64))
+        found = found.with_columns(num_records=pl.lit(None, pl.Int64))
     return found

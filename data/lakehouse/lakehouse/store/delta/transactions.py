@@ -73,6 +73,10 @@ class KnownState:
             known = self._known[path] = _Known(identity, version, mark, state)
         return known.state
 
+    def forget(self, path: str) -> None:
+        """Forget the state of a table whose log is another one by now."""
+        self._known.pop(path, None)
+
     def _base(
         self, path: str, known: _Known | None, identity: str, version: int
     ) -> tuple[int, dict[str, int]] | None:

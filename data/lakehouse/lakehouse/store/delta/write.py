@@ -29,7 +29,7 @@ from lakehouse.store.commits import COMMIT_ID, sets_state, skipped
 from lakehouse.store.delta.commit import Attempt, commit_with_retries
 from lakehouse.store.delta.layout import file_bytes, hooks, writer
 from lakehouse.store.delta.maintenance import DeltaMaintenance
-from lakehouse.store.delta.read import adds
+from lakehouse.store.delta.read import adds, counted
 from lakehouse.store.delta.schema import (
     additions,
     delta_schema,
@@ -169,7 +169,7 @@ class DeltaStore(DeltaMaintenance):
         source = self.open(other)
 
         def attempt(delta: DeltaTable) -> Attempt:
-            rows = int(adds(source)["num_records"].sum() or 0)
+            rows = counted(source, adds(source))
             outcome = Outcome(rows=rows, inserted=rows, updated=0)
             return Attempt(outcome, lambda properties: self._stream(table, delta, source, properties))
 
@@ -214,10 +214,7 @@ class DeltaStore(DeltaMaintenance):
 
     def drop(self, table: Contract) -> None:
         """Remove a table with all its versions."""
-        self._handles.pop(table.path, None)
-        self._heads.pop(table.path, None)
-        self._stills.pop(table.path, None)
-        self._data_versions.pop(table.path, None)
+        self._forget(table)
         self.files.drop(table.path)
         self.checksums.drop(table.path)
 
