@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -14,9 +15,12 @@ import pytest
 from checkouts import ROOT, clean_env, wait_until
 
 from odpctl.checkout import Checkout
-from odpctl.data import write_tar
+from odpctl.compose import Compose
+from odpctl.data import SOME_REFUSED, Lake, write_tar
+from odpctl.dev import Dev
+from odpctl.embedded import Embedded
 from odpctl.errors import REFUSED, Failure
-from odpctl.process import command_line, end_group, read_pid, run, started_at, write_pid
+from odpctl.process import Done, command_line, end_group, read_pid, run, started_at, write_pid
 from odpctl.terminal import Terminal
 
 Verb = Callable[..., subprocess.CompletedProcess[str]]
@@ -92,6 +96,30 @@ def test_nuke_asks_for_the_name_and_keeps_everything_without_it(
     assert (mini / ".data" / "lake").is_dir()
     assert verb("nuke", "--force", "1").returncode == 0
     assert not (mini / ".data").exists()
+
+
+def test_nuke_leaves_an_init_that_goes_on_its_lake(verb: Verb, mini: Path, no_docker: Path) -> None:
+    (mini / ".data").mkdir()
+    with (mini / ".data" / "init.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = verb("nuke", "--force", "1")
+        assert done.returncode == REFUSED
+        assert "an init is going on in this checkout; nothing was changed" in done.stderr
+        assert (mini / ".data" / "init.lock").exists()
+    assert verb("nuke", "--force", "1").returncode == 0
+    assert not (mini / ".data").exists()
+
+
+def test_a_log_is_shown_by_its_name(verb: Verb, mini: Path, no_docker: Path) -> None:
+    logs = mini / ".data" / "logs"
+    logs.mkdir(parents=True)
+    for name in ("ui", "api"):
+        (logs / f"{name}.log").write_text(f"line of {name}\n")
+    (mini / ".data" / "state.json").write_text('{"profile": "embedded"}')
+    for service, name in (("ui", "ui"), ("dagster", "ui"), ("api", "api")):
+        assert verb("logs", "--service", service).stdout == f"line of {name}\n"
+    done = verb("logs", "--service", "nope")
+    assert (done.returncode, done.stderr.splitlines()[0]) == (2, "error: no log 'nope'; there are: api, ui")
 
 
 def test_status_of_nothing(verb: Verb, no_docker: Path) -> None:
@@ -175,9 +203,32 @@ def test_only_the_very_process_is_ended_with_all_its_children(tmp_path: Path) ->
     write_pid(tmp_path / "pid", leader.pid)
     assert read_pid(tmp_path / "pid") == leader.pid
     wait_until("the child runs sleep", lambda: command_line(child) == "sleep 600", 5)
-    assert end_group(tmp_path / "pid", patience=8)
+    assert end_group(tmp_path / "pid", Path(sys.prefix), patience=8)
     # On a busy machine SIGTERM may take longer than its share of the patience.
     assert leader.wait() in {-signal.SIGTERM, -signal.SIGKILL}
+    wait_until("the child is gone", lambda: not started_at(child), 5)
+    assert not (tmp_path / "pid").exists()
+
+
+def test_what_a_killed_leader_has_left_behind_is_ended(tmp_path: Path) -> None:
+    code = (
+        "import subprocess,sys,time;c=subprocess.Popen([sys.executable,'-c','import time;time.sleep(600)']);"
+    )
+    leader = subprocess.Popen(
+        [sys.executable, "-c", f"{code}print(c.pid,flush=True);time.sleep(600)"],
+        stdout=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    assert leader.stdout is not None
+    child, ours = int(leader.stdout.readline()), Path(sys.executable).parent
+    write_pid(tmp_path / "pid", leader.pid)
+    leader.kill()
+    leader.wait()
+    wait_until("the child runs Python", lambda: command_line(child).startswith(sys.executable), 5)
+    noted = (tmp_path / "pid").read_text()
+    assert not end_group(tmp_path / "pid", tmp_path)  # of another program
+    assert started_at(child)
+    (tmp_path / "pid").write_text(noted)
+    assert end_group(tmp_path / "pid", ours, patience=8)
     wait_until("the child is gone", lambda: not started_at(child), 5)
     assert not (tmp_path / "pid").exists()
 
@@ -185,7 +236,7 @@ def test_only_the_very_process_is_ended_with_all_its_children(tmp_path: Path) ->
 def test_a_pid_that_is_somebody_else_by_now_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "pid").write_text(f"{os.getpid()} another start time\n")
     assert read_pid(tmp_path / "pid") is None
-    assert not end_group(tmp_path / "pid")
+    assert not end_group(tmp_path / "pid", Path(sys.prefix))
 
 
 def test_upload_takes_files_and_never_what_lies_outside(tmp_path: Path) -> None:
@@ -202,6 +253,60 @@ def test_upload_takes_files_and_never_what_lies_outside(tmp_path: Path) -> None:
     out.seek(0)
     with tarfile.open(fileobj=out) as tar:
         assert tar.getnames() == ["github/a.json"]
+
+
+def test_what_of_landing_cannot_be_read_is_named_and_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rights do not bind root, who runs this in CI: open and stat refuse what a user's would."""
+    import io
+    import tarfile
+
+    landing = tmp_path / "landing"
+    for name in ("github/closed.json", "github/open.json", "github/folder/inside.json"):
+        (landing / name).parent.mkdir(parents=True, exist_ok=True)
+        (landing / name).write_text("{}")
+    really_open, really_stat = Path.open, Path.stat
+
+    def opened(path: Path, mode: str = "r") -> object:
+        if path.name == "closed.json":
+            raise PermissionError(13, "Permission denied", str(path))
+        return really_open(path, mode)
+
+    def known(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        if path.name == "inside.json":
+            raise PermissionError(13, "Permission denied", str(path))
+        return really_stat(path, follow_symlinks=follow_symlinks)
+
+    monkeypatch.setattr(Path, "open", opened)
+    monkeypatch.setattr(Path, "stat", known)
+    out = io.BytesIO()
+    unread = write_tar(landing, out)
+    out.seek(0)
+    with tarfile.open(fileobj=out) as tar:
+        assert tar.getnames() == ["github/open.json"]
+    assert unread == [
+        f"'github/{name}' cannot be read (Permission denied); give this user the right to read it"
+        for name in ("folder/inside.json", "closed.json")
+    ]
+    dropped = Checkout(tmp_path, {}).dropped()
+    assert sorted(dropped) == ["github/closed.json", "github/open.json"]
+
+
+def test_refused_files_of_an_upload_keep_no_run_from_going(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkout = Checkout(tmp_path, {})
+    (checkout.landing / "github").mkdir(parents=True)
+    (checkout.landing / "github" / "a.json").write_text("{}")
+    embedded = Embedded(checkout)
+    lake = Lake(checkout, Compose(checkout), embedded, Dev(checkout, embedded.venv), "full")
+    said = "✗ not landed: cannot land 'github/b': it is none\n✓ landing: files: 1 landed, 1 refused\n"
+    monkeypatch.setattr(Lake, "upload", lambda _: Done(SOME_REFUSED, said))
+    monkeypatch.setattr(Lake, "_run", lambda *_, quiet: Done(0, "✓ success\n"))
+    assert lake.init(quiet=True) == Done(0, "✓ success\n✗ not landed: cannot land 'github/b': it is none\n")
+    monkeypatch.setattr(Lake, "upload", lambda _: Done(1, "✗ seed: no answer\n"))
+    assert lake.init(quiet=True) == Done(1, "✗ seed: no answer\n")
 
 
 def test_a_reader_that_goes_away_leaves_no_traceback() -> None:

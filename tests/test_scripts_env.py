@@ -114,7 +114,7 @@ def test_two_checkouts_have_two_names(tmp_path: Path) -> None:
     assert all(name.startswith("odp-") and len(name) == 12 for name in names)
 
 
-@pytest.mark.parametrize("value", ["http", "0", "70000", "-1"])
+@pytest.mark.parametrize("value", ["http", "0", "70000", "-1", "²", "٣"])
 def test_a_port_that_is_none_is_refused_by_name(tmp_path: Path, value: str) -> None:
     with pytest.raises(Failure, match=f"DAGSTER_PORT={value} is no port") as caught:
         Checkout(tmp_path, {"DAGSTER_PORT": value}).port("DAGSTER_PORT")

@@ -177,6 +177,51 @@ def test_an_open_bind_address_is_told(tmp_path: Path, address: str, level: str) 
     assert preflight.bind(Checkout(tmp_path, {"BIND_ADDRESS": address})).level == level
 
 
+@pytest.mark.parametrize(
+    ("name", "wrong", "right"),
+    [
+        ("MART_PII", "yess", "true"),
+        ("API_OPEN_READ", "ja", "FALSE"),
+        ("ODP_SAMPLE_DATA", "maybe", "no"),
+        ("DAGSTER_KEEP_DAYS", "-1", "0"),
+        ("API_MAX_BODY_MB", "0", "1"),
+        ("API_SQL_SECONDS", "1.5", "2"),
+        ("API_SQL_ROWS", "²", "7"),
+        ("API_SQL_MEMORY", "lots", "1GiB"),
+        ("DAGSTER_CODE_MEMORY", "lots", "1.5g"),
+        ("LAKE_FORMAT", "iceberg", "ducklake"),
+        ("ODP_ENGINE", "pandas", "duckdb"),
+        ("COMPOSE_PROJECT_NAME", "Bad Name", "odp-1"),
+    ],
+)
+def test_a_value_that_is_none_is_refused_before_anything_starts(
+    tmp_path: Path, no_docker: Path, name: str, wrong: str, right: str
+) -> None:
+    findings = preflight.check(Checkout(tmp_path, {name: wrong}), "embedded", probe())
+    [found] = [one for one in findings if one.level == "error"]
+    assert (found.name, found.fix) == (name, "correct it in .env")
+    assert found.text.startswith(f"{name}={wrong} is not ")
+    for text in (right, ""):
+        assert list(preflight.values(Checkout(tmp_path, {name: text}))) == []
+
+
+def test_every_default_is_a_value(tmp_path: Path) -> None:
+    shutil.copy(Path(__file__).parents[1] / ".env.example", tmp_path / ".env")
+    assert list(preflight.values(Checkout(tmp_path, {}))) == []
+
+
+def test_an_address_that_is_none_is_refused(tmp_path: Path) -> None:
+    findings = preflight.check(Checkout(tmp_path, {"BIND_ADDRESS": "999.1.1.1"}), "full", probe())
+    assert "BIND_ADDRESS=999.1.1.1 is no address" in [one.text for one in findings if one.level == "error"]
+
+
+def test_an_env_file_that_is_a_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / ".env").mkdir()
+    with pytest.raises(Failure, match=r"\.env cannot be read: Is a directory") as caught:
+        _ = Checkout(tmp_path, {}).settings
+    assert caught.value.exit_code == REFUSED
+
+
 def test_little_memory_warns_and_no_disk_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host, "free_memory_mb", lambda: 100)
     monkeypatch.setattr(host, "free_disk_mb", lambda _: 100)

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -109,6 +110,26 @@ def sign_in(page: Page, door: Door, *scopes: str) -> None:
 def refused_by_axe(page: Page) -> list[str]:
     found = axe.Axe().run(page).response["violations"]
     return [f"{one['id']}: {[node['html'][:120] for node in one['nodes']]}" for one in found]
+
+
+@pytest.mark.parametrize("size", [None, PHONE], ids=["desk", "phone"])
+@pytest.mark.parametrize("table", ["pipeline_metrics", "condition_era"])
+def test_no_label_of_a_chart_lies_on_another(
+    page: Page, door: Door, table: str, size: dict[str, int] | None
+) -> None:
+    if size:
+        page.set_viewport_size(size)
+    sign_in(page, door)
+    page.goto(f"{door.url}/tables/gold/{table}")
+    labels = page.evaluate(
+        """() => [...document.querySelectorAll('svg.chart .tick[text-anchor]')].map(label => {
+            const { left, right } = label.getBoundingClientRect();
+            return [label.textContent, left, right];
+        })"""
+    )
+    assert len(labels) > 1
+    touching = [(a[0], b[0]) for a, b in pairwise(sorted(labels, key=lambda one: one[1])) if a[2] > b[1]]
+    assert touching == []
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -95,7 +95,7 @@ def make_app(settings: ServingSettings) -> FastAPI:
     page.install(app)
     app.add_middleware(Heads)
     # A page of another site that has made its name resolve to this machine is not let in.
-    app.add_middleware(KnownHosts, allowed_hosts=list(settings.hosts), www_redirect=False)
+    app.add_middleware(KnownHosts, allowed_hosts=list(settings.hosts))
     app.add_middleware(TimedBodies, seconds=_BODY_SECONDS, apart="/ingest/")
     app.add_middleware(Record, journal=state.requests, metrics=state.metrics)
     return app

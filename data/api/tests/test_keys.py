@@ -109,7 +109,11 @@ def test_open_read_is_for_this_machine_alone(sample: Path, tmp_path: Path) -> No
     with TestClient(app) as client:
         assert client.get("/catalog").status_code == 200
         assert client.get("/data/silver/patient?columns=name_family").status_code in (403, 422)
-        assert client.get("/catalog", headers={"Host": "evil.example"}).status_code == 400
+        for host in ("evil.example", "", "evil.example:80", "["):
+            refused = client.get("/catalog", headers={"Host": host})
+            assert refused.status_code == 400
+            assert refused.headers["content-type"] == "application/problem+json"
+            assert "API_HOSTS" in refused.json()["detail"]
 
 
 @pytest.mark.parametrize("name", ["API_PORT", "API_MAX_BODY_MB", "API_SQL_ROWS"])

@@ -32,6 +32,7 @@ from lakehouse.settings import Settings
 from lakehouse.store import CommitOptions
 from serving.access import COOKIE, may
 from serving.app import make_app
+from serving.page import drawing
 from serving.page.snippets import snippets
 
 HERE = "http://testserver"
@@ -457,3 +458,14 @@ def run_snippets(server: Running, sample: Path, tmp_path: Path) -> None:
         assert "ws-analytics" in done.stdout, (one.name, done.stdout)
         ran.append(one.name)
     assert {"polars", "pandas", "duckdb", "curl", "library"} <= set(ran)
+
+
+def test_long_labels_of_a_chart_leave_their_neighbours_out() -> None:
+    def shown(*labels: str) -> list[str]:
+        return [
+            bar.label for bar in drawing.bars([(one, 1.0, "1") for one in labels]).bars if bar.is_labelled
+        ]
+
+    assert shown("2026-01-14", "2026-01-15") == ["2026-01-14", "2026-01-15"]
+    assert shown("100k to 150k", "150k and more", "under 25k") == ["100k to 150k", "under 25k"]
+    assert shown() == []

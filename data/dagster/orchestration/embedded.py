@@ -151,10 +151,10 @@ def init(place: Place, *, everything: bool = False, full_refresh: bool = False) 
             found = plan_of_lake(told.known)
             if found.nothing and not told.unfinished:
                 return _say(found)
+        return _init(place, everything=everything or full_refresh, full_refresh=full_refresh)
     except LakeError as exc:
         print(f"✗ not ready: {exc}\n  → make status", file=sys.stderr)
         return 2
-    return _init(place, everything=everything or full_refresh, full_refresh=full_refresh)
 
 
 def _init(place: Place, *, everything: bool, full_refresh: bool) -> int:
@@ -270,13 +270,20 @@ def _seed() -> None:
 
 @contextmanager
 def _only_one(place: Place) -> Iterator[None]:
-    """Hold the lock of this lake's init; a second init waits for the first."""
+    """Hold the lock of this lake's init; a second init waits for the first.
+
+    Raises StorageUnavailable where the lake was removed meanwhile.
+    """
+    from lakehouse.errors import StorageUnavailable
+
     with (place.data / "init.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             print("another init is going on here: waiting for it", flush=True)
             fcntl.flock(lock, fcntl.LOCK_EX)
+        if not os.fstat(lock.fileno()).st_nlink:
+            raise StorageUnavailable("the lake was removed while this waited for its turn")
         yield
 
 
@@ -372,14 +379,36 @@ def _gone(group: int, patience: float) -> bool:
 
 
 def _running(place: Place) -> int | None:
-    """Return the UI's process group, if it is one that this checkout started."""
+    """Return the UI's process group, if it is one that this checkout started.
+
+    A leader that was killed leaves the webserver and the daemon behind: the group is the UI's still.
+    """
     try:
-        pid = int(place.pid_file.read_text(encoding="utf-8"))
-        os.killpg(pid, 0)
-        command = _command_line(pid)
+        group = int(place.pid_file.read_text(encoding="utf-8"))
+        os.killpg(group, 0)
     except (OSError, ValueError):
         return None
-    return pid if "orchestration.definitions" in command else None
+    if leader := _command_line(group):
+        return group if "orchestration.definitions" in leader else None
+    left = (_command_line(pid) for pid in _members(group))
+    return group if any(line.startswith(sys.executable) and "dagster" in line for line in left) else None
+
+
+def _members(group: int) -> list[int]:
+    """Return the processes of a group but its leader."""
+    found = []
+    for pid in (int(entry.name) for entry in Path("/proc").glob("[0-9]*")):
+        try:
+            if pid != group and os.getpgid(pid) == group:
+                found.append(pid)
+        except ProcessLookupError:  # it has just ended
+            continue
+    if found or Path("/proc/self").exists():
+        return found
+    asked = ["ps", "-A", "-o", "pgid=", "-o", "pid="]
+    told = subprocess.run(asked, capture_output=True, text=True, check=False).stdout  # noqa: S603
+    pairs = (line.split() for line in told.splitlines())
+    return [int(pid) for of, pid in pairs if of == str(group) and pid != of]
 
 
 def _command_line(pid: int) -> str:

@@ -31,6 +31,7 @@ from orchestration.workarounds.event_rows import (
 )
 
 KEEP_DAYS, KEEP_RUNS = 30, 500
+_FOR_EVER_DAYS = 36_500  # more than that are as many: a calendar has no day so long ago
 _ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 # The newest snapshots stay whether a run names them or not: one that is just being launched may be about to.
 _FRESH_SNAPSHOTS = 200
@@ -57,7 +58,8 @@ def prune(instance: dg.DagsterInstance, *, days: int | None = None, runs: int | 
     days = whole_number("DAGSTER_KEEP_DAYS", KEEP_DAYS) if days is None else days
     runs = whole_number("DAGSTER_KEEP_RUNS", KEEP_RUNS) if runs is None else runs
     ended = _ended(instance)
-    cutoff = _cutoff([*map(_created, ended)], datetime.now(UTC) - timedelta(days=days), runs)
+    by_age = datetime.now(UTC) - timedelta(days=min(days, _FOR_EVER_DAYS))
+    cutoff = _cutoff([*map(_created, ended)], by_age, runs)
     old = [record.dagster_run.run_id for record in ended if _created(record) < cutoff]
     kept = runs_of_the_latest(instance)
     gone = [run_id for run_id in old if run_id not in kept]

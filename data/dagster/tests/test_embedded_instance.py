@@ -5,6 +5,8 @@ Belongs here: embedded.yaml with the classes it names. Does not: init (tests/tes
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 import signal
 import statistics
@@ -12,12 +14,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from checkouts import wait_until
 
 import orchestration
+from lakehouse.errors import StorageUnavailable
+from orchestration import embedded
 from orchestration.coordinator import MAX_RUNTIME_TAG
 from orchestration.limit import limited
 from orchestration.planning import selection, told_by_sqlite
@@ -40,6 +46,57 @@ def instance(
 def many() -> Iterator[dg.MaterializeResult]:
     for number in range(40):
         yield dg.MaterializeResult(asset_key=["silver", f"a{number}"], metadata={"text": "x" * 1000})
+
+
+def _place(tmp_path: Path) -> embedded.Place:
+    return embedded.Place(data=tmp_path, landing=tmp_path / "landing", port=1)
+
+
+def test_what_a_killed_ui_has_left_behind_is_ended(tmp_path: Path) -> None:
+    """`dagster dev` starts webserver and daemon in its own session; they outlive a kill of it alone."""
+    child = "import time; time.sleep(600)  # dagster"
+    code = (
+        f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {child!r}]); time.sleep(600)"
+    )
+    argv = [sys.executable, "-c", code, "orchestration.definitions"]
+    leader = subprocess.Popen(argv, start_new_session=True)
+    place = _place(tmp_path)
+    place.pid_file.write_text(str(leader.pid))
+    wait_until("the child runs", lambda: any(embedded._members(leader.pid)), 5)
+    assert embedded._running(place) == leader.pid
+    leader.kill()
+    leader.wait()
+    wait_until("the child is seen", lambda: embedded._running(place) == leader.pid, 5)
+    embedded.ui_stop(place)
+    assert embedded._members(leader.pid) == []
+    assert not place.pid_file.exists()
+
+
+def test_a_group_of_another_program_is_not_the_ui(tmp_path: Path) -> None:
+    leader = subprocess.Popen(["sh", "-c", "sleep 600 & wait"], start_new_session=True)
+    try:
+        _place(tmp_path).pid_file.write_text(str(leader.pid))
+        wait_until("the child runs", lambda: any(embedded._members(leader.pid)), 5)
+        assert embedded._running(_place(tmp_path)) is None
+        leader.kill()
+        leader.wait()
+        assert embedded._running(_place(tmp_path)) is None
+    finally:
+        os.killpg(leader.pid, signal.SIGKILL)
+
+
+def test_an_init_that_waited_for_a_lake_that_is_gone_says_so(tmp_path: Path) -> None:
+    place = _place(tmp_path)
+    turn = embedded._only_one(place)
+    with (tmp_path / "init.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(turn.__enter__)
+            time.sleep(0.3)
+            (tmp_path / "init.lock").unlink()
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            with pytest.raises(StorageUnavailable, match="was removed"):
+                waiting.result(timeout=5)
 
 
 JOB = dg.Definitions([many]).resolve_implicit_global_asset_job_def()

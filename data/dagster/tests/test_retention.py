@@ -195,6 +195,11 @@ def test_nobody_waits_for_a_pruning(instance: dg.DagsterInstance, tmp_path: Path
     assert sum(e.is_dagster_event for e in instance.all_logs(written[-1])) > 5
 
 
+def test_more_days_than_a_calendar_has_keep_every_run(instance: dg.DagsterInstance) -> None:
+    run(instance, "often")
+    assert retention.prune(instance, days=10**20).runs == 0
+
+
 def test_the_command_says_what_it_did(instance: dg.DagsterInstance) -> None:
     for _ in range(3):
         run(instance, "often")

@@ -9,7 +9,8 @@ Belongs here: the sample files, and an upload as a tar on standard input. Does n
 Where to: LANDING_URL and S3_ENDPOINT, with S3_INGEST_ACCESS_KEY and S3_INGEST_SECRET_KEY where they are set
 (the key that may land files), else with S3_ACCESS_KEY and S3_SECRET_KEY.
 
-Exit codes: 0 landed; 1 a file was refused or the store did not answer; 2 a setting is missing.
+Exit codes: 0 landed; 1 the store did not answer, or there is no tar; 2 a setting is missing; 3 some files
+were refused, all others have landed.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ from typing import IO
 
 from lakehouse.errors import LakeError, SettingsError, SourceError, plain
 from lakehouse.landing import Landing, open_landing
+from lakehouse.landing.files import is_listed
 from lakehouse.settings import read
+
+SOME_REFUSED = 3
 
 
 @dataclass
@@ -57,7 +61,7 @@ def land(landing: Landing, files: Iterable[tuple[str, bytes]]) -> Landed:
         try:
             landing.put(name, data)
         except SourceError as exc:
-            landed.refused.append(f"{name}: {plain(exc)}")
+            landed.refused.append(plain(exc))
         else:
             landed.new.append(name)
     return landed
@@ -73,12 +77,17 @@ def sample(landing: Landing, *, if_empty: bool = False) -> Landed:
 
 
 def from_tar(stream: IO[bytes]) -> Iterator[tuple[str, bytes]]:
-    """Yield the regular files of a tar as it arrives; links and devices are passed over."""
+    """Yield the regular files of a tar as it arrives; links and devices are passed over.
+
+    So are hidden and unfinished files, as they are in a folder: a file manager or an editor leaves them.
+    """
     with tarfile.open(fileobj=stream, mode="r|*") as tar:
         for member in tar:
-            content = tar.extractfile(member) if member.isreg() else None
+            name = member.name.removeprefix("./")
+            counts = is_listed(name) or ".." in name.split("/")
+            content = tar.extractfile(member) if member.isreg() and counts else None
             if content is not None:
-                yield member.name.removeprefix("./"), content.read()
+                yield name, content.read()
 
 
 def landing_from_env(env: Mapping[str, str] | None = None) -> Landing:
@@ -124,7 +133,7 @@ def main(argv: list[str] | None = None) -> int:
     for reason in landed.refused:
         print(f"✗ not landed: {reason}", file=sys.stderr)
     print(f"✓ landing: {landed.describe()}")
-    return 1 if landed.refused else 0
+    return SOME_REFUSED if landed.refused else 0
 
 
 if __name__ == "__main__":

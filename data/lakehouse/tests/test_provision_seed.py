@@ -70,12 +70,21 @@ def test_an_upload_lands_what_is_new_or_changed(
 def test_a_bad_name_is_refused_and_stops_no_other(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert upload(monkeypatch, tar(**{"../../etc/passwd": b"x", "a/good.json": b"{}"})) == 1
+    assert upload(monkeypatch, tar(**{"../../etc/passwd": b"x", "a/good.json": b"{}"})) == 3
     assert contents(root) == {"a/good.json": b"{}"}
     assert not (root.parent.parent / "etc").exists()
     said = capsys.readouterr()
-    assert said.err.startswith("✗ not landed: ../../etc/passwd: cannot land")
+    assert said.err.startswith("✗ not landed: cannot land '../../etc/passwd': ")
     assert said.out == "✓ landing: files: 1 landed, 1 refused\n"
+
+
+def test_hidden_and_unfinished_files_are_passed_over_as_in_a_folder(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {"a/.DS_Store": b"\0", ".git/config": b"x", "a/b.json.part": b"{", "a/good.json": b"{}"}
+    assert upload(monkeypatch, tar(**files)) == 0
+    assert contents(root) == {"a/good.json": b"{}"}
+    assert capsys.readouterr().err == ""
 
 
 def test_links_in_a_tar_are_passed_over(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

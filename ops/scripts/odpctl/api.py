@@ -113,7 +113,7 @@ class Api:
 
     def stop(self) -> bool:
         """End it. True if it ran."""
-        return end_group(self.checkout.api_pid)
+        return end_group(self.checkout.api_pid, self.checkout.venv)
 
     def _last_lines(self, count: int = 20) -> list[str]:
         text = self.log.read_text(errors="replace") if self.log.exists() else ""

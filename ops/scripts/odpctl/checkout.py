@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -181,7 +182,7 @@ class Checkout:
     def port(self, name: str) -> int:
         """A published port by the name of its variable."""
         value = self.settings[name]
-        if not value.isdigit() or not 1 <= int(value) <= 65535:
+        if not (value.isascii() and value.isdigit()) or not 1 <= int(value) <= 65535:
             raise Failure(
                 f"{name}={value} is no port",
                 command=f"set {name} to a number from 1 to 65535 in .env",
@@ -232,19 +233,14 @@ class Checkout:
         """The files in landing/, by name: size, time, inode and its time. Compared to say when new ones
         wait.
         """
-        files = (
-            sorted(path for path in self.landing.rglob("*") if path.is_file())
-            if self.landing.is_dir()
-            else []
-        )
         return {
             path.relative_to(self.landing).as_posix(): [
-                (stat := path.stat()).st_size,
-                stat.st_mtime_ns,
-                stat.st_ino,
-                stat.st_ctime_ns,
+                status.st_size,
+                status.st_mtime_ns,
+                status.st_ino,
+                status.st_ctime_ns,
             ]
-            for path in files
+            for path, status in files_below(self.landing)[0]
         }
 
     @contextmanager
@@ -264,6 +260,24 @@ class Checkout:
             file.truncate(0)
             file.write(f"{os.getpid()}\n")
             file.flush()
+            yield
+
+    @contextmanager
+    def without_init(self) -> Iterator[None]:
+        """Nothing brings the embedded lake up to date meanwhile: an init that goes on refuses this."""
+        path = self.data / "init.lock"  # that of orchestration.embedded
+        if not path.exists():
+            yield
+            return
+        with path.open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Failure(
+                    "an init is going on in this checkout; nothing was changed",
+                    command="wait for it or end it (Ctrl-C where it runs), then run this again",
+                    exit_code=REFUSED,
+                ) from None
             yield
 
 
@@ -290,6 +304,26 @@ class State:
         merged = {key: value for key, value in {**self.read(), **values}.items() if value is not None}
         private(self.path.parent)
         dotenv.replace(self.path, json.dumps(merged, indent=1) + "\n")
+
+
+def files_below(folder: Path) -> tuple[list[tuple[Path, os.stat_result]], list[OSError]]:
+    """Every regular file below a folder with its status, sorted; and what could not be looked at.
+
+    What was removed meanwhile, and links that lead nowhere, are neither.
+    """
+    found: list[tuple[Path, os.stat_result]] = []
+    faults: list[OSError] = []
+    for parent, _, names in os.walk(folder, onerror=faults.append):
+        for path in (Path(parent, name) for name in names):
+            try:
+                status = path.stat()
+            except OSError as exc:
+                if not os.path.islink(path):
+                    faults.append(exc)
+                continue
+            if stat.S_ISREG(status.st_mode):
+                found.append((path, status))
+    return sorted(found), [exc for exc in faults if not isinstance(exc, FileNotFoundError)]
 
 
 def _is_no_input(parts: tuple[str, ...]) -> bool:

@@ -5,18 +5,23 @@ through.
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import tarfile
 import time
 from pathlib import Path
 
-from .checkout import Checkout
+from .checkout import Checkout, files_below
 from .compose import Compose
 from .containers import exec_argv
 from .dev import Dev
 from .embedded import Embedded
 from .errors import NOT_READY, Failure
 from .process import Argv, Done, run
+
+# Of an upload: some files were refused, all others have landed (lakehouse/seed.py).
+SOME_REFUSED = 3
+_NOT_LANDED = "✗ not landed: "
 
 
 class Lake:
@@ -36,11 +41,14 @@ class Lake:
     def init(self, *args: str, quiet: bool = False) -> Done:
         """Upload what was dropped in landing/, then one run of everything. Records when and how it ended."""
         argv, landed = self._command("init", *args), self.checkout.dropped()
-        if self.in_containers and landed:
+        refused = ""
+        if self.in_containers and self.checkout.landing.is_dir():
             done = self.upload()
-            if not done.ok:
+            if done.code not in (0, SOME_REFUSED):
                 return done
+            refused = "".join(f"{line}\n" for line in not_landed(done.text))
         done = self._run(argv, quiet=quiet)
+        done = Done(done.code, done.text + refused)
         if not landed and not self.in_containers:
             landed = self.checkout.dropped()  # the sample, put there by the init itself
         self.checkout.state.put(
@@ -113,15 +121,17 @@ class Lake:
         ) as child:
             assert child.stdin is not None
             assert child.stdout is not None
+            unread: list[str] = []
             try:
-                write_tar(self.checkout.landing, child.stdin)
+                unread = write_tar(self.checkout.landing, child.stdin)
                 child.stdin.close()
             except BrokenPipeError:
                 pass  # the other end has failed, and its output says why
             text = child.stdout.read().decode(errors="replace")
+        text += "".join(f"{_NOT_LANDED}{why}\n" for why in unread)
         if self.compose.journal:
             self.compose.journal.add(f"upload of landing/ → {child.returncode}", text)
-        return Done(child.returncode, text)
+        return Done(child.returncode or (SOME_REFUSED if unread else 0), text)
 
     def waiting(self) -> list[str]:
         """Files in landing/ that no init has seen."""
@@ -158,12 +168,31 @@ class Lake:
         return done
 
 
-def write_tar(folder: Path, out: io.BufferedIOBase | io.RawIOBase | object) -> None:
-    """Every regular file below a folder, by its path inside it. Links may lead outside, and stay behind."""
+def not_landed(text: str) -> list[str]:
+    """Return what an upload says of the files that it refused."""
+    return [line for line in text.splitlines() if line.startswith(_NOT_LANDED)]
+
+
+def write_tar(folder: Path, out: io.BufferedIOBase | io.RawIOBase | object) -> list[str]:
+    """Every regular file below a folder, by its path inside it. Links may lead outside, and stay behind.
+
+    Returns what cannot be read, by name and with the reason: it stays behind too, and stops no other.
+    """
+    found, faults = files_below(folder)
     with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as tar:  # type: ignore[call-overload]
-        for path in sorted(folder.rglob("*")):
-            if path.is_file() and not path.is_symlink():
-                tar.add(path, arcname=path.relative_to(folder).as_posix(), recursive=False)
+        for path in (path for path, _ in found if not os.path.islink(path)):
+            try:
+                file = path.open("rb")
+            except OSError as exc:
+                faults.append(exc)
+                continue
+            with file:
+                tar.addfile(tar.gettarinfo(arcname=path.relative_to(folder).as_posix(), fileobj=file), file)
+    return [
+        f"{os.path.relpath(exc.filename, folder)!r} cannot be read ({exc.strerror}); "
+        "give this user the right to read it"
+        for exc in faults
+    ]
 
 
 def now() -> str:

@@ -108,7 +108,7 @@ class Dev:
 
     def stop(self) -> bool:
         """End it and all its children. True if it ran."""
-        return end_group(self.pid_file)
+        return end_group(self.pid_file, self.checkout.venv)
 
     def last_lines(self, count: int = 20) -> list[str]:
         """The end of its log, without secrets."""

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from envfile import assignment, parse, without_value
 
+from .errors import REFUSED, Failure
+
 PASSWORDS = (
     "POSTGRES_PASSWORD",
     "DAGSTER_PG_PASSWORD",
@@ -42,11 +44,18 @@ SECRETS = (*PASSWORDS, *PRINCIPALS)
 
 
 def read(path: Path) -> dict[str, str]:
-    """Key to value; comments, `export`, quotes and CRLF are understood. A missing file is empty."""
+    """Key to value; comments, `export`, quotes and CRLF are understood. A missing file is empty.
+
+    Raises Failure for what is there and cannot be read: Docker makes a folder of a file that is missing.
+    """
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return {}
+    except OSError as exc:
+        raise Failure(
+            f"{path} cannot be read: {exc.strerror}", command=f"ls -ld {path}", exit_code=REFUSED
+        ) from None
     return parse(text)
 
 

@@ -129,14 +129,15 @@ class Platform:
         name = self.compose.project if self.engine.usable else self.checkout.default_project
         if not force:
             self._confirm(name)
-        with self.checkout.locked():
+        with self.checkout.locked(), self.checkout.without_init():
             self._end_processes()
             if self.engine.usable:
                 # Nothing is worth a graceful end any more.
                 self._compose_or_fail("down", "--volumes", "--remove-orphans", "--timeout", "1")
                 self._remove_leftovers()
-        shutil.rmtree(self.checkout.data, ignore_errors=True)
-        shutil.rmtree(self.checkout.root / "exports", ignore_errors=True)  # copies of what was in the lake
+            shutil.rmtree(self.checkout.data, ignore_errors=True)
+            # copies of what was in the lake
+            shutil.rmtree(self.checkout.root / "exports", ignore_errors=True)
         self.terminal.say(f"nuked {name}: containers, volumes, the image built here and .data are gone")
         self.terminal.say("kept: landing/ (your files), .env (your settings), .venv and .tools")
 
@@ -263,21 +264,33 @@ class Platform:
         """The last lines of every service, or of one."""
         profile = self.profile()
         if profile == "embedded" or service in ("dagster dev", "dagster-dev"):
-            return self._host_logs(follow=follow)
+            return self._host_logs(service, follow=follow)
         self._known_service(service)
         flags = ["--tail", "200", *(["--follow"] if follow else []), *([service] if service else [])]
         return subprocess.call(
             self.compose.argv("logs", *flags, profile="*"), cwd=self.checkout.root, env=self.compose.env
         )
 
-    def _host_logs(self, *, follow: bool) -> int:
+    def _host_logs(self, service: str, *, follow: bool) -> int:
         files = sorted(
             {*self.checkout.logs.glob("*.log"), *self.checkout.data.glob("dagster*/*.log")},
             key=lambda path: path.stat().st_mtime,
         )
         if not files:
             raise Failure("there is no log yet", command="make start", exit_code=NOT_READY)
-        return subprocess.call(["tail", "-n", "200", *(["-f"] if follow else []), str(files[-1])])
+        names = {"": files[-1], **{path.stem: path for path in files}}
+        if "dagster-dev" in names:
+            names["dagster dev"] = names["dagster-dev"]
+        for known in ("dagster", "dagster ui"):
+            if "ui" in names:
+                names[known] = names["ui"]
+        if service not in names:
+            raise Failure(
+                f"no log {service!r}; there are: {', '.join(sorted(path.stem for path in files))}",
+                command="make logs",
+                exit_code=NOT_READY,
+            )
+        return subprocess.call(["tail", "-n", "200", *(["-f"] if follow else []), str(names[service])])
 
     def _known_service(self, service: str) -> None:
         names = [one.service for one in self.compose.containers()] if self.engine.usable else []

@@ -6,15 +6,16 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from . import dotenv, host
-from .checkout import DEFAULTS, EXTERNAL, ORCHESTRATOR, PLATFORMS, PORTS, Checkout
+from .checkout import DEFAULTS, EXTERNAL, ORCHESTRATOR, OUTPUTS, PLATFORMS, PORTS, Checkout
 from .compose import Compose
 from .engine import Engine
 from .errors import REFUSED, Failure
@@ -32,6 +33,61 @@ ON_HOST = ("DAGSTER_PORT", "API_PORT")
 NO_PLACE = re.compile(r"[\[\]|\\^=#?:\x00-\x1f\x7f]|%[0-9A-Fa-f]{2}")
 
 
+def _whole(text: str, least: int) -> bool:
+    return text.isascii() and text.isdigit() and int(text) >= least
+
+
+def _shaped(pattern: str) -> Callable[[str], bool]:
+    return lambda text: re.fullmatch(pattern, text) is not None
+
+
+Check = tuple[Callable[[str], bool], str]  # whether a text is right, and what it must be
+_SWITCH: Check = (
+    lambda text: text.lower() in {"true", "false", "1", "0", "yes", "no", "on", "off"},
+    "true or false",
+)
+_FROM_0: Check = (lambda text: _whole(text, 0), "a whole number from 0")
+_FROM_1: Check = (lambda text: _whole(text, 1), "a whole number from 1")
+# As Compose takes a limit: bytes, or with a unit.
+_LIMIT: Check = (_shaped(r"(?i)[0-9]+(\.[0-9]+)? ?([kmgtp](i?b)?|b)?"), "a size, as 2g or 512m")
+# What can be told of a setting without its reader. The readers are in data/, and check again.
+VALUES: dict[str, Check] = {
+    **dict.fromkeys((*OUTPUTS, "ODP_SAMPLE_DATA", "API_OPEN_READ", "SPARK_READS_LAKE"), _SWITCH),
+    **dict.fromkeys(ORCHESTRATOR, _FROM_0),
+    **dict.fromkeys(
+        (
+            "API_MAX_BODY_MB",
+            "API_REQUESTS_PER_MINUTE",
+            "API_SQL_SECONDS",
+            "API_SQL_ROWS",
+            "ODP_DBT_THREADS",
+            "PROVISION_DEADLINE_SECONDS",
+        ),
+        _FROM_1,
+    ),
+    **dict.fromkeys(
+        (
+            "DAGSTER_CODE_MEMORY",
+            "DAGSTER_MEMORY",
+            "DAGSTER_DAEMON_MEMORY",
+            "API_MEMORY",
+            "MINIO_MEMORY",
+            "POSTGRES_MEMORY",
+            "TOOLBOX_MEMORY",
+            "SPARK_MEMORY",
+        ),
+        _LIMIT,
+    ),
+    "API_SQL_MEMORY": (_shaped(r"(?i)[0-9]{1,12} *([kmg]i?)?b"), "a size from 64MB on, as 1GB"),
+    "LAKE_FORMAT": (lambda text: text in ("delta", "ducklake"), "delta or ducklake"),
+    "ODP_ENGINE": (lambda text: text in ("polars", "duckdb", "spark"), "polars, duckdb or spark"),
+    "COMPOSE_PROJECT_NAME": (
+        _shaped(r"[a-z0-9][a-z0-9_-]*"),
+        "a project's name: small letters, digits, - and _, a letter or digit first",
+    ),
+}
+
+
 @dataclass(frozen=True)
 class Finding:
     """One check: its name, how it went, what was seen, and what to type if it is not well."""
@@ -47,14 +103,18 @@ def check(checkout: Checkout, profile: str, engine: Engine) -> list[Finding]:
     findings = [python(), place(checkout)]
     if profile != "embedded":
         findings.append(docker(engine))
+    binding = bind(checkout)
+    wrong = list(values(checkout))
+    if wrong or binding.level == "error":
+        return [*findings, binding, *wrong]  # what follows would ask with them
     if profile == "embedded" or engine.usable:
         compose = Compose(checkout) if engine.usable else None
         findings += ports(checkout, profile, compose)
         findings += identity(checkout, compose) if compose and profile != "embedded" else []
-    findings += [bind(checkout), memory(profile), *disk(checkout, profile), *env_file(checkout, profile)]
+    findings += [binding, memory(profile), *disk(checkout, profile), *env_file(checkout, profile)]
     if checkout.external and profile != "embedded":
         findings += external(checkout, profile)
-    return findings + list(numbers(checkout))
+    return findings
 
 
 def measured(checkout: Checkout, profile: str, engine: Engine) -> Iterator[Finding]:
@@ -66,12 +126,13 @@ def measured(checkout: Checkout, profile: str, engine: Engine) -> Iterator[Findi
         yield Finding("size", "warning" if large else "ok", text, "make prune" if large else "")
 
 
-def numbers(checkout: Checkout) -> Iterator[Finding]:
-    """Settings of Dagster that must be whole numbers."""
-    for name in ORCHESTRATOR:
-        text = checkout.settings.get(name) or "0"
-        if not (text.isascii() and text.isdigit()):
-            yield Finding(name, "error", f"{name}={text} is no whole number from 0", "correct it in .env")
+def values(checkout: Checkout) -> Iterator[Finding]:
+    """Settings whose value is none: who reads them would say so after minutes, or in a log."""
+    settings = checkout.settings
+    for name, (is_right, what) in VALUES.items():
+        text = (settings.get(name) or checkout.environ.get(name, "")).strip()
+        if text and not is_right(text):
+            yield Finding(name, "error", f"{name}={text} is not {what}", "correct it in .env")
 
 
 def refuse(findings: list[Finding], profile: str) -> None:
@@ -234,6 +295,15 @@ def identity(checkout: Checkout, compose: Compose) -> Iterator[Finding]:
 
 def bind(checkout: Checkout) -> Finding:
     """Who can reach the ports."""
+    try:
+        socket.getaddrinfo(checkout.bind, None)
+    except (OSError, UnicodeError):
+        return Finding(
+            "bind",
+            "error",
+            f"BIND_ADDRESS={checkout.bind} is no address",
+            "set BIND_ADDRESS=127.0.0.1 in .env",
+        )
     if checkout.bind in (DEFAULTS["BIND_ADDRESS"], "::1", "localhost"):
         return Finding("bind", "ok", f"ports are published on {checkout.bind} only")
     return Finding(

@@ -148,25 +148,65 @@ def read_pid(path: Path) -> int | None:
         return None
 
 
-def end_group(path: Path, *, patience: float = 20.0) -> bool:
-    """End the remembered session: ask its leader, then its group, then insist. True if there was one."""
+def members(group: int) -> list[int]:
+    """The processes of a group."""
+    if Path("/proc/self/stat").exists():
+        found = []
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):  # one that has just ended
+                fields = stat.read_text(errors="replace").rpartition(")")[2].split()
+                if fields[2] == str(group) and fields[0] not in "ZX":
+                    found.append(int(stat.parent.name))
+        return found
+    pairs = (line.split() for line in run(["ps", "-A", "-o", "pgid=", "-o", "pid="]).text.splitlines())
+    return [int(pair[1]) for pair in pairs if pair[:1] == [str(group)]]
+
+
+def left_behind(path: Path, ours: Path) -> int | None:
+    """The remembered group, where its leader is gone and a program below `ours` is still in it.
+
+    A group keeps its number from being given away; one of another program was made after ours had ended.
+    """
+    try:
+        pid = int(path.read_text().split()[0])
+    except (FileNotFoundError, ValueError, IndexError):
+        return None
+    if started_at(pid):
+        return None
+    return pid if any(command_line(one).startswith(f"{ours}/") for one in members(pid)) else None
+
+
+def end_group(path: Path, ours: Path, *, patience: float = 20.0) -> bool:
+    """End the remembered session: ask its leader, then its group, then insist. True if there was one.
+
+    Where the leader was killed, what it has started goes on: that is ended as well.
+    """
     pid = read_pid(path)
     if pid is None:
-        path.unlink(missing_ok=True)
-        return False
-    for send, sig, share in (
-        (os.kill, signal.SIGINT, 0.6),
-        (os.killpg, signal.SIGTERM, 0.3),
-        (os.killpg, signal.SIGKILL, 0.1),
-    ):
+        pid = left_behind(path, ours)
+        if pid is None:
+            path.unlink(missing_ok=True)
+            return False
+        steps = [(os.killpg, signal.SIGTERM, 0.7), (os.killpg, signal.SIGKILL, 0.3)]
+    else:
+        steps = [
+            (os.kill, signal.SIGINT, 0.6),
+            (os.killpg, signal.SIGTERM, 0.3),
+            (os.killpg, signal.SIGKILL, 0.1),
+        ]
+    for send, sig, share in steps:
         with contextlib.suppress(ProcessLookupError):
             send(pid, sig)
         deadline = time.monotonic() + patience * share
-        while read_pid(path) and time.monotonic() < deadline:
+        while _goes_on(path, ours) and time.monotonic() < deadline:
             time.sleep(0.05)
-        if read_pid(path) is None:
+        if not _goes_on(path, ours):
             break
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGTERM)  # children that outlived their leader
     path.unlink(missing_ok=True)
     return True
+
+
+def _goes_on(path: Path, ours: Path) -> bool:
+    return read_pid(path) is not None or left_behind(path, ours) is not None

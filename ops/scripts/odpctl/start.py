@@ -14,7 +14,7 @@ from .api import Api
 from .checkout import PROFILES, Checkout
 from .compose import Compose
 from .containers import Stack
-from .data import Lake
+from .data import Lake, not_landed
 from .dev import Dev
 from .diagnose import explain
 from .embedded import Embedded
@@ -180,6 +180,8 @@ class Start:
                 if not done.ok:
                     what = says.get(done.code, f"exit code {done.code}")
                     raise self._failed(name, what, done, again=f"make {name}-data-layers")
+            for line in not_landed(done.text):
+                self.terminal.warn(line.removeprefix("✗ "))
         for warning in warnings(done.text):
             self.terminal.warn(warning)
         return next(iter(done.tail(1)), "verified").strip("✓ ")

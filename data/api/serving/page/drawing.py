@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 
 BOX_WIDTH, BOX_HEIGHT = 184, 38
 _GAP_X, _GAP_Y, _EDGE = 56, 10, 4
 _MOST_IN_COLUMN = 12
 _BAR_AREA_HEIGHT, _AXIS = 150, 26
 _CHART_WIDTH = 640
+_MOST_LABEL = 14  # characters of a label that are drawn
+_CHARACTER, _BETWEEN = 6.7, 4.0  # the widest a digit or letter of 11 pixels is, and the gap
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +46,8 @@ def bars(points: Sequence[tuple[str, float, str]]) -> Bars:
     """Place a bar for each (label, value, value as text); a value below 0 is drawn as 0."""
     most = max((value for _, value, _ in points), default=0.0) or 1.0
     step = _CHART_WIDTH / max(len(points), 8)
-    every = max(1, -(-len(points) // 6))  # labels that stand beside each other without touching
+    widest = max((len(label[:_MOST_LABEL]) for label, _, _ in points), default=0) * _CHARACTER + _BETWEEN
+    every = max(1, ceil(len(points) / 6), ceil(widest / step))  # labels that do not touch each other
     last = len(points) - 1
     placed = []
     for number, (label, value, text) in enumerate(points):
