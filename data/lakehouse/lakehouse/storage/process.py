@@ -60,9 +60,12 @@ def _place() -> str:
 
 
 def _namespace(kind: str) -> int:
-    """Return the number of a namespace of this process; 0 where the kernel knows none of this kind."""
+    """Return the number of a namespace; 0 where the kernel knows none of this kind.
+
+    It is this thread's: the first one may have ended.
+    """
     try:
-        return os.stat(_PROC / "self/ns" / kind).st_ino
+        return os.stat(_PROC / "thread-self/ns" / kind).st_ino
     except FileNotFoundError:
         return 0
 
