@@ -16,7 +16,6 @@ import argparse
 import json
 import os
 import re
-import resource
 import statistics
 import subprocess
 import sys
@@ -24,6 +23,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from tree import own_peak_mb
 
 ROOT = Path(__file__).resolve().parents[2]
 MEGABYTES = 500
@@ -76,7 +77,7 @@ def _run(way: str, root: Path, *more: str) -> dict[str, Any]:
 
 def _one(way: str, root: Path, cohorts: int) -> dict[str, Any]:
     told = _cohorts(root, cohorts) if way == "cohorts" else WAYS[way](root)
-    return {**told, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    return {**told, "peak_mb": own_peak_mb()}
 
 
 def _source() -> tuple[str, dict[str, bytes]]:
