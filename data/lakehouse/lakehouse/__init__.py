@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lakehouse.pipeline import open_lake
     from lakehouse.store import CommitOptions, Term, Transaction, Where
 
-# Polars reads this for its allocator when it is loaded: what was freed goes back to the system after 0.1 s and
+# Read by Polars for its allocator when it is loaded: what was freed goes back to the system after 0.1 s and
 # not 1.5. That is a seventh of the peak at a million rows, for 3 % of the time.
 os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:100,muzzy_decay_ms:0")
 
