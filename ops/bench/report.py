@@ -157,8 +157,9 @@ def _conditions(rows: Sequence[Row]) -> str:
     ]
     if busy := sum(load > BUSY for load in loads):
         lines.append(
-            f"- **{busy} of {len(rows)} measurements began at a load above {BUSY}**: other work had the "
-            "machine, so their seconds are too many; compare CPU seconds, memory, rows and bytes instead."
+            f"- **{busy} of {len(rows)} measurements began at a load above {BUSY}**, of other work or of the "
+            "measurement before, which the average still holds: their seconds may be too many; CPU seconds, "
+            "memory, rows and bytes are not."
         )
     return "\n".join(lines)
 
