@@ -8,6 +8,7 @@ base 64, and floats that JSON has no number for are "NaN", "inf" and "-inf".
 
 from __future__ import annotations
 
+import io
 import math
 import re
 import tempfile
@@ -189,19 +190,23 @@ def batches(rows: pl.LazyFrame, at_once: int = _ROWS_AT_ONCE) -> Iterator[pl.Dat
 
 
 def _arrow(rows: pl.LazyFrame) -> Iterator[Piece]:
-    """Yield an Arrow stream message by message, each as the buffer that Arrow has written it to.
+    """Yield an Arrow stream: of each frame's stream the messages of its rows, of the first the schema too.
 
     Contracts have no type that Arrow would put into a dictionary, so that there are no other messages.
     """
     is_first = True
     for frame in batches(rows):
-        table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
-        if is_first:
-            yield memoryview(table.schema.serialize())
-            is_first = False
-        for batch in table.to_batches():
-            yield memoryview(batch.serialize())
+        whole = io.BytesIO()
+        frame.write_ipc_stream(whole, compat_level=pl.CompatLevel.oldest())
+        piece = whole.getbuffer()[: -len(_END_OF_STREAM)]
+        yield piece if is_first else piece[_schema_bytes(piece) :]
+        is_first = False
     yield _END_OF_STREAM
+
+
+def _schema_bytes(stream: memoryview) -> int:
+    """Return the length of a stream's first message: eight bytes, of which the last four tell the rest's."""
+    return 8 + int.from_bytes(stream[4:8], "little")
 
 
 def _parquet(rows: pl.LazyFrame) -> Iterator[bytes]:
