@@ -307,7 +307,7 @@ def test_loading_the_definitions_does_no_io_and_imports_nothing_heavy() -> None:
 
 
 def test_the_door_loads_no_engine_but_polars() -> None:
-    """DuckDB and pyarrow are 65 MB of memory, for /sql and Parquet that comes in: who asks for these loads them."""
+    """DuckDB and pyarrow are 65 MB, for /sql and Parquet that comes in: who asks for these loads them."""
     code = "import serving.app, sys; print([m for m in ('duckdb', 'pyarrow', 'pandas') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
