@@ -81,13 +81,15 @@ def materialize_one(opened: Any, table: Table, told: Mapping[str, Any]) -> dg.Ma
     return materialized(opened, done)
 
 
-def materialized(opened: Any, done: Materialization) -> dg.MaterializeResult:
-    """Return what there is to say of a table that was brought up to date."""
+def materialized(
+    opened: Any, done: Materialization, more: Mapping[str, Any] | None = None
+) -> dg.MaterializeResult:
+    """Return what there is to say of a table that was brought up to date, and `more` metadata of it."""
     with retry_only_transient():
         found = metadata.of_run(opened, done.table, done.seconds)
     return dg.MaterializeResult(
         asset_key=checks.key_of(done.table),
-        metadata={**found, **done.counts},
+        metadata={**found, **done.counts, **(more or {})},
         check_results=checks.results(done.table, done.checks),
         data_version=dg.DataVersion(str(found["version"])),
     )

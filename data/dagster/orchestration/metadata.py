@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from lakehouse.contracts import Contract
     from lakehouse.pipeline import Lake
 
+LINEAGE = "dagster/column_lineage"
+
 
 def column_schema(table: Contract) -> dg.TableSchema:
     """Return the contract's columns as Dagster shows them, with descriptions and constraints."""
@@ -70,7 +72,7 @@ def of_run(lake: Lake, table: Contract, seconds: float) -> dict[str, Any]:
         "preview": dg.MetadataValue.md(catalog.preview(lake, table)),
     }
     if table.sources:
-        found["dagster/column_lineage"] = column_lineage(table)
+        found[LINEAGE] = column_lineage(table)
     if table.chart is not None:
         found["chart"] = dg.MetadataValue.md(catalog.chart(lake, table, table.chart))
     return found

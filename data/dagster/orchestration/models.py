@@ -17,6 +17,7 @@ from lakehouse.errors import without_chain
 from lakehouse.table import Table
 from orchestration import checks
 from orchestration.materializing import known_version, materialized, retry_only_transient, spec_of, wants_full
+from orchestration.metadata import LINEAGE, column_lineage
 from orchestration.resources import LakeResource
 
 GROUP = "models"
@@ -75,10 +76,15 @@ def models_asset(tables: Sequence[Table]) -> dg.AssetsDefinition:
             if keys[node.id] not in wanted:
                 continue
             if (table := by_id.get(node.id)) is not None:
-                yield materialized(opened, by_path[table.path])
+                stated = column_lineage(table.contract).deps_by_column
+                lineage = dg.TableColumnLineage({**stated, **_lineage(found, node, keys)})
+                yield materialized(opened, by_path[table.path], {LINEAGE: lineage})
             else:
-                tested = checks.results_of(keys[node.id], of_tests(checks_of(found, node), built))
-                yield dg.MaterializeResult(asset_key=keys[node.id], check_results=tested)
+                yield dg.MaterializeResult(
+                    asset_key=keys[node.id],
+                    metadata={LINEAGE: dg.TableColumnLineage(_lineage(found, node, keys))},
+                    check_results=checks.results_of(keys[node.id], of_tests(checks_of(found, node), built)),
+                )
 
     return made
 
@@ -108,6 +114,32 @@ def _deps(found: Project, node: Node, keys: Mapping[str, dg.AssetKey]) -> list[d
         *(keys[one.id] for one in needs if one.id in keys),
         *(dg.AssetKey([one.schema, one.name]) for one in tables),
     ]
+
+
+def _lineage(
+    found: Project, node: Node, keys: Mapping[str, dg.AssetKey]
+) -> dict[str, Sequence[dg.TableColumnDep]]:
+    """Return which columns of the assets right above a node's are computed from, as its SQL says.
+
+    Where that could not be read, or names no column (a count), there is nothing.
+    """
+    places = {one: _place(found.nodes[one], keys) for one in node.needs if one in found.nodes}
+    told = {
+        column: [
+            dg.TableColumnDep(asset_key=place, column_name=name)
+            for of, name in pairs
+            if (place := places.get(of)) is not None
+        ]
+        for column, pairs in node.lineage.items()
+    }
+    return {column: deps for column, deps in told.items() if deps}
+
+
+def _place(node: Node, keys: Mapping[str, dg.AssetKey]) -> dg.AssetKey | None:
+    """Return the asset of a node; the history that a snapshot goes on from is none."""
+    if node.kind == "source" and node.schema != HISTORY:
+        return dg.AssetKey([node.schema, node.name])
+    return keys.get(node.id)
 
 
 def _failed(

@@ -77,6 +77,12 @@ def verdicts(result: dg.ExecuteInProcessResult) -> dict[tuple[str, str], bool]:
     return {(one.asset_key.to_user_string(), one.check_name): one.passed for one in found}
 
 
+def lineage(event: dg.DagsterEvent, column: str) -> set[str]:
+    found = event.step_materialization_data.materialization.metadata["dagster/column_lineage"].value
+    deps = found.deps_by_column.get(column, ())
+    return {f"{dep.asset_key.to_user_string()}.{dep.column_name}" for dep in deps}
+
+
 @pytest.mark.slow
 def test_a_run_makes_the_tables_and_a_failing_test_is_a_failed_check(defs: dg.Definitions) -> None:
     instance = dg.DagsterInstance.ephemeral()
@@ -86,6 +92,17 @@ def test_a_run_makes_the_tables_and_a_failing_test_is_a_failed_check(defs: dg.De
     assert first.success
     made = {e.asset_key.to_user_string(): e for e in first.get_asset_materialization_events() if e.asset_key}
     assert {f"gold/{name}" for name in GOLD} | {"dbt/stg_loans", "dbt/int_loans"} <= set(made)
+    assert lineage(made["gold/loan_performance"], "weighted_interest_rate") == {
+        "dbt/int_loans.funded_amount",
+        "dbt/int_loans.interest_rate",
+    }
+    assert lineage(made["gold/loan_performance"], "loan_count") == {
+        "silver/loans.loan_key"
+    }  # as its YAML says
+    assert lineage(made["gold/loan_status_history"], "loan_status") == {"silver/loans.loan_status"}
+    assert lineage(made["dbt/int_loans"], "income_band") == {"dbt/stg_loans.annual_income"}
+    assert lineage(made["dbt/int_loans"], "grade") == {"dbt/stg_loans.grade"}  # of a star
+    assert lineage(made["dbt/stg_loans"], "annual_income") == {"silver/loans.annual_income"}
     passed = {
         (e.asset_key.to_user_string(), e.check_name): e.passed for e in first.get_asset_check_evaluations()
     }

@@ -14,8 +14,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import Any
 
 import orjson
 
+from lakehouse.dbt import lineage
 from lakehouse.errors import ContractError, Unsupported
 
 _FOLDERS = ("models", "snapshots", "macros", "tests", "seeds", "analyses")
@@ -50,6 +51,8 @@ class Node:
     checksum: str
     tests: str | None  # of a test: the node that it is a test of
     severity: str
+    lineage: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
+    """Of a model's column, as its SQL has it: ids of nodes that it is made of, with their columns."""
 
 
 @dataclass(frozen=True)
@@ -252,6 +255,11 @@ def _extracted(manifest: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         if one["package_name"] == own
     )
     found = {**manifest["nodes"], **manifest["sources"]}
+    models = {name: node for name, node in found.items() if node["resource_type"] == "model"}
+    lineages = lineage.of_models(
+        {name: node.get("raw_code", "") for name, node in models.items()},
+        {name: node["depends_on"]["nodes"] for name, node in models.items()},
+    )
     for unique_id, node in sorted(found.items()):
         if node["resource_type"] not in ("model", "snapshot", "test", "source"):
             continue
@@ -276,6 +284,7 @@ def _extracted(manifest: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             ).hexdigest(),
             "tests": node.get("attached_node") or _single(node),
             "severity": str(config.get("severity", "error")).lower(),
+            "lineage": lineages.get(unique_id, {}),
         }
 
 
