@@ -56,6 +56,12 @@ class Problem(Exception):
         return JSONResponse(document, self.status, self.headers, media_type=MEDIA_TYPE)
 
 
+def refuse_other_parameters(request: Request, *known: str) -> None:
+    """Raise Problem 422 for a query parameter that a call has not got: passed over, it would mislead."""
+    if any(name not in known for name in request.query_params):
+        raise Problem(422, f"of query parameters this call takes {' and '.join(known) or 'none'}")
+
+
 def of_lake(exc: LakeError) -> Problem:
     """Return what an error of the library means to a caller: an outage never looks like an empty table."""
     if isinstance(exc, StorageUnavailable):

@@ -115,6 +115,21 @@ def test_what_was_sent_comes_to_its_end(sender: TestClient, lake: Lake) -> None:
     assert silver["rejects"]
 
 
+def test_a_parameter_that_the_call_has_not_got_is_refused(sender: TestClient, lake: Lake) -> None:
+    """A misspelled one, passed over, would let data land where nobody meant it to."""
+    for where in (
+        "pipeline_events?x=1",
+        "clinical?Cohort=a",
+        "clinical?cohort=a&cohrt=b",
+        "pipeline_events?",
+    ):
+        answer = sender.post(f"/ingest/{where}", content=lines(event("01")), headers=NDJSON)
+        is_refused = not where.endswith("?")
+        assert answer.status_code == (422 if is_refused else 202), where
+        assert not is_refused or answer.json()["detail"] == "of query parameters this call takes cohort"
+    assert len(landed(lake)) == 1
+
+
 def test_equal_bytes_are_one_file_and_one_id(sender: TestClient, lake: Lake) -> None:
     body = lines(event("01"))
     first = sender.post("/ingest/pipeline_events", content=body, headers=NDJSON)

@@ -505,6 +505,11 @@ def test_a_statement_that_ends_its_worker_is_asked_once_again_at_most(
     assert len(asked) == 2
 
 
+def test_a_query_parameter_is_refused_where_the_body_says_all(door: TestClient) -> None:
+    answer = door.post("/sql?format=csv", json={"sql": "SELECT 1"})
+    assert (answer.status_code, answer.json()["detail"]) == (422, "of query parameters this call takes none")
+
+
 def test_the_worker_has_no_secret_in_its_environment(
     door: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

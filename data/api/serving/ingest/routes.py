@@ -23,7 +23,7 @@ from serving.ingest.door import Door
 from serving.ingest.formats import MEDIA_TYPES, extension_of, is_gzipped
 from serving.ingest.identity import Ingest, cohort_of, parsed, source_of
 from serving.ingest.remembered import key_of
-from serving.problems import MEDIA_TYPE, Problem, of_lake
+from serving.problems import MEDIA_TYPE, Problem, of_lake, refuse_other_parameters
 
 router = APIRouter(tags=["ingest"])
 Ingests = Annotated[Caller, Depends(may("ingest"))]
@@ -126,6 +126,7 @@ async def ingest(
     note: dict[str, Any] = {"key": caller.id}
     answer: Any
     try:
+        refuse_other_parameters(request, "cohort")
         given = request.query_params.getlist("cohort")
         made, size, repeated = await _take(request, door, source, given, caller)
         status = await to_thread.run_sync(door.status_in_short, made) if repeated else "queued"

@@ -17,7 +17,7 @@ from starlette.responses import Response, StreamingResponse
 
 from lakehouse.errors import only_ours
 from serving.access import Caller, may
-from serving.problems import Problem
+from serving.problems import Problem, refuse_other_parameters
 from serving.rows import formats
 from serving.sql.process import Ticket
 from serving.sql.room import MOST_TEXT, Answer, SqlRoom
@@ -75,6 +75,7 @@ async def sql(request: Request, caller: Asks) -> Response:
     Other formats than JSON tell `truncated` and the versions in `X-Truncated` and `X-Versions`.
     """
     room: SqlRoom = request.app.state.sql
+    refuse_other_parameters(request)
     statement = await _read(request)
     form = formats.chosen(request.headers.getlist("accept"), statement.format)
     ticket = Ticket()
