@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -357,3 +358,12 @@ def test_no_error_of_the_library_shows_the_foreign_one_it_came_from() -> None:
         if re.search(r"\braise\b.*\bfrom (?!None\b)\w+$|^\s*\) from (?!None\b)\w+$", line)
     ]
     assert shown == [], "raise it `from None`, and tell of the other by errors.plain"
+
+
+def test_no_two_test_modules_have_one_name() -> None:
+    """Pytest imports them by their bare names: the second of two is refused, where both are collected."""
+    skipped = {".venv", ".tools", ".data", "node_modules"}
+    found = Counter(
+        path.name for path in ROOT.rglob("test_*.py") if skipped.isdisjoint(path.relative_to(ROOT).parts)
+    )
+    assert [name for name, count in found.items() if count > 1] == []

@@ -10,14 +10,11 @@ from pathlib import Path
 
 import pytest
 from checkouts import ROOT
+from sqlglot import exp
+from sqlglot.lineage import lineage
 
 from lakehouse import registry
 from lakehouse.domains.lending.contracts import LOANS
-
-exp = pytest.importorskip("sqlglot.expressions", reason="needs the group `readers`")
-lineage = pytest.importorskip("sqlglot.lineage").lineage
-
-pytestmark = pytest.mark.readers
 
 MODELS = ROOT / "data" / "dbt" / "models"
 BETWEEN = ("stg_loans", "int_loans")

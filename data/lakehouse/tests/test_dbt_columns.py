@@ -1,7 +1,7 @@
 """What the SQL of models says of their columns, one step up.
 
 Belongs here: models made for it, with the right answer beside each. Does not: the shipped marts
-(tests/readers/test_dbt_lineage.py).
+(tests/test_dbt_lineage.py).
 """
 
 from __future__ import annotations
