@@ -5,6 +5,8 @@ Belongs here: the estimate that every part and batch is sized by. Does not: how 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import polars as pl
 
 _VIEW_BYTES = 16  # that each text has besides its characters
@@ -20,3 +22,11 @@ def rows_within(most: int, frame: pl.DataFrame) -> int:
     """Return how many rows the parts of a frame have that take at most about `most` bytes each."""
     parts = -(-size_of(frame) // most)
     return max(1, -(-frame.height // max(parts, 1)))
+
+
+def parts_within(most: int, frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Yield a frame in parts of about `most` bytes; one without rows where it has none."""
+    if frame.is_empty():
+        yield frame
+    else:
+        yield from frame.iter_slices(rows_within(most, frame))

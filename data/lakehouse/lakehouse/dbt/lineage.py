@@ -8,7 +8,8 @@ Of a model that sqlglot cannot read, or whose code has more of Jinja than `ref` 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from graphlib import TopologicalSorter
 from typing import Any
 
 _NAMED = re.compile(
@@ -29,7 +30,9 @@ def of_models(codes: Mapping[str, str], needs: Mapping[str, Sequence[str]]) -> d
 
     found: dict[str, Lineage] = {}
     known: dict[str, list[str]] = {}
-    for model in _in_order(codes, needs):
+    for model in TopologicalSorter({model: needs[model] for model in codes}).static_order():
+        if model not in codes:
+            continue
         names = {_short(node): node for node in needs[model]}
         sql = _NAMED.sub(lambda at: at[1] or f"{at[2]}__{at[3]}", codes[model])
         if "{{" in sql or "{%" in sql:
@@ -70,19 +73,3 @@ def _short(node: str) -> str:
     """Return the name by which a model's code has a node: `loans`, of a source `silver__loans`."""
     kind, *_, schema, name = node.split(".")
     return f"{schema}__{name}" if kind == "source" else name
-
-
-def _in_order(codes: Mapping[str, str], needs: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """Yield models so that each comes after those that it is made of."""
-    seen: set[str] = set()
-
-    def place(model: str) -> Iterator[str]:
-        if model in seen or model not in codes:
-            return
-        seen.add(model)
-        for one in needs[model]:
-            yield from place(one)
-        yield model
-
-    for model in sorted(codes):
-        yield from place(model)

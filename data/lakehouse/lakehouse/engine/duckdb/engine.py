@@ -20,7 +20,7 @@ from lakehouse.engine.duckdb.functions import beside, computed, polars_of
 from lakehouse.engine.protocol import Frame
 from lakehouse.process import memory_limit
 from lakehouse.scratch import scratch_without
-from lakehouse.sizes import rows_within
+from lakehouse.sizes import parts_within
 
 _PREFIX = "odp-duckdb-"
 _PART_BYTES = 64 << 20
@@ -62,8 +62,7 @@ class DuckDBEngine:
 
     def parts(self, frame: Frame) -> Iterator[Frame]:
         """Yield the rows, of which DuckDB has about so many bytes at a time."""
-        rows = polars_of(frame)
-        for part in rows.iter_slices(rows_within(_PART_BYTES, rows)) if rows.height else [rows]:
+        for part in parts_within(_PART_BYTES, polars_of(frame)):
             yield beside(frame, part)
 
     def map_batches(self, frame: Frame, build: Callable[[pl.DataFrame], pl.DataFrame]) -> Frame:

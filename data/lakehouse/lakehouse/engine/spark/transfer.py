@@ -16,7 +16,7 @@ import pyarrow as pa
 from lakehouse.engine.protocol import Frame
 from lakehouse.engine.spark.floats import guarded
 from lakehouse.engine.spark.session import active
-from lakehouse.sizes import rows_within
+from lakehouse.sizes import parts_within
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.dataframe import DataFrame
@@ -29,7 +29,7 @@ _SLICE_BYTES = 32 << 20  # rows of one message; a server takes messages of up to
 def sent(session: SparkSession, rows: pl.DataFrame) -> Frame:
     """Return rows of this process as a frame of the server, which keeps them where they are many."""
     types = spark_types(rows.schema)
-    parts = rows.iter_slices(rows_within(_SLICE_BYTES, rows)) if rows.height else [rows]
+    parts = parts_within(_SLICE_BYTES, rows)
     slices = [session.createDataFrame(arrow_of(part), schema=types) for part in parts]
     if len(slices) > 1:
         # Each is kept by the server before the next is sent, so that no plan holds the rows of two.
