@@ -64,6 +64,8 @@ def main() -> int:
     if "init" in chosen:
         results["init"] = init.measure(options.repeat)
         say("\n" + init.as_text(results["init"]))
+        results["fhir_init"] = init.measure_fhir()
+        say("\n" + init.fhir_as_text(results["fhir_init"]))
     if "stack" in chosen and not stack.engine():
         say("\nFull stack: left out, no Docker engine answers")
     elif "stack" in chosen:

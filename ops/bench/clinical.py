@@ -55,7 +55,7 @@ def measure(megabytes: int, cohorts: int) -> dict[str, Any]:
     """Land, then take each way once; return MB/s and peak memory of each, and seconds of cohorts."""
     with tempfile.TemporaryDirectory(prefix="odp-bench-") as folder:
         root = Path(folder)
-        size = _land(root / "landing" / "clinical", megabytes)
+        size = land(root / "landing" / "clinical", megabytes)
         ways = {way: _run(way, root) for way in ("orjson", "columns", "bronze", "silver")}
         for told in ways.values():
             told["mb_per_second"] = size / told["seconds"]
@@ -96,7 +96,7 @@ def _copy(content: bytes, number: int) -> bytes:
     return other.replace(b'"s11-', b'"s11x%d-' % number).replace(b":s11-", b":s11x%d-" % number)
 
 
-def _land(folder: Path, megabytes: int) -> float:
+def land(folder: Path, megabytes: int) -> float:
     """Write copies of the source until there are so many megabytes; return how many there are."""
     _, files = _source()
     size = number = 0

@@ -1,7 +1,8 @@
 """Filling the sample lake: our init against `dagster asset materialize` per layer, its default executor.
 
-Belongs here: wall and CPU seconds of both, embedded, on fresh folders, in turn. Does not: containers
-(stack.py). CPU is that of the whole process tree, so what a way starts counts for it.
+Belongs here: wall and CPU seconds of both, embedded, on fresh folders, in turn; and of an init over many FHIR
+bundles. Does not: containers (stack.py). CPU is that of the whole process tree, so what a way starts counts
+for it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 LAYERS = ("bronze", "silver", "gold")
+FHIR_MEGABYTES = (260, 1000)
 
 
 def measure(repeat: int = 3) -> dict[str, Any]:
@@ -33,11 +35,31 @@ def measure(repeat: int = 3) -> dict[str, Any]:
     }
 
 
+def measure_fhir(sizes: tuple[int, ...] = FHIR_MEGABYTES) -> list[dict[str, float]]:
+    """Fill a fresh lake from so many megabytes of FHIR bundles, and verify it; the input as in clinical.py."""
+    import clinical
+
+    found = []
+    for megabytes in sizes:
+        with tempfile.TemporaryDirectory(prefix="odp-bench-") as folder:
+            size = clinical.land(Path(folder) / "landing" / "clinical", megabytes)
+            env = _environment()
+            seconds = {}
+            for verb in ("init", "verify"):
+                started = time.monotonic()
+                _run([sys.executable, "-m", "orchestration.embedded", verb], folder, env)
+                seconds[verb] = time.monotonic() - started
+            found.append({"megabytes": size, **seconds})
+    return found
+
+
+def _environment() -> dict[str, str]:
+    return {k: v for k, v in os.environ.items() if not k.startswith(("DAGSTER_", "LAKE_", "LANDING_", "S3_"))}
+
+
 def _fresh(way: Any) -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="odp-bench-") as folder:
-        env = {
-            k: v for k, v in os.environ.items() if not k.startswith(("DAGSTER_", "LAKE_", "LANDING_", "S3_"))
-        }
+        env = _environment()
         # Both start from a prepared home and the same landed sample.
         _run([sys.executable, "-m", "orchestration.embedded", "status"], folder, env)
         _sample(Path(folder) / "landing")
@@ -94,3 +116,16 @@ def as_text(r: dict[str, Any]) -> str:
             f"{'ratio':<26} {r['wall_ratio']:>8.1f}x {r['cpu_ratio']:>8.1f}x",
         ]
     )
+
+
+def fhir_as_text(found: list[dict[str, float]]) -> str:
+    lines = ["Filling a lake from FHIR bundles (embedded), and verifying it"]
+    lines += [f"{'landed':>10} {'init':>9} {'':>11} {'verify':>9}"]
+    for r in found:
+        rate = r["megabytes"] / r["init"]
+        lines += [f"{r['megabytes']:>7.0f} MB {r['init']:>7.1f} s {rate:>6.1f} MB/s {r['verify']:>7.1f} s"]
+    if len(found) > 1:
+        first, last = found[0], found[-1]
+        slope = (last["megabytes"] - first["megabytes"]) / (last["init"] - first["init"])
+        lines += [f"from the first to the last: {slope:.1f} MB/s"]
+    return "\n".join(lines)

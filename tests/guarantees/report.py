@@ -44,8 +44,10 @@ def _counter(how: str) -> Trial:
 
 
 def _soak(settings: Settings, quick: bool) -> Verdict:
-    """Ten minutes of natural timing; its trials are the commits that were made."""
-    verdict, commits, _ = soak.soak(settings, seconds=8 if quick else 600)
+    """Natural timing until there are so many commits, which are its trials."""
+    verdict, commits, _ = soak.soak(
+        settings, least=40 if quick else 2000, most_seconds=120 if quick else 1800
+    )
     return replace(verdict, trials=commits)
 
 

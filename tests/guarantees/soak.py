@@ -3,12 +3,12 @@
 Belongs here: the workers, the killer, and counting commits. Does not: stepping (interleaved.py), single races
 (races.py).
 
-    python soak.py [--kind folder] [--minutes 10] [--seed 1]
+    python soak.py [--kind folder] [--commits 2000] [--seed 1]
 
-Some processes land, refresh, replay, rebuild, restore and maintain, over and over; one of them is killed
-every few seconds and started again. Then everybody ends, runs without company follow, and the lake must be
-the one that one undisturbed run makes of the same files. Exit codes: 0 nothing was lost, doubled or changed;
-1 something was.
+Some processes land, refresh, replay, rebuild, restore and maintain, over and over; every few seconds one of
+them that has come through at least once is killed and started again. After so many commits everybody ends,
+runs without company follow, and the lake must be the one that one undisturbed run makes of the same files.
+Exit codes: 0 nothing was lost, doubled or changed; 1 something was.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import orjson
@@ -46,6 +46,7 @@ from lakehouse.verify import verify
 MOST_FILES = 400
 KILL_EVERY_SECONDS = 2.0
 END_SECONDS = 300
+END = "end"
 
 
 def _landing(lake: Lake, rng: random.Random) -> None:
@@ -87,68 +88,104 @@ ROLES: dict[str, Callable[[Lake, random.Random], None]] = {
 }
 
 
-def work(settings: Settings, role: str, seed: int, until: float) -> None:
-    """Do what the role says until then; being refused by name is part of it."""
+def work(settings: Settings, role: str, seed: int, desk: Path, until: float) -> None:
+    """Do what the role says until it is told to end; being refused by name is part of it."""
     rng = random.Random(f"{role} {seed}")
-    while time.time() < until:
+    while not (desk / END).exists() and time.time() < until:
         try:
             ROLES[role](lake_of(settings), rng)
         except (*TOLD, StorageUnavailable) as exc:
             print(f"{role}: {type(exc).__name__}: {exc}", flush=True)
             time.sleep(rng.uniform(0, 0.2))
+        (desk / f"{role}.through").touch()
 
 
-def soak(settings: Settings, *, seconds: float, seed: int = 1) -> tuple[Verdict, int, int]:
-    """Return the verdict, the number of commits and that of kills."""
+def soak(settings: Settings, *, least: int, most_seconds: float, seed: int = 1) -> tuple[Verdict, int, int]:
+    """Return the verdict, the number of commits and that of kills.
+
+    Raises:
+        AssertionError: a worker ended by itself, or there were fewer commits in this time.
+    """
     lake = lake_of(settings)
     land(lake, 1)
     finish(lake)
     record_point(lake, FIRST, TABLES)
-    until, rng = time.time() + seconds, random.Random(seed)
-    running = {role: _start(settings, role, seed, until) for role in ROLES}
-    try:
-        kills = _disturb(settings, running, rng, seed, until)
-        for role, process in running.items():
-            if (code := process.wait(timeout=END_SECONDS)) != 0:
-                raise AssertionError(f"{role} ended with {code}")
-    finally:
-        for process in running.values():
+    with tempfile.TemporaryDirectory(prefix="soak-desk-") as folder:
+        crew = Crew(settings, Path(folder), seed, until=time.time() + most_seconds + END_SECONDS)
+        try:
+            crew.disturb(commits(settings) + least, time.time() + most_seconds)
+            crew.end()
+        finally:
+            crew.kill()
+    return judge(settings), commits(settings), crew.kills
+
+
+@dataclass
+class Crew:
+    """The workers that run, and the folder where they say how far they are."""
+
+    settings: Settings
+    desk: Path
+    seed: int
+    until: float
+    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    kills: int = 0
+
+    def __post_init__(self) -> None:
+        for role in ROLES:
+            self._start(role)
+
+    def disturb(self, wanted: int, until: float) -> None:
+        """Kill one of those that came through now and then, until there are so many commits."""
+        rng = random.Random(self.seed)
+        while (made := commits(self.settings)) < wanted:
+            if time.time() > until:
+                raise AssertionError(f"{made} of {wanted} commits, and the time is over")
+            time.sleep(rng.uniform(0.2, KILL_EVERY_SECONDS))  # natural timing is the point
+            for role in self.running:
+                self._must_run(role)
+            through = [role for role in self.running if (self.desk / f"{role}.through").exists()]
+            if through:
+                role = rng.choice(through)
+                self.running[role].send_signal(signal.SIGKILL)
+                self.running[role].wait()
+                self.kills += 1
+                self._start(role)
+
+    def end(self) -> None:
+        """Tell everybody to end, and wait for it."""
+        (self.desk / END).touch()
+        for role, process in self.running.items():
+            process.wait(timeout=END_SECONDS)
+            self._must_run(role)
+
+    def kill(self) -> None:
+        for process in self.running.values():
             process.kill()
             process.wait()
-    return judge(settings), commits(settings), kills
 
+    def _must_run(self, role: str) -> None:
+        if (code := self.running[role].poll()) not in (None, 0):
+            said = (self.desk / f"{role}.said").read_text(errors="replace").splitlines()[-40:]
+            raise AssertionError("\n".join([f"{role} ended with {code}", *said]))
 
-def _disturb(
-    settings: Settings,
-    running: dict[str, subprocess.Popen[bytes]],
-    rng: random.Random,
-    seed: int,
-    until: float,
-) -> int:
-    """Kill one of the workers now and then, and start another in its place; return how many."""
-    kills = 0
-    longest = KILL_EVERY_SECONDS * (3 if settings.lake_format == "ducklake" else 1)  # it takes longer to open
-    while time.time() < until:
-        time.sleep(rng.uniform(0.2, longest))  # natural timing is the point
-        role = rng.choice(list(running))
-        if running[role].poll() not in (None, 0):
-            raise AssertionError(f"{role} ended with {running[role].returncode}")
-        running[role].send_signal(signal.SIGKILL)
-        running[role].wait()
-        kills += 1
-        running[role] = _start(settings, role, seed + kills, until)
-    return kills
-
-
-def _start(settings: Settings, role: str, seed: int, until: float) -> subprocess.Popen[bytes]:
-    order = {"settings": asdict(settings), "role": role, "seed": seed, "until": until}
-    path = {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "POLARS_MAX_THREADS": "1"}
-    quiet = None if os.environ.get("SOAK_LOUD") else subprocess.DEVNULL
-    return subprocess.Popen(
-        [sys.executable, __file__, "--child", orjson.dumps(order).decode()],
-        env={**os.environ, **path},
-        stdout=quiet,
-    )
+    def _start(self, role: str) -> None:
+        (self.desk / f"{role}.through").unlink(missing_ok=True)
+        order = {
+            "settings": asdict(self.settings),
+            "role": role,
+            "seed": self.seed + self.kills,
+            "desk": str(self.desk),
+            "until": self.until,
+        }
+        path = {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "POLARS_MAX_THREADS": "1"}
+        with (self.desk / f"{role}.said").open("wb") as said:
+            self.running[role] = subprocess.Popen(
+                [sys.executable, __file__, "--child", orjson.dumps(order).decode()],
+                env={**os.environ, **path},
+                stdout=None if os.environ.get("SOAK_LOUD") else subprocess.DEVNULL,
+                stderr=said,
+            )
 
 
 def judge(settings: Settings) -> Verdict:
@@ -179,19 +216,23 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--kind", choices=lakes.KINDS, default="folder")
-    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--commits", type=int, default=2000)
+    parser.add_argument("--minutes", type=float, default=30, help="as long at most")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         order = orjson.loads(options.child)
-        work(Settings(**order["settings"]), order["role"], order["seed"], order["until"])
+        settings = Settings(**order.pop("settings"))
+        work(settings, order["role"], order["seed"], Path(order["desk"]), order["until"])
         return 0
     with (
         tempfile.TemporaryDirectory(prefix="soak-") as folder,
         lakes.lake_of(options.kind, Path(folder)) as settings,
     ):
-        verdict, count, kills = soak(settings, seconds=60 * options.minutes, seed=options.seed)
+        verdict, count, kills = soak(
+            settings, least=options.commits, most_seconds=60 * options.minutes, seed=options.seed
+        )
     print(f"{options.kind}: {count} commits, {kills} kills: {verdict}")
     return 0 if verdict.kept else 1
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from lakehouse.contracts import Contract
-from lakehouse.errors import TableNotFound
+from lakehouse.errors import DamagedTable, TableNotFound
 from lakehouse.pipeline import Lake, outbox
 from lakehouse.pipeline.rowwise import stages
 from lakehouse.pipeline.state import OUTBOX, REBUILDING
@@ -49,13 +49,22 @@ def _stages(lake: Lake, tables: Sequence[Contract], before: datetime) -> list[st
             continue
         attempt = int(match["attempt"] or "1", 16)
         fresh, refused = stages(table, attempt)
-        try:
-            is_young = lake.store.history(fresh, limit=1)[0].at >= before
-        except TableNotFound:
-            continue
-        if is_young or lake.store.read_state(table, [REBUILDING]).get(REBUILDING) == attempt:
+        if (
+            _written_last(lake, fresh) >= before
+            or lake.store.read_state(table, [REBUILDING]).get(REBUILDING) == attempt
+        ):
             continue
         for stage in (fresh, refused):
             lake.store.drop(stage)
             removed.append(stage.path)
     return removed
+
+
+def _written_last(lake: Lake, stage: Contract) -> datetime:
+    """Return when a staging table was written last; of one whose log is gone, its newest file says so."""
+    try:
+        return lake.store.history(stage, limit=1)[0].at
+    except (TableNotFound, DamagedTable):
+        files = lake.store.files
+        times = [*files.written(stage.path).values(), *files.written(f"{stage.path}/_delta_log").values()]
+        return max(times, default=datetime.now(UTC))

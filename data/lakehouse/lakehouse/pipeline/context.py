@@ -66,6 +66,7 @@ class RefreshContext:
     transform: Transform
     info: Mapping[str, str]
     full: bool = False  # from all source rows, whatever the table has taken in already
+    staged: bool = False  # it is a staging table of a full refresh, and never computed anew itself
     report: RefreshReport = field(default_factory=RefreshReport)
 
     @property

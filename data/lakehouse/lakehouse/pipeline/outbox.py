@@ -29,10 +29,11 @@ import polars as pl
 
 from lakehouse import fault_points
 from lakehouse.contracts import Contract, quarantine_of
-from lakehouse.errors import Conflict, LakeError, Moved
+from lakehouse.errors import Conflict, DamagedTable, LakeError, Moved
 from lakehouse.pipeline.lake import Lake
 from lakehouse.pipeline.state import DELIVERED, OUTBOX, OUTBOX_BEFORE, REPLAY, ROWS, position_key
 from lakehouse.store import BaseVersion, CommitOptions, Outcome
+from lakehouse.store.integrity.damage import of_reading
 
 _PARQUET = b"PAR1"
 _TRIES = 20
@@ -180,12 +181,23 @@ def replace_quarantine(lake: Lake, table: Contract, stage: str, number: int, the
         lake.store.overwrite_from(target, source, CommitOptions(onto=there, state=counted))
     except Moved:
         raise
-    except LakeError:
-        if lake.store.exists(source):
+    except BaseException as exc:
+        if not (isinstance(exc, LakeError) or of_reading(exc)):
+            raise
+        if not lake.store.unchanged(target, there):  # who delivered it removes the staging table
+            raise Moved(f"{target}: another flow has changed it.") from None
+        if not _gone(lake, source):
             raise
         raise Undeliverable(
             f"{table}: the staging table of its full refresh is gone. {_remedy(table)}"
         ) from None
+
+
+def _gone(lake: Lake, stage: Contract) -> bool:
+    try:
+        return not lake.store.exists(stage)
+    except DamagedTable:  # half of it is
+        return True
 
 
 def _positions(table: Contract) -> list[str]:

@@ -39,6 +39,7 @@ from lakehouse.pipeline.state import (
 )
 from lakehouse.process import release_memory
 from lakehouse.store import BaseVersion, CommitOptions, CommitResult, Outcome
+from lakehouse.store.integrity.damage import of_reading
 from lakehouse.store.validation import duplicated
 
 _TRIES = 40
@@ -64,6 +65,8 @@ def _bring_up(step: RefreshContext) -> None:
     seen = step.lake.store.base_version(source, lineage.OF_SOURCE)
     here = None if step.full else _look(step)
     if here is None or not lineage.fits(source, here.state, seen):
+        if step.staged:
+            raise Conflict(f"refreshing {step.table}: its source or another flow changed it. Run it again.")
         rebuild(step)
         return
     bounds = _bounds(step, here.state.get(name, 0), seen.version)
@@ -105,24 +108,27 @@ def rebuild(step: RefreshContext) -> None:
     """Compute table and quarantine anew beside the old ones, then put them in their place.
 
     Readers see the old table until the new one is whole. A state entry names the attempt: what a kill leaves,
-    the next refresh does again from the start, or clears away. Of two attempts at once each puts a whole
-    table in place; the first to end clears the other's stages away, whose run then goes on from what it made.
+    the next refresh does again from the start, or clears away. Of two attempts at once the later one clears
+    the stages of the earlier one away when it ends. The earlier one may stumble over that anywhere: it then
+    goes on from what the other made.
     """
     lake, table = step.lake, step.table
     attempt = outbox.fresh_number()
     other = lake.store.read_state(table, [REBUILDING]).get(REBUILDING, 0)
     _say(step, lambda _: attempt)
     fresh, refused = staged = stages(table, attempt)
-    inner = replace(step, table=fresh, full=False, report=RefreshReport())
+    inner = replace(step, table=fresh, full=False, report=RefreshReport(), staged=True)
     try:
         for stage in staged:
             lake.store.drop(stage)
             lake.store.ensure(stage)
         batches(inner)
         judged = _put_in_place(step, attempt, fresh, outbox.put_stage(lake, table, refused))
-    except LakeError:
-        if all(lake.store.exists(stage) for stage in staged):
+    except BaseException as exc:
+        if not (isinstance(exc, LakeError) or of_reading(exc)) or not _superseded(step, attempt):
             raise
+        for stage in staged:  # what was written after the other one removed them
+            lake.store.drop(stage)
         batches(replace(step, full=False))
         return
     fault_points.reach("flow.committed")
@@ -130,6 +136,11 @@ def rebuild(step: RefreshContext) -> None:
     fault_points.reach("flow.rebuilt")
     vars(step.report).update(vars(inner.report) | {"judged": judged})
     _clear_away(step, attempt, other)
+
+
+def _superseded(step: RefreshContext, attempt: int) -> bool:
+    """Return whether a later attempt has taken over: only such a one clears the stages of others away."""
+    return step.lake.store.read_state(step.table, [REBUILDING]).get(REBUILDING, 0) != attempt
 
 
 def _put_in_place(step: RefreshContext, attempt: int, fresh: Contract, number: int) -> holds.Judgement | None:

@@ -46,7 +46,7 @@ def readable(store: TableStore, tables: Sequence[Contract]) -> Iterator[None]:
             raise
         raise found from None
     except BaseException as exc:
-        if not _of_reading(exc):
+        if not of_reading(exc):
             raise
         found = _unreadable(store, tables)
         if found is None:
@@ -58,7 +58,8 @@ def readable(store: TableStore, tables: Sequence[Contract]) -> Iterator[None]:
         raise found from None
 
 
-def _of_reading(exc: BaseException) -> bool:
+def of_reading(exc: BaseException) -> bool:
+    """Return whether an engine says by this that it could not read a file."""
     return panicked(exc) or isinstance(exc, pl.exceptions.PolarsError | OSError)
 
 
@@ -82,7 +83,7 @@ def _read(store: TableStore, table: Contract, name: str) -> bool:
     except FileNotFoundError:
         return False
     except BaseException as exc:
-        if not _of_reading(exc):
+        if not of_reading(exc):
             raise
         return False
     return True
