@@ -36,7 +36,7 @@ def measure(repeat: int = 3) -> dict[str, Any]:
 
 
 def measure_fhir(sizes: tuple[int, ...] = FHIR_MEGABYTES) -> list[dict[str, float]]:
-    """Fill a fresh lake from so many megabytes of FHIR bundles, and verify it; the input as in clinical.py."""
+    """Fill a fresh lake from so many megabytes of FHIR bundles (as in clinical.py), and verify it."""
     import clinical
 
     found = []
