@@ -13,6 +13,7 @@ from lakehouse.store.commits import COMMIT_ID
 from lakehouse.store.predicate import Term, Where
 from lakehouse.store.protocol import TableStore, whole_files
 from lakehouse.store.results import (
+    ArrowStream,
     BaseVersion,
     Changes,
     CommitOptions,
@@ -30,6 +31,7 @@ from lakehouse.store.results import (
 
 __all__ = [
     "COMMIT_ID",
+    "ArrowStream",
     "BaseVersion",
     "Changes",
     "CommitOptions",

@@ -18,6 +18,7 @@ from lakehouse.storage.files import Files
 from lakehouse.store.integrity.checksums import Checked
 from lakehouse.store.predicate import Where
 from lakehouse.store.results import (
+    ArrowStream,
     BaseVersion,
     Changes,
     CommitOptions,
@@ -80,8 +81,10 @@ class ReadsTables(Protocol):
 
 
 class WritesTables(Protocol):
-    """Commits. Each write checks the frame's schema exactly, refuses null keys and repeated keys, commits
-    rows and state atomically, and after any exception reads the log before it says success or failure.
+    """Commits. Rows come as whatever hands over an Arrow stream: a frame of Polars, a table or reader of
+    pyarrow, a relation of DuckDB. Each write checks their schema exactly, refuses null keys and repeated
+    keys, commits rows and state atomically, and after any exception reads the log before it says success or
+    failure.
 
     Raises StorageUnavailable, SchemaViolation, DataViolation, Conflict, Moved, StaleWriter, Unsupported.
     """
@@ -90,14 +93,12 @@ class WritesTables(Protocol):
         """Create the table, or bring it to a contract that only adds nullable columns. Return its version."""
         ...
 
-    def append(self, table: Contract, frame: pl.DataFrame, commit: CommitOptions = ...) -> CommitResult: ...
-    def merge(self, table: Contract, frame: pl.DataFrame, commit: CommitOptions = ...) -> CommitResult: ...
+    def append(self, table: Contract, rows: ArrowStream, commit: CommitOptions = ...) -> CommitResult: ...
+    def merge(self, table: Contract, rows: ArrowStream, commit: CommitOptions = ...) -> CommitResult: ...
     def replace_partitions(
-        self, table: Contract, frame: pl.DataFrame, commit: CommitOptions = ...
+        self, table: Contract, rows: ArrowStream, commit: CommitOptions = ...
     ) -> CommitResult: ...
-    def overwrite(
-        self, table: Contract, frame: pl.DataFrame, commit: CommitOptions = ...
-    ) -> CommitResult: ...
+    def overwrite(self, table: Contract, rows: ArrowStream, commit: CommitOptions = ...) -> CommitResult: ...
 
     def overwrite_from(self, table: Contract, other: Contract, commit: CommitOptions = ...) -> CommitResult:
         """Replace every row by those of table `other`, which has the same columns, in bounded memory."""

@@ -13,33 +13,30 @@ import polars as pl
 from lakehouse.contracts import Contract, Type
 from lakehouse.contracts.calendar import CALENDAR
 from lakehouse.errors import DataViolation, SchemaViolation
-from lakehouse.process import refuse_fork
+from lakehouse.process import panicked, refuse_fork
+from lakehouse.store.results import ArrowStream
 from lakehouse.store.schema import difference, shown
 from lakehouse.store.values import beyond
 
 # A log keeps partition values as text, where empty means null; and Polars reads Hive's name of null as null.
 _READ_AS_NULL = ("", "__HIVE_DEFAULT_PARTITION__")
+_NAMES_OF_UTC = ("Etc/UTC", "+00:00", "Etc/UCT", "UCT", "Etc/Universal", "Universal", "Etc/Zulu", "Zulu")
 _HASHED_ROWS = 131_072
 _LONGEST_NAME = 255  # bytes of a folder's name, which is `column=value`, escaped
 
 
-def conform(table: Contract, frame: pl.DataFrame) -> pl.DataFrame:
-    """Return `frame` with the contract's columns in order. Types must match exactly: nothing is cast.
+def conform(table: Contract, rows: ArrowStream) -> pl.DataFrame:
+    """Return `rows` with the contract's columns in order. Types must match exactly: nothing is cast.
 
     A float of the key that equals another is written as that one (-0.0 as 0.0, NaN as one NaN): engines
     differ on whether they are two.
 
-    Raises SchemaViolation (missing, unexpected or differently typed columns) and DataViolation (nulls
-    where the contract has none, dates and times outside the calendar, decimals with more digits than their
-    column, text that no partition keeps).
+    Raises SchemaViolation (no Arrow stream, or one that breaks off; missing, unexpected or differently typed
+    columns) and DataViolation (nulls where the contract has none, dates and times outside the calendar,
+    decimals with more digits than their column, text that no partition keeps).
     """
     refuse_fork()
-    if not isinstance(frame, pl.DataFrame):
-        raise SchemaViolation(
-            f"writing {table}: rows come as a polars.DataFrame, not as {type(frame).__module__}."
-            f"{type(frame).__name__}. Nothing was written; `collect()` a lazy frame, and take any other by "
-            "`polars.DataFrame(rows)`, which drops the index of a pandas frame: make a column of it before."
-        )
+    frame = _frame(table, rows)
     refuse_other_columns(table, frame)
     frame = frame.select(table.column_names)
     _refuse_nulls(table, frame)
@@ -47,6 +44,34 @@ def conform(table: Contract, frame: pl.DataFrame) -> pl.DataFrame:
     _refuse_lost_partitions(table, frame)
     floats = [name for name in table.key if table.by_name[name].type is Type.FLOAT64]
     return frame.with_columns(_one_of_equals(name) for name in floats) if floats else frame
+
+
+def _frame(table: Contract, rows: ArrowStream) -> pl.DataFrame:
+    if isinstance(rows, pl.DataFrame):
+        return rows
+    of = f"{type(rows).__module__}.{type(rows).__name__}"
+    # The stream of a pandas frame says null of what is NaN there, and drops the index.
+    if not hasattr(rows, "__arrow_c_stream__") or of.startswith("pandas."):
+        raise SchemaViolation(
+            f"writing {table}: rows come as an Arrow stream, such as a polars.DataFrame or a pyarrow.Table, "
+            f"not as {of}. Nothing was written; `collect()` a lazy frame, and take a pandas frame by "
+            "`polars.DataFrame(rows)`, which drops the index: make a column of it before."
+        )
+    try:
+        frame = pl.DataFrame(rows)
+    except BaseException as exc:
+        if not (isinstance(exc, Exception) or panicked(exc)):
+            raise
+        raise SchemaViolation(
+            f"writing {table}: the Arrow stream of {of} broke off ({type(exc).__name__}). "
+            "Nothing was written."
+        ) from None
+    alias = [
+        name
+        for name, kind in frame.schema.items()
+        if isinstance(kind, pl.Datetime) and kind.time_zone in _NAMES_OF_UTC
+    ]
+    return frame.with_columns(pl.col(alias).dt.convert_time_zone("UTC"))
 
 
 def refuse_other_columns(table: Contract, frame: pl.DataFrame, *, helpers: bool = False) -> None:

@@ -39,7 +39,7 @@ from lakehouse.store.delta.schema import (
 )
 from lakehouse.store.key_ranges import pruning_column, spans, within, within_sql
 from lakehouse.store.predicate import Where, literal
-from lakehouse.store.results import CommitOptions, CommitResult, Outcome
+from lakehouse.store.results import ArrowStream, CommitOptions, CommitResult, Outcome
 from lakehouse.store.schema import append_only, how_to_migrate
 from lakehouse.store.validation import conform, refuse_repeated_keys
 
@@ -105,11 +105,9 @@ class DeltaStore(DeltaMaintenance):
                 raise Conflict(f"adding columns to {table}: {plain(exc)}. Run it again.") from None
         return self.latest(table, fresh=True)
 
-    def append(
-        self, table: Contract, frame: pl.DataFrame, commit: CommitOptions = _NO_COMMIT
-    ) -> CommitResult:
+    def append(self, table: Contract, rows: ArrowStream, commit: CommitOptions = _NO_COMMIT) -> CommitResult:
         """Add rows."""
-        frame = conform(table, frame)
+        frame = conform(table, rows)
 
         def attempt(delta: DeltaTable) -> Attempt:
             outcome = Outcome(rows=frame.height, inserted=frame.height, updated=0)
@@ -119,13 +117,13 @@ class DeltaStore(DeltaMaintenance):
         # Where a row goes in a clustered table depends on the size of the files that are there.
         return self._commit(table, frame, commit, attempt, files=bool(table.cluster_by))
 
-    def merge(self, table: Contract, frame: pl.DataFrame, commit: CommitOptions = _NO_COMMIT) -> CommitResult:
+    def merge(self, table: Contract, rows: ArrowStream, commit: CommitOptions = _NO_COMMIT) -> CommitResult:
         """Insert rows with new keys and replace rows with known ones.
 
         Which keys are known is read from the table at the version the commit is made against; any other
         commit in between makes it start over.
         """
-        frame = conform(table, frame)
+        frame = conform(table, rows)
         refuse_repeated_keys(table, frame)
 
         def attempt(delta: DeltaTable) -> Attempt:
@@ -140,11 +138,11 @@ class DeltaStore(DeltaMaintenance):
         return self._commit(table, frame, commit, attempt)
 
     def overwrite(
-        self, table: Contract, frame: pl.DataFrame, commit: CommitOptions = _NO_COMMIT
+        self, table: Contract, rows: ArrowStream, commit: CommitOptions = _NO_COMMIT
     ) -> CommitResult:
         """Replace every row."""
         _refuse_append_only(table, "overwriting")
-        frame = conform(table, frame)
+        frame = conform(table, rows)
         if table.key:
             refuse_repeated_keys(table, frame)
 
@@ -219,11 +217,11 @@ class DeltaStore(DeltaMaintenance):
         self.checksums.drop(table.path)
 
     def replace_partitions(
-        self, table: Contract, frame: pl.DataFrame, commit: CommitOptions = _NO_COMMIT
+        self, table: Contract, rows: ArrowStream, commit: CommitOptions = _NO_COMMIT
     ) -> CommitResult:
-        """Replace the partitions that `frame` has rows of, and leave the others alone."""
+        """Replace the partitions that `rows` has rows of, and leave the others alone."""
         _refuse_append_only(table, "replacing partitions of")
-        frame = conform(table, frame)
+        frame = conform(table, rows)
         if not table.partition_by:
             raise SchemaViolation(f"replacing partitions of {table}: the contract has no partition_by")
         if table.key:
