@@ -29,7 +29,7 @@ import polars as pl
 
 from lakehouse import fault_points
 from lakehouse.contracts import Contract, quarantine_of
-from lakehouse.errors import Conflict, DamagedTable, LakeError, Moved
+from lakehouse.errors import Conflict, DamagedTable, LakeError, Moved, TableNotFound
 from lakehouse.pipeline.lake import Lake
 from lakehouse.pipeline.state import DELIVERED, OUTBOX, OUTBOX_BEFORE, REPLAY, ROWS, position_key
 from lakehouse.store import BaseVersion, CommitOptions, Outcome
@@ -186,18 +186,19 @@ def replace_quarantine(lake: Lake, table: Contract, stage: str, number: int, the
             raise
         if not lake.store.unchanged(target, there):  # who delivered it removes the staging table
             raise Moved(f"{target}: another flow has changed it.") from None
-        if not _gone(lake, source):
+        if whole(lake, source):
             raise
         raise Undeliverable(
             f"{table}: the staging table of its full refresh is gone. {_remedy(table)}"
         ) from None
 
 
-def _gone(lake: Lake, stage: Contract) -> bool:
+def whole(lake: Lake, stage: Contract) -> bool:
+    """Return whether a staging table is there, with all of its files: removing it takes a while."""
     try:
-        return not lake.store.exists(stage)
-    except DamagedTable:  # half of it is
-        return True
+        return lake.store.exists(stage) and not lake.store.missing_files(stage)
+    except (TableNotFound, DamagedTable):
+        return False
 
 
 def _positions(table: Contract) -> list[str]:

@@ -125,7 +125,8 @@ def rebuild(step: RefreshContext) -> None:
         batches(inner)
         judged = _put_in_place(step, attempt, fresh, outbox.put_stage(lake, table, refused))
     except BaseException as exc:
-        if not (isinstance(exc, LakeError) or of_reading(exc)) or not _superseded(step, attempt):
+        removed = _superseded(step, attempt) and not all(outbox.whole(lake, stage) for stage in staged)
+        if not (removed and (isinstance(exc, LakeError) or of_reading(exc))):
             raise
         for stage in staged:  # what was written after the other one removed them
             lake.store.drop(stage)
