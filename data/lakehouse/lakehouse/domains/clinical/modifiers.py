@@ -32,7 +32,7 @@ import orjson
 import polars as pl
 
 from lakehouse.domains.clinical import records as r
-from lakehouse.domains.clinical.taking import codes, each
+from lakehouse.domains.clinical.taking import Get, coded, codes, each
 from lakehouse.domains.clinical.values import value_kind
 
 DELETED = "deleted"
@@ -100,6 +100,28 @@ CODES: dict[str, dict[str, Codes]] = {
     },
 }
 """Silver table -> element -> its codes. A resource without the element counts."""
+
+
+_HL7 = ("http://terminology.hl7.org/", "http://hl7.org/fhir/")
+
+
+def status_of(table: str, element: str) -> Get:
+    """Return what takes the code of a concept that has the standard's codes: of several codings theirs.
+
+    A coding of another system says the same in other words, which no figure understands.
+    """
+    known = CODES[table][element]
+
+    def get(resource: Any) -> str | None:
+        concept = getattr(resource, element)
+        if concept is None:
+            return None
+        standard = [one for one in each(concept.coding) if one.code is not None and known.know({one.code})]
+        stated = (one.code for one in standard if (one.system or "").startswith(_HL7))
+        first: str | None = next(stated, None) or (standard[0].code if standard else coded(concept)[0])
+        return first
+
+    return get
 
 
 def kept_out(table: str) -> Callable[[Any, str], tuple[str | None, bool]]:
@@ -179,7 +201,9 @@ def _says_not_made(one: r.Observation | r.Component) -> bool:
 
 
 def _replaced(patient: r.Patient) -> bool:
-    return any(one.type == "replaced-by" for one in each(patient.link))
+    """Return whether a link says that another record replaces it, or does not say what it means."""
+    links = each(patient.link)
+    return any(one.type == "replaced-by" or (one.type is None and one.type_) for one in links)
 
 
 _NOT_MADE = frozenset(("not-performed", "not-asked"))

@@ -3,9 +3,9 @@
 Belongs here: bundles of every type, single resources, bulk NDJSON, and what keeps a broken entry's place.
 Does not: what a resource means (records.py, fields.py).
 
-Nothing is dropped: an entry without a resource, or that a modifierExtension of its own or its bundle's
-implicitRules may change, a line that is no JSON, or what states no type become rows without `resource_type`,
-which the index's rules send to quarantine. A file that is no FHIR at all is refused
+Nothing is dropped: an entry without a resource, or that a modifierExtension of its own, its request or its
+response, or its bundle's implicitRules may change, a line that is no JSON, or what states no type become rows
+without `resource_type`, which the index's rules send to quarantine. A file that is no FHIR at all is refused
 whole, and stays in landing.
 
 A bundle's entry tells more than its resource: when it changed, which version it is, and in a history bundle
@@ -31,6 +31,7 @@ import polars as pl
 from lakehouse.domains.clinical.contracts import DELETE, RAW_FHIR_RESOURCES, TYPE
 from lakehouse.domains.clinical.decoding import fault
 from lakehouse.domains.clinical.links import ADDRESS, ELSEWHERE, address
+from lakehouse.domains.clinical.modifiers import extended
 from lakehouse.errors import SourceError, UnknownShape
 from lakehouse.landing import LandedFile
 from lakehouse.landing.readers import (
@@ -68,6 +69,7 @@ class _Bundle(msgspec.Struct):
     meta: Any = None
     timestamp: Any = None
     implicitRules: Any = None
+    implicitRules_: Any = msgspec.field(default=None, name="_implicitRules")
     entry: list[msgspec.Raw] | None = None
 
 
@@ -85,6 +87,7 @@ class _Plain(msgspec.Struct):
     resourceType: Any = None
     type: str | None = None
     implicitRules: Any = None
+    implicitRules_: Any = msgspec.field(default=None, name="_implicitRules")
     entry: list[_Entry] | None = None
 
 
@@ -202,12 +205,12 @@ def _plain_entries(text: bytes) -> list[Row] | None:
         bundle = _PLAIN.decode(text)
     except _MALFORMED:
         return None
-    if bundle.resourceType != "Bundle" or bundle.type == "history" or bundle.implicitRules is not None:
+    if bundle.resourceType != "Bundle" or bundle.type == "history" or _is_ruled(bundle):
         return None
     entries = []
     for entry in bundle.entry or ():
         told = _told(entry)
-        if entry.modifierExtension or told.head is None or told.head.resourceType == "Bundle":
+        if _is_modified(entry) or told.head is None or told.head.resourceType == "Bundle":
             return None
         if _deletes(entry):
             return None
@@ -223,7 +226,7 @@ def _entries(text: bytes, *, is_line: bool = False) -> Iterator[Row]:
         yield _row(text, None, None, None)  # its `entry` is no list
         return
     history = bundle.type == "history"
-    if bundle.implicitRules is not None:
+    if _is_ruled(bundle):
         yield from (_row(bytes(one), None, bundle.type, None) for one in bundle.entry or ())
         return
     time = _text_of(bundle.meta, "lastUpdated") or _plain(bundle.timestamp)
@@ -247,7 +250,7 @@ def _entry(raw: msgspec.Raw, *, history: bool) -> _Told:
         entry = _ENTRY.decode(raw)
     except _MALFORMED:
         return _Told(text=bytes(raw))
-    if entry.modifierExtension:
+    if _is_modified(entry):
         return _Told(text=bytes(raw))
     told = _told(entry)
     if not history and _deletes(entry):
@@ -261,6 +264,19 @@ def _entry(raw: msgspec.Raw, *, history: bool) -> _Told:
     if told.deleted or told.head is None:
         told.text = bytes(raw)
     return told
+
+
+def _is_ruled(bundle: _Bundle | _Plain) -> bool:
+    """Return whether rules may change a bundle, also such as are not told."""
+    return bundle.implicitRules is not None or bool(bundle.implicitRules_)
+
+
+def _is_modified(entry: _Entry) -> bool:
+    """Return whether an extension may change an entry, its request or its response."""
+    if entry.modifierExtension:
+        return True
+    beside = (bytes(entry.request), bytes(entry.response))
+    return any(b"modifierE" in one and extended(one.decode()) for one in beside)
 
 
 def _deletes(entry: _Entry) -> bool:
