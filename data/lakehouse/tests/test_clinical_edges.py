@@ -11,6 +11,7 @@ from test_clinical_cases import HERE, by_id, counts, entry, gold, observation, v
 
 from lakehouse.contracts import quarantine_of
 from lakehouse.domains.clinical import contracts as c
+from lakehouse.domains.clinical.parts import RACE
 from lakehouse.domains.clinical.resources import SHAPES
 from lakehouse.pipeline import Lake
 
@@ -634,3 +635,44 @@ def test_a_bulk_export_tells_what_was_deleted_and_a_transaction_asks(lake: Lake)
         "kept": False,
     }
     assert refused(lake, "fhir_index") == ["type_valid,id_valid"] * 4
+
+
+def test_a_patch_is_no_resource_but_a_history_tells_what_came_of_it(lake: Lake) -> None:
+    """https://hl7.org/fhir/R4/http.html#patch: the entry of a transaction has what is to change."""
+    patch = {"method": "PATCH", "url": "Patient/p"}
+    land(lake, "a/1.json", patient("p", birthDate="1950-01-01"), patient("q"))
+    run(lake, c.SILVER[0], c.FHIR_INDEX)
+    binary = {"resourceType": "Binary", "id": "b", "contentType": "application/json-patch+json"}
+    land(
+        lake, "a/2.json", *({"entry": {"resource": one, "request": patch}} for one in (patient("p"), binary))
+    )
+    whole = {"resource": patient("q", birthDate="1960-01-01"), "request": {**patch, "url": "Patient/q"}}
+    land(lake, "a/3.json", {"entry": whole}, type="history")
+    run(lake, c.SILVER[0], c.FHIR_INDEX)
+    assert {i: str(r["birth_date"]) for i, r in by_id(lake, "patient").items()} == {
+        "p": "1950-01-01",
+        "q": "1960-01-01",
+    }
+    assert [one.split(",")[0] for one in refused(lake, "fhir_index")] == ["type_valid"] * 2
+
+
+def test_the_modality_is_that_of_the_study_where_no_series_says_it(lake: Lake) -> None:
+    study = {"resourceType": "ImagingStudy", "status": "available", "subject": {"reference": "Patient/p"}}
+    ct, mr = {"code": "CT"}, {"code": "MR"}
+    land(
+        lake,
+        "a/1.json",
+        {**study, "id": "study", "modality": [ct, mr]},
+        {**study, "id": "both", "modality": [ct], "series": [{"modality": mr}]},
+        {**study, "id": "unsaid", "modality": [ct], "series": [{"uid": "1"}]},
+    )
+    run(lake, BY_NAME["imaging_study"])
+    told = {i: r["modality"] for i, r in by_id(lake, "imaging_study").items()}
+    assert told == {"study": "CT", "both": "MR", "unsaid": "CT"}
+
+
+def test_the_first_of_several_races_is_told(lake: Lake) -> None:
+    categories = [{"url": "ombCategory", "valueCoding": {"code": i, "display": i}} for i in ("one", "two")]
+    land(lake, "a/1.json", patient("p", extension=[{"url": RACE, "extension": categories}]))
+    run(lake, c.SILVER[0])
+    assert rows(lake, "patient")[0]["race"] == "one"

@@ -10,8 +10,9 @@ whole, and stays in landing.
 
 A bundle's entry tells more than its resource: when it changed, which version it is, and in a history bundle
 that it was deleted. A deletion in a transaction asks a server for it, and does not tell that it was done,
-whatever stands beside it; but as a line of a bulk export, of such deletions alone and with the bundle's time,
-it tells of what is gone: https://hl7.org/fhir/uv/bulkdata/STU2/export.html#response---complete-status.
+whatever stands beside it, and a patch is no resource; but as a line of a bulk export, of such deletions alone
+and with the bundle's time, it tells of what is gone:
+https://hl7.org/fhir/uv/bulkdata/STU2/export.html#response---complete-status.
 Of a history, newest first by the standard, the rows come oldest first; an entry there that tells no time
 takes that of the version before it, so that it comes after that one.
 """
@@ -50,6 +51,7 @@ _TYPE = re.compile(r"[A-Z][A-Za-z]{1,63}")
 _REFERENCE = re.compile(rb'"reference"\s*:\s*("[^"\\]*(?:\\.[^"\\]*)*")')
 _SERVER = re.compile(rf"(https?://.*){ADDRESS.replace('(?:^|/)', '/')}")
 _COHORT = re.compile(r"(?:cohort=)?([^/]+)")
+PATCH = "PATCH"
 _NO = msgspec.Raw(b"")
 _MALFORMED = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 
@@ -212,7 +214,7 @@ def _plain_entries(text: bytes) -> list[Row] | None:
         told = _told(entry)
         if _is_modified(entry) or told.head is None or told.head.resourceType == "Bundle":
             return None
-        if _deletes(entry):
+        if _asks(entry):
             return None
         entries.append(told)
     meant, servers = _meant(entries), _servers(entries)
@@ -253,7 +255,7 @@ def _entry(raw: msgspec.Raw, *, history: bool) -> _Told:
     if _is_modified(entry):
         return _Told(text=bytes(raw))
     told = _told(entry)
-    if not history and _deletes(entry):
+    if not history and _asks(entry):
         return _Told(text=bytes(raw))
     if history and (request := bytes(entry.request)):
         said = _ANY.decode(request)
@@ -279,10 +281,15 @@ def _is_modified(entry: _Entry) -> bool:
     return any(b"modifierE" in one and extended(one.decode()) for one in beside)
 
 
-def _deletes(entry: _Entry) -> bool:
-    """Return whether an entry's request is a deletion."""
+def _asks(entry: _Entry) -> bool:
+    """Return whether an entry asks for a deletion, or has a patch: neither has a resource as it is."""
+    return _asked(entry) in (DELETE, PATCH)
+
+
+def _asked(entry: _Entry) -> str | None:
     request = bytes(entry.request)
-    return b"DELETE" in request and _text_of(_ANY.decode(request), "method") == DELETE
+    is_other = b"DELETE" in request or b"PATCH" in request
+    return _text_of(_ANY.decode(request), "method") if is_other else None
 
 
 def _tells_deletions(bundle: _Bundle) -> bool:
@@ -291,7 +298,7 @@ def _tells_deletions(bundle: _Bundle) -> bool:
         entries = [_ENTRY.decode(one) for one in bundle.entry or ()]
     except _MALFORMED:
         return False
-    return bool(entries) and all(_deletes(one) and not bytes(one.resource) for one in entries)
+    return bool(entries) and all(_asked(one) == DELETE and not bytes(one.resource) for one in entries)
 
 
 def _told(entry: _Entry) -> _Told:

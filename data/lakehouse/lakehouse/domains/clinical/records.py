@@ -363,6 +363,7 @@ class ImagingStudy(Resource):
     numberOfInstances: Whole | None = None
     procedureCode: Concepts | None = None
     location: Reference | None = None
+    modality: list[SeriesCoding | None] | None = None
     series: list[Series | None] | None = None
     patient: Foreign = None
     context: Foreign = None

@@ -295,7 +295,11 @@ IMAGING_STUDY: tuple[Field, ...] = (
     _encounter(),
     DateTime(name="started_at", get=of("started"), says="When it began"),
     CodeableConcept(name="procedure", get=whole("procedureCode"), says="What was done"),
-    CodeableConcept(name="modality", get=every("series", "modality"), says="Modality of the first series"),
+    CodeableConcept(
+        name="modality",
+        get=first(every("series", "modality"), whole("modality")),
+        says="Modality of the first series, else of the study",
+    ),
     CodeableConcept(name="body_site", get=every("series", "bodySite"), says="Body site of the first series"),
     Plain(name="series_count", type=Type.INT64, unit="count", get=of("numberOfSeries"), says="Series"),
     Plain(name="instance_count", type=Type.INT64, unit="count", get=of("numberOfInstances"), says="Images"),

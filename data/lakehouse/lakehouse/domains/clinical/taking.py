@@ -121,7 +121,7 @@ def every(outer: str, inner: str) -> Get:
         found: list[Any] = []
         for part in each(getattr(value, outer)):
             own = getattr(part, inner)
-            found += own if type(own) is list else [own]
+            found += each(own if type(own) is list else [own])
         return found or None
 
     return get
