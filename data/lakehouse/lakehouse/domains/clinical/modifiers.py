@@ -10,12 +10,13 @@ Does not: reading them (records.py), or Gold.
 | Immunization.isSubpotent | a column; a subpotent dose counts as none |
 | doNotPerform, isSubpotent, implicitRules: extensions, no value | counts as none: any may be meant |
 | Observation.dataAbsentReason (no modifier) | a column; what was not performed or asked counts as none |
-| Patient.link | a column; a record that another one replaces counts as none |
+| Patient.link | a column; a record that another one replaces, or a link of unknown type, counts as none |
 | Patient.active, deceased[x] | columns; a birth date holds all the same |
 | Identifier.use, HumanName.use, Address.use, ContactPoint.use | what is old is not taken (choices.py) |
 | Quantity.comparator | a column, and no value beside it |
 | implicitRules, modifierExtension (at any depth) | the resource counts as none: they may say anything |
-| implicitRules of a Bundle, modifierExtension of its entry | the entry is refused (reading.py) |
+| implicitRules of a Bundle, modifierExtension of its entry, request, response | refused (reading.py) |
+| notGiven, notDone, animal … of other FHIR versions | the resource is refused (records.py) |
 | Medication: status (but active, inactive), implicitRules, modifierExtension | no code is taken of it |
 
 https://hl7.org/fhir/R4/conformance-rules.html#isModifier. A code that the standard has not is not understood,
