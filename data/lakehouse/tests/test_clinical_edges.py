@@ -6,10 +6,13 @@ import json
 from typing import Any
 
 import pytest
-from test_clinical import condition, lake, land, patient, refused, rows, run
+from test_clinical import BY_NAME, condition, lake, land, patient, refused, rows, run
 from test_clinical_cases import HERE, by_id, counts, entry, gold, observation, visit
 
+from lakehouse.contracts import quarantine_of
 from lakehouse.domains.clinical import contracts as c
+from lakehouse.domains.clinical.parts import RACE
+from lakehouse.domains.clinical.resources import SHAPES
 from lakehouse.pipeline import Lake
 
 __all__ = ["lake"]
@@ -47,6 +50,8 @@ def test_a_reference_without_an_address_is_one(lake: Lake) -> None:
                 "group": {"type": "Group", "identifier": {"system": "http://h/mrn", "value": "7 &%"}},
                 "words": {"display": "Jane Roe"},
                 "absent": {"extension": ABSENT},
+                "unsaid": {"_reference": {"extension": ABSENT}},
+                "type": {"type": "Patient"},
                 "empty": {},
             }.items()
         ),
@@ -58,6 +63,8 @@ def test_a_reference_without_an_address_is_one(lake: Lake) -> None:
         "group": ["Group", "Group?identifier=http://h/mrn|7%20%26%25"],
         "words": [None, "(no address)"],
         "absent": [None, "(no address)"],
+        "unsaid": [None, "(no address)"],
+        "type": ["Patient", "(no address)"],
     }
     assert refused(lake, "condition") == ["patient_ref_present"]
     assert by_id(lake, "encounter")["v"]["practitioner_ref"] == "?identifier=|9"
@@ -222,12 +229,22 @@ def test_a_modifier_extension_is_a_name_not_a_word(lake: Lake) -> None:
 def test_what_modifies_an_entry_or_its_bundle_refuses_it(lake: Lake) -> None:
     """Bundle.entry has a modifierExtension, and Bundle has implicitRules: neither is part of the resource."""
     modified = {"fullUrl": "urn:uuid:o1", "resource": observation("o1"), "modifierExtension": SAID}
+    asked = {"method": "PUT", "url": "Observation/o4"}
     land(lake, "a/1.json", patient("p"), {"entry": modified}, observation("o2"))
     land(lake, "a/2.json", observation("o3"), implicitRules="http://x.example/rules")
+    land(lake, "a/3.json", observation("o5"), _implicitRules={"extension": ABSENT})
+    land(lake, "a/4.json", observation("o6"), type="history", _implicitRules={"extension": ABSENT})
+    land(
+        lake,
+        "a/5.json",
+        {"entry": {"resource": observation("o4"), "request": {**asked, "modifierExtension": SAID}}},
+        {"entry": {"resource": observation("o7"), "request": asked, "response": {"modifierExtension": SAID}}},
+        {"entry": {"resource": observation("o8"), "request": {**asked, "modifierExtension": []}}},
+    )
     run(lake)
-    assert [r["id"] for r in rows(lake, "observation")] == ["o2"]
-    assert [one.split(",")[0] for one in refused(lake, "fhir_index")] == ["type_valid"] * 2
-    assert lake.store.snapshot(c.RAW_FHIR_RESOURCES).rows == 4
+    assert [r["id"] for r in rows(lake, "observation")] == ["o2", "o8"]
+    assert [one.split(",")[0] for one in refused(lake, "fhir_index")] == ["type_valid"] * 6
+    assert lake.store.snapshot(c.RAW_FHIR_RESOURCES).rows == 9
 
 
 @pytest.mark.parametrize("contained", [False, True])
@@ -239,6 +256,9 @@ def test_a_medication_that_may_say_anything_names_nothing(lake: Lake, contained:
         "invented": {"status": "invented"},
         "error": {"status": "entered-in-error"},
         "unsaid": {},
+        "rules-unsaid": {"_implicitRules": {"extension": ABSENT}},
+        "status-unsaid": {"_status": {"extension": ABSENT}},
+        "status-said": {"status": "active", "_status": {"extension": ABSENT}},
     }
     made = {
         i: {"resourceType": "Medication", "id": i, "code": {"coding": [{"code": i}]}, **more}
@@ -257,8 +277,114 @@ def test_a_medication_that_may_say_anything_names_nothing(lake: Lake, contained:
     assert json.loads(gold(lake, "encounter_summary")[0]["active_medications"]) == [
         "active",
         "inactive",
+        "status-said",
         "unsaid",
     ]
+
+
+def test_a_link_that_does_not_say_what_it_means_may_replace_the_record(lake: Lake) -> None:
+    link = {"other": {"reference": "Patient/p"}}
+    land(
+        lake,
+        "a/1.json",
+        patient("p", link=[{**link, "type": "seealso", "_type": {"extension": ABSENT}}]),
+        patient("q", link=[{**link, "_type": {"extension": ABSENT}}]),
+    )
+    run(lake)
+    assert [r["kept_out_by"] for r in rows(lake, "patient")] == [None, "link"]
+
+
+# -- codes and versions that are not R4's ----
+
+
+def test_a_status_is_the_standards_whatever_stands_before_it(lake: Lake) -> None:
+    """A concept with a required binding may say the same in other systems: the standard's is understood."""
+    own, standard = {"system": "http://x.example", "code": "R1"}, "http://terminology.hl7.org/CodeSystem/"
+    over = {"system": f"{standard}condition-clinical", "code": "resolved"}
+    confirmed = {"system": f"{standard}condition-ver-status", "code": "confirmed"}
+    told: dict[str, list[Any]] = {
+        "before": [own, over],
+        "after": [over, own],
+        "same": [{**own, "code": "active"}, over],
+        "unnamed": [own, None, {"code": "resolved"}],
+        "alone": [own],
+    }
+    land(
+        lake,
+        "a/1.json",
+        patient("p"),
+        visit(),
+        *(
+            condition(i, "Patient/p", onsetDateTime="2010-01-01", clinicalStatus={"coding": codings})
+            for i, codings in told.items()
+        ),
+        {
+            "resourceType": "AllergyIntolerance",
+            "id": "a",
+            "patient": {"reference": "Patient/p"},
+            "verificationStatus": {"coding": [own, confirmed]},
+        },
+    )
+    run(lake)
+    states = {i: r["clinical_status"] for i, r in by_id(lake, "condition").items()}
+    assert states == dict.fromkeys(told, "resolved") | {"alone": "R1"}
+    assert rows(lake, "allergy_intolerance")[0]["verification_status"] == "confirmed"
+    assert gold(lake, "encounter_summary")[0]["active_conditions"] == "[]"
+
+
+_OF_P = {"subject": {"reference": "Patient/p"}}
+_AT_V = {"context": {"reference": "Encounter/v"}}
+OTHER_VERSIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    # name: table, what of it R4 has not, the resource
+    "DSTU2, an animal": ("patient", "animal", {"animal": {"species": {"text": "dog"}}}),
+    "DSTU2, not given": ("immunization", "wasNotGiven", {"wasNotGiven": True}),
+    "STU3, not given": ("immunization", "notGiven", {"notGiven": True}),
+    "STU3, not done": ("procedure", "notDone", {"notDone": True, **_OF_P}),
+    "STU3, a visit": ("observation", "context", {**_OF_P, **_AT_V}),
+    "STU3, an end": ("condition", "abatementBoolean", {**_OF_P, "abatementBoolean": True}),
+    "DSTU2, a status": ("allergy_intolerance", "status", {"status": "entered-in-error"}),
+    "R5, a period": ("encounter", "actualPeriod", {**_OF_P, "actualPeriod": {"start": "2020"}}),
+    "R5, a medication": ("medication_request", "medication", {"medication": {"concept": {"text": "x"}}}),
+    "R5, a time": ("procedure", "occurrenceDateTime", {"occurrenceDateTime": "2020", **_OF_P}),
+    "R5, a value": ("observation", "valueReference", {"valueReference": {"reference": "Group/g"}}),
+    "R5, a part": (
+        "observation",
+        "component[0].valueAttachment",
+        {"component": [{"code": {"text": "x"}, "valueAttachment": {"title": "x"}}]},
+    ),
+    "R5, a modality": (
+        "imaging_study",
+        "series[0].modality.coding",
+        {**_OF_P, "series": [{"modality": {"coding": [{"code": "CT"}]}}]},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_VERSIONS)
+def test_a_resource_of_another_version_is_refused_by_its_name(lake: Lake, name: str) -> None:
+    """As R4 it would say less, or the opposite: `notGiven` beside `completed` is no vaccination."""
+    table, element, more = OTHER_VERSIONS[name]
+    resource = {
+        "resourceType": SHAPES[table][0],
+        "id": "x",
+        "status": "completed",
+        "intent": "order",
+        "class": {"code": "AMB"},
+        **more,
+    }
+    if table in ("patient", "condition"):
+        del resource["status"]
+    land(lake, "a/1.json", patient("p"), resource)
+    run(lake, BY_NAME[table], c.FHIR_INDEX)
+    assert [one.split(",")[0] for one in refused(lake, table)] == ["resource_readable"]
+    told = str(lake.store.scan(quarantine_of(BY_NAME[table])).collect()["reasons"][0])
+    assert f"An element that FHIR R4 has not, of another version - at `$.{element}`" in told
+
+
+def test_the_same_elements_without_a_value_are_none(lake: Lake) -> None:
+    land(lake, "a/1.json", observation("o", context=None), patient("p", animal=None))
+    run(lake, c.SILVER[0], BY_NAME["observation"])
+    assert [r["id"] for t in ("observation", "patient") for r in rows(lake, t)] == ["o", "p"]
 
 
 # -- values ----
@@ -509,3 +635,44 @@ def test_a_bulk_export_tells_what_was_deleted_and_a_transaction_asks(lake: Lake)
         "kept": False,
     }
     assert refused(lake, "fhir_index") == ["type_valid,id_valid"] * 4
+
+
+def test_a_patch_is_no_resource_but_a_history_tells_what_came_of_it(lake: Lake) -> None:
+    """https://hl7.org/fhir/R4/http.html#patch: the entry of a transaction has what is to change."""
+    patch = {"method": "PATCH", "url": "Patient/p"}
+    land(lake, "a/1.json", patient("p", birthDate="1950-01-01"), patient("q"))
+    run(lake, c.SILVER[0], c.FHIR_INDEX)
+    binary = {"resourceType": "Binary", "id": "b", "contentType": "application/json-patch+json"}
+    land(
+        lake, "a/2.json", *({"entry": {"resource": one, "request": patch}} for one in (patient("p"), binary))
+    )
+    whole = {"resource": patient("q", birthDate="1960-01-01"), "request": {**patch, "url": "Patient/q"}}
+    land(lake, "a/3.json", {"entry": whole}, type="history")
+    run(lake, c.SILVER[0], c.FHIR_INDEX)
+    assert {i: str(r["birth_date"]) for i, r in by_id(lake, "patient").items()} == {
+        "p": "1950-01-01",
+        "q": "1960-01-01",
+    }
+    assert [one.split(",")[0] for one in refused(lake, "fhir_index")] == ["type_valid"] * 2
+
+
+def test_the_modality_is_that_of_the_study_where_no_series_says_it(lake: Lake) -> None:
+    study = {"resourceType": "ImagingStudy", "status": "available", "subject": {"reference": "Patient/p"}}
+    ct, mr = {"code": "CT"}, {"code": "MR"}
+    land(
+        lake,
+        "a/1.json",
+        {**study, "id": "study", "modality": [ct, mr]},
+        {**study, "id": "both", "modality": [ct], "series": [{"modality": mr}]},
+        {**study, "id": "unsaid", "modality": [ct], "series": [{"uid": "1"}]},
+    )
+    run(lake, BY_NAME["imaging_study"])
+    told = {i: r["modality"] for i, r in by_id(lake, "imaging_study").items()}
+    assert told == {"study": "CT", "both": "MR", "unsaid": "CT"}
+
+
+def test_the_first_of_several_races_is_told(lake: Lake) -> None:
+    categories = [{"url": "ombCategory", "valueCoding": {"code": i, "display": i}} for i in ("one", "two")]
+    land(lake, "a/1.json", patient("p", extension=[{"url": RACE, "extension": categories}]))
+    run(lake, c.SILVER[0])
+    assert rows(lake, "patient")[0]["race"] == "one"

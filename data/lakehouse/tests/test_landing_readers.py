@@ -81,6 +81,7 @@ def test_the_content_decides_and_the_suffix_helps(name: str, content: bytes, fmt
         ("x.csv", b"<log><trace/></log>", "this is an XES event log"),
         ("x.json", b"<!DOCTYPE html><p>", "this is an HTML page"),
         ("x", b"\xef\xbb\xbf <?xml version='1.0'?><a/>", "this is XML"),
+        ("x", b'<Patient xmlns="http://hl7.org/fhir"><id value="1"/></Patient>', "this is XML"),
     ],
 )
 def test_what_cannot_be_read_says_why(name: str, content: bytes, reason: str) -> None:

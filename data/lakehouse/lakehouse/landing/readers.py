@@ -163,7 +163,8 @@ def _markup(head: bytes) -> str | None:
         return "an XES event log (XML)"
     if re.search(rb"<(!doctype\s+)?html[\s>]", head, re.IGNORECASE):
         return "an HTML page"
-    return "XML" if head.lstrip(_BOM + _BLANK).startswith((b"<?xml", b"<!")) else None
+    marked = head.lstrip(_BOM + _BLANK).startswith((b"<?xml", b"<!")) or re.search(rb"\sxmlns\s*=", head)
+    return "XML" if marked else None
 
 
 def _is_lines(raw: BinaryIO) -> bool:

@@ -46,6 +46,7 @@ class Identifier(Element):
 
 class Reference(Element):
     reference: str | None = None
+    reference_: Any = field(default=None, name="_reference")
     type: str | None = None
     identifier: Identifier | None = None
     display: str | None = None

@@ -29,6 +29,7 @@ _LINKS = msgspec.json.Decoder(dict[str, str])
 _PART = "a part of the resource alone (tag SUBSETTED)"
 # What msgspec says of a wrong type names the path alone; of a malformed text it may quote a character.
 _PLACE = re.compile(r"byte (\d+)")
+_FOREIGN = re.compile(r"Expected `null`, got `\w+`")  # records.py: it takes no value
 
 
 def table(name: str, raw: pl.DataFrame) -> pl.DataFrame:
@@ -126,7 +127,7 @@ def _is_part(record: Resource) -> bool:
 def fault(exc: Exception) -> str:
     """Say what is wrong without a word of the content."""
     if isinstance(exc, msgspec.ValidationError):
-        return str(exc)
+        return _FOREIGN.sub("An element that FHIR R4 has not, of another version", str(exc))
     if isinstance(exc, RecursionError):
         return "nested too deeply"
     place = _PLACE.search(str(exc))

@@ -40,7 +40,7 @@ def text_of(
     if (own := given.identifier) is not None and own.value is not None:
         token = quote(f"{own.system or ''}|{own.value}", safe=":/|")
         return f"{_type(given.type) or kind or ''}?identifier={token}"
-    told = (own, given.display, given.extension)
+    told = (own, given.display, given.extension, given.reference_, given.type)
     return words if any(one is not None for one in told) else None
 
 

@@ -10,12 +10,13 @@ Does not: reading them (records.py), or Gold.
 | Immunization.isSubpotent | a column; a subpotent dose counts as none |
 | doNotPerform, isSubpotent, implicitRules: extensions, no value | counts as none: any may be meant |
 | Observation.dataAbsentReason (no modifier) | a column; what was not performed or asked counts as none |
-| Patient.link | a column; a record that another one replaces counts as none |
+| Patient.link | a column; a record that another one replaces, or a link of unknown type, counts as none |
 | Patient.active, deceased[x] | columns; a birth date holds all the same |
 | Identifier.use, HumanName.use, Address.use, ContactPoint.use | what is old is not taken (choices.py) |
 | Quantity.comparator | a column, and no value beside it |
 | implicitRules, modifierExtension (at any depth) | the resource counts as none: they may say anything |
-| implicitRules of a Bundle, modifierExtension of its entry | the entry is refused (reading.py) |
+| implicitRules of a Bundle, modifierExtension of its entry, request, response | refused (reading.py) |
+| notGiven, notDone, animal … of other FHIR versions | the resource is refused (records.py) |
 | Medication: status (but active, inactive), implicitRules, modifierExtension | no code is taken of it |
 
 https://hl7.org/fhir/R4/conformance-rules.html#isModifier. A code that the standard has not is not understood,
@@ -32,7 +33,7 @@ import orjson
 import polars as pl
 
 from lakehouse.domains.clinical import records as r
-from lakehouse.domains.clinical.taking import codes, each
+from lakehouse.domains.clinical.taking import Get, coded, codes, each
 from lakehouse.domains.clinical.values import value_kind
 
 DELETED = "deleted"
@@ -100,6 +101,28 @@ CODES: dict[str, dict[str, Codes]] = {
     },
 }
 """Silver table -> element -> its codes. A resource without the element counts."""
+
+
+_HL7 = ("http://terminology.hl7.org/", "http://hl7.org/fhir/")
+
+
+def status_of(table: str, element: str) -> Get:
+    """Return what takes the code of a concept that has the standard's codes: of several codings theirs.
+
+    A coding of another system says the same in other words, which no figure understands.
+    """
+    known = CODES[table][element]
+
+    def get(resource: Any) -> str | None:
+        concept = getattr(resource, element)
+        if concept is None:
+            return None
+        standard = [one for one in each(concept.coding) if one.code is not None and known.know({one.code})]
+        stated = (one.code for one in standard if (one.system or "").startswith(_HL7))
+        first: str | None = next(stated, None) or (standard[0].code if standard else coded(concept)[0])
+        return first
+
+    return get
 
 
 def kept_out(table: str) -> Callable[[Any, str], tuple[str | None, bool]]:
@@ -179,7 +202,9 @@ def _says_not_made(one: r.Observation | r.Component) -> bool:
 
 
 def _replaced(patient: r.Patient) -> bool:
-    return any(one.type == "replaced-by" for one in each(patient.link))
+    """Return whether a link says that another record replaces it, or does not say what it means."""
+    links = each(patient.link)
+    return any(one.type == "replaced-by" or (one.type is None and one.type_) for one in links)
 
 
 _NOT_MADE = frozenset(("not-performed", "not-asked"))

@@ -134,7 +134,7 @@ def core(url: str) -> Any:
     def get(patient: r.Patient) -> str | None:
         for one in each(patient.extension):
             if one.url == url:
-                own = {part.url: part for part in each(one.extension)}
+                own = {part.url: part for part in reversed(each(one.extension))}
                 if "text" in own:
                     said: str | None = own["text"].valueString
                     return said

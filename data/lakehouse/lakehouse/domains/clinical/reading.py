@@ -3,15 +3,16 @@
 Belongs here: bundles of every type, single resources, bulk NDJSON, and what keeps a broken entry's place.
 Does not: what a resource means (records.py, fields.py).
 
-Nothing is dropped: an entry without a resource, or that a modifierExtension of its own or its bundle's
-implicitRules may change, a line that is no JSON, or what states no type become rows without `resource_type`,
-which the index's rules send to quarantine. A file that is no FHIR at all is refused
+Nothing is dropped: an entry without a resource, or that a modifierExtension of its own, its request or its
+response, or its bundle's implicitRules may change, a line that is no JSON, or what states no type become rows
+without `resource_type`, which the index's rules send to quarantine. A file that is no FHIR at all is refused
 whole, and stays in landing.
 
 A bundle's entry tells more than its resource: when it changed, which version it is, and in a history bundle
 that it was deleted. A deletion in a transaction asks a server for it, and does not tell that it was done,
-whatever stands beside it; but as a line of a bulk export, of such deletions alone and with the bundle's time,
-it tells of what is gone: https://hl7.org/fhir/uv/bulkdata/STU2/export.html#response---complete-status.
+whatever stands beside it, and a patch is no resource; but as a line of a bulk export, of such deletions alone
+and with the bundle's time, it tells of what is gone:
+https://hl7.org/fhir/uv/bulkdata/STU2/export.html#response---complete-status.
 Of a history, newest first by the standard, the rows come oldest first; an entry there that tells no time
 takes that of the version before it, so that it comes after that one.
 """
@@ -31,6 +32,7 @@ import polars as pl
 from lakehouse.domains.clinical.contracts import DELETE, RAW_FHIR_RESOURCES, TYPE
 from lakehouse.domains.clinical.decoding import fault
 from lakehouse.domains.clinical.links import ADDRESS, ELSEWHERE, address
+from lakehouse.domains.clinical.modifiers import extended
 from lakehouse.errors import SourceError, UnknownShape
 from lakehouse.landing import LandedFile
 from lakehouse.landing.readers import (
@@ -49,6 +51,7 @@ _TYPE = re.compile(r"[A-Z][A-Za-z]{1,63}")
 _REFERENCE = re.compile(rb'"reference"\s*:\s*("[^"\\]*(?:\\.[^"\\]*)*")')
 _SERVER = re.compile(rf"(https?://.*){ADDRESS.replace('(?:^|/)', '/')}")
 _COHORT = re.compile(r"(?:cohort=)?([^/]+)")
+PATCH = "PATCH"
 _NO = msgspec.Raw(b"")
 _MALFORMED = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 
@@ -68,6 +71,7 @@ class _Bundle(msgspec.Struct):
     meta: Any = None
     timestamp: Any = None
     implicitRules: Any = None
+    implicitRules_: Any = msgspec.field(default=None, name="_implicitRules")
     entry: list[msgspec.Raw] | None = None
 
 
@@ -85,6 +89,7 @@ class _Plain(msgspec.Struct):
     resourceType: Any = None
     type: str | None = None
     implicitRules: Any = None
+    implicitRules_: Any = msgspec.field(default=None, name="_implicitRules")
     entry: list[_Entry] | None = None
 
 
@@ -202,14 +207,14 @@ def _plain_entries(text: bytes) -> list[Row] | None:
         bundle = _PLAIN.decode(text)
     except _MALFORMED:
         return None
-    if bundle.resourceType != "Bundle" or bundle.type == "history" or bundle.implicitRules is not None:
+    if bundle.resourceType != "Bundle" or bundle.type == "history" or _is_ruled(bundle):
         return None
     entries = []
     for entry in bundle.entry or ():
         told = _told(entry)
-        if entry.modifierExtension or told.head is None or told.head.resourceType == "Bundle":
+        if _is_modified(entry) or told.head is None or told.head.resourceType == "Bundle":
             return None
-        if _deletes(entry):
+        if _asks(entry):
             return None
         entries.append(told)
     meant, servers = _meant(entries), _servers(entries)
@@ -223,7 +228,7 @@ def _entries(text: bytes, *, is_line: bool = False) -> Iterator[Row]:
         yield _row(text, None, None, None)  # its `entry` is no list
         return
     history = bundle.type == "history"
-    if bundle.implicitRules is not None:
+    if _is_ruled(bundle):
         yield from (_row(bytes(one), None, bundle.type, None) for one in bundle.entry or ())
         return
     time = _text_of(bundle.meta, "lastUpdated") or _plain(bundle.timestamp)
@@ -247,10 +252,10 @@ def _entry(raw: msgspec.Raw, *, history: bool) -> _Told:
         entry = _ENTRY.decode(raw)
     except _MALFORMED:
         return _Told(text=bytes(raw))
-    if entry.modifierExtension:
+    if _is_modified(entry):
         return _Told(text=bytes(raw))
     told = _told(entry)
-    if not history and _deletes(entry):
+    if not history and _asks(entry):
         return _Told(text=bytes(raw))
     if history and (request := bytes(entry.request)):
         said = _ANY.decode(request)
@@ -263,10 +268,28 @@ def _entry(raw: msgspec.Raw, *, history: bool) -> _Told:
     return told
 
 
-def _deletes(entry: _Entry) -> bool:
-    """Return whether an entry's request is a deletion."""
+def _is_ruled(bundle: _Bundle | _Plain) -> bool:
+    """Return whether rules may change a bundle, also such as are not told."""
+    return bundle.implicitRules is not None or bool(bundle.implicitRules_)
+
+
+def _is_modified(entry: _Entry) -> bool:
+    """Return whether an extension may change an entry, its request or its response."""
+    if entry.modifierExtension:
+        return True
+    beside = (bytes(entry.request), bytes(entry.response))
+    return any(b"modifierE" in one and extended(one.decode()) for one in beside)
+
+
+def _asks(entry: _Entry) -> bool:
+    """Return whether an entry asks for a deletion, or has a patch: neither has a resource as it is."""
+    return _asked(entry) in (DELETE, PATCH)
+
+
+def _asked(entry: _Entry) -> str | None:
     request = bytes(entry.request)
-    return b"DELETE" in request and _text_of(_ANY.decode(request), "method") == DELETE
+    is_other = b"DELETE" in request or b"PATCH" in request
+    return _text_of(_ANY.decode(request), "method") if is_other else None
 
 
 def _tells_deletions(bundle: _Bundle) -> bool:
@@ -275,7 +298,7 @@ def _tells_deletions(bundle: _Bundle) -> bool:
         entries = [_ENTRY.decode(one) for one in bundle.entry or ()]
     except _MALFORMED:
         return False
-    return bool(entries) and all(_deletes(one) and not bytes(one.resource) for one in entries)
+    return bool(entries) and all(_asked(one) == DELETE and not bytes(one.resource) for one in entries)
 
 
 def _told(entry: _Entry) -> _Told:

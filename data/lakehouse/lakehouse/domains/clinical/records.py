@@ -4,11 +4,15 @@ Belongs here: the shapes, after https://hl7.org/fhir/R4/resourcelist.html. Does 
 (datatypes.py), or which column takes what (fields.py). Decoding skips every element that is not named, and
 refuses one of another JSON type by its path (`$.valueQuantity.value`), never by its content. `x_` is `_x`:
 what is stated of an element `x` that has extensions and perhaps no value.
+
+Elements of other versions of FHIR are named where R4 says the same by another name, or where they modify
+what is read: a resource that has one is refused, since as R4 it would say less, or the opposite. DSTU2 and
+STU3 have `notGiven`, `notDone` and `context`, R5 has `actualPeriod` and `medication`.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 from msgspec import field
@@ -35,6 +39,9 @@ from lakehouse.domains.clinical.datatypes import (
     Whole,
 )
 
+Foreign: TypeAlias = None
+"""The type of an element that R4 has not: it takes no value."""
+
 
 class Resource(Element):
     """What every resource has."""
@@ -58,7 +65,9 @@ class Medication(Element):
     resourceType: Any = None
     id: Any = None
     implicitRules: Any = None
+    implicitRules_: Any = field(default=None, name="_implicitRules")
     status: Any = None
+    status_: Any = field(default=None, name="_status")
     code: Any = None
 
 
@@ -69,6 +78,7 @@ class Communication(Element):
 class PatientLink(Element):
     other: Reference | None = None
     type: str | None = None
+    type_: Any = field(default=None, name="_type")
 
 
 class Patient(Resource):
@@ -88,6 +98,8 @@ class Patient(Resource):
     link: list[PatientLink | None] | None = None
     generalPractitioner: References | None = None
     managingOrganization: Reference | None = None
+    animal: Foreign = None
+    careProvider: Foreign = None
 
 
 class Participant(Element):
@@ -115,6 +127,11 @@ class Encounter(Resource):
     location: list[Place | None] | None = None
     serviceProvider: Reference | None = None
     partOf: Reference | None = None
+    patient: Foreign = None
+    reason: Foreign = None
+    indication: Foreign = None
+    actualPeriod: Foreign = None
+    admission: Foreign = None
 
 
 class Condition(Resource):
@@ -138,6 +155,13 @@ class Condition(Resource):
     abatementString: str | None = None
     abatementString_: Any = field(default=None, name="_abatementString")
     recordedDate: str | None = None
+    patient: Foreign = None
+    context: Foreign = None
+    assertedDate: Foreign = None
+    dateRecorded: Foreign = None
+    onsetQuantity: Foreign = None
+    abatementQuantity: Foreign = None
+    abatementBoolean: Foreign = None
 
 
 class Component(Element):
@@ -155,6 +179,8 @@ class Component(Element):
     valuePeriod: Period | None = None
     dataAbsentReason: Concept | None = None
     interpretation: Concepts | None = None
+    valueAttachment: Foreign = None
+    valueReference: Foreign = None
 
 
 class Observation(Resource):
@@ -185,6 +211,10 @@ class Observation(Resource):
     interpretation: Concepts | None = None
     component: list[Component | None] | None = None
     hasMember: References | None = None
+    context: Foreign = None
+    related: Foreign = None
+    valueAttachment: Foreign = None
+    valueReference: Foreign = None
 
 
 class Performer(Element):
@@ -207,12 +237,24 @@ class Procedure(Resource):
     reasonReference: References | None = None
     reasonCode: Concepts | None = None
     outcome: Concept | None = None
+    context: Foreign = None
+    notDone: Foreign = None
+    notPerformed: Foreign = None
+    reason: Foreign = None
+    occurrenceDateTime: Foreign = None
+    occurrencePeriod: Foreign = None
+    occurrenceString: Foreign = None
+    occurrenceAge: Foreign = None
+    occurrenceRange: Foreign = None
+    occurrenceTiming: Foreign = None
 
 
 class Dosage(Element):
     text: str | None = None
     asNeededBoolean: bool | None = None
     asNeededCodeableConcept: Concept | None = None
+    asNeeded: Foreign = None
+    asNeededFor: Foreign = None
 
 
 class MedicationRequest(Resource):
@@ -231,6 +273,10 @@ class MedicationRequest(Resource):
     requester: Reference | None = None
     reasonReference: References | None = None
     dosageInstruction: list[Dosage | None] | None = None
+    context: Foreign = None
+    medication: Foreign = None
+    reason: Foreign = None
+    reported: Foreign = None
 
 
 class Immunization(Resource):
@@ -246,6 +292,11 @@ class Immunization(Resource):
     lotNumber: str | None = None
     location: Reference | None = None
     performer: list[Performer | None] | None = None
+    wasNotGiven: Foreign = None
+    notGiven: Foreign = None
+    date: Foreign = None
+    practitioner: Foreign = None
+    reported: Foreign = None
 
 
 class Reaction(Element):
@@ -269,6 +320,9 @@ class AllergyIntolerance(Resource):
     onsetString: str | None = None
     recordedDate: str | None = None
     reaction: list[Reaction | None] | None = None
+    substance: Foreign = None
+    status: Foreign = None
+    assertedDate: Foreign = None
 
 
 class DiagnosticReport(Resource):
@@ -283,12 +337,19 @@ class DiagnosticReport(Resource):
     performer: References | None = None
     result: References | None = None
     conclusion: str | None = None
+    context: Foreign = None
+
+
+class SeriesCoding(Coding):
+    coding: Foreign = None
+    concept: Foreign = None
+    reference: Foreign = None
 
 
 class Series(Element):
     uid: str | None = None
-    modality: Coding | None = None
-    bodySite: Coding | None = None
+    modality: SeriesCoding | None = None
+    bodySite: SeriesCoding | None = None
     numberOfInstances: Whole | None = None
 
 
@@ -302,14 +363,22 @@ class ImagingStudy(Resource):
     numberOfInstances: Whole | None = None
     procedureCode: Concepts | None = None
     location: Reference | None = None
+    modality: list[SeriesCoding | None] | None = None
     series: list[Series | None] | None = None
+    patient: Foreign = None
+    context: Foreign = None
+    availability: Foreign = None
+    procedure: Foreign = None
 
 
 def concept_of(medication: Medication) -> Concept | None:
     """Return what a medication is; None where it says nothing readable, or what it says may not hold."""
-    if medication.resourceType != "Medication" or medication.implicitRules is not None:
+    ruled = medication.implicitRules is not None or medication.implicitRules_
+    if medication.resourceType != "Medication" or ruled:
         return None
-    if medication.status not in (None, "active", "inactive"):
+    if medication.status not in (None, "active", "inactive") or (
+        medication.status is None and medication.status_
+    ):
         return None
     try:
         return msgspec.convert(medication.code, Concept) if medication.code is not None else None

@@ -18,6 +18,7 @@ from lakehouse.domains.clinical.fields import (
     Reference,
     Until,
 )
+from lakehouse.domains.clinical.modifiers import status_of
 from lakehouse.domains.clinical.taking import Get, code, every, first, of, whole
 
 TYPE = "resource_type"
@@ -130,8 +131,8 @@ ENCOUNTER: tuple[Field, ...] = (
 )  # fmt: skip
 
 CONDITION: tuple[Field, ...] = (
-    Plain(name="clinical_status", get=code("clinicalStatus"), says="active, resolved …"),
-    Plain(name="verification_status", get=code("verificationStatus"), says="confirmed …"),
+    Plain(name="clinical_status", get=status_of("condition", "clinicalStatus"), says="active, resolved …"),
+    Plain(name="verification_status", get=status_of("condition", "verificationStatus"), says="confirmed …"),
     CodeableConcept(name="category", get=whole("category"), says="Category"),
     CodeableConcept(name="severity", get=of("severity"), says="Severity"),
     CodeableConcept(name="code", get=of("code"), says="The condition"),
@@ -240,8 +241,16 @@ IMMUNIZATION: tuple[Field, ...] = (
 )
 
 ALLERGY_INTOLERANCE: tuple[Field, ...] = (
-    Plain(name="clinical_status", get=code("clinicalStatus"), says="active, resolved …"),
-    Plain(name="verification_status", get=code("verificationStatus"), says="confirmed …"),
+    Plain(
+        name="clinical_status",
+        get=status_of("allergy_intolerance", "clinicalStatus"),
+        says="active, resolved …",
+    ),
+    Plain(
+        name="verification_status",
+        get=status_of("allergy_intolerance", "verificationStatus"),
+        says="confirmed …",
+    ),
     Plain(name="type", get=of("type"), says="allergy or intolerance"),
     Plain(name="category", get=of("category"), says="The first: food, medication, environment, biologic"),
     Plain(name="categories", get=parts.categories, says="All of them, a JSON list"),
@@ -286,7 +295,11 @@ IMAGING_STUDY: tuple[Field, ...] = (
     _encounter(),
     DateTime(name="started_at", get=of("started"), says="When it began"),
     CodeableConcept(name="procedure", get=whole("procedureCode"), says="What was done"),
-    CodeableConcept(name="modality", get=every("series", "modality"), says="Modality of the first series"),
+    CodeableConcept(
+        name="modality",
+        get=first(every("series", "modality"), whole("modality")),
+        says="Modality of the first series, else of the study",
+    ),
     CodeableConcept(name="body_site", get=every("series", "bodySite"), says="Body site of the first series"),
     Plain(name="series_count", type=Type.INT64, unit="count", get=of("numberOfSeries"), says="Series"),
     Plain(name="instance_count", type=Type.INT64, unit="count", get=of("numberOfInstances"), says="Images"),

@@ -79,9 +79,9 @@ def coded(value: Any) -> CodedParts:
     chosen: Coding | None = None
     words: str | None = None
     for one in given:
-        own = (one,) if type(one) is Coding else each(one.coding)
+        own = (one,) if isinstance(one, Coding) else each(one.coding)
         all_.extend(own)
-        text = None if type(one) is Coding else one.text
+        text = None if isinstance(one, Coding) else one.text
         if chosen is None and (chosen := _counts(own)) is not None:
             words = chosen.display or text
         elif chosen is None and words is None:
@@ -121,7 +121,7 @@ def every(outer: str, inner: str) -> Get:
         found: list[Any] = []
         for part in each(getattr(value, outer)):
             own = getattr(part, inner)
-            found += own if type(own) is list else [own]
+            found += each(own if type(own) is list else [own])
         return found or None
 
     return get
