@@ -110,6 +110,8 @@ def test_a_heading_twice_is_named_only_where_the_line_is_a_header() -> None:
     assert "fields 2 and 3 of the header are the same 'b'" in told("a,b,b\n1,2,3\n", known=["a"])
     message = told(f"{SECRET},7,{SECRET}\n1,2,3\n", known=["a"])
     assert "fields 1 and 3 of the header are the same; give" in message
+    assert "in the first line of the file" in message
+    assert "fields 2 and 3 and 4 and 2 more of the header are the same" in told("Report,,,,,\n")
 
 
 @settings(deadline=None, max_examples=150)
@@ -246,6 +248,21 @@ def test_what_is_as_wide_as_the_header_is_a_row() -> None:
     assert read("a,b\nTotal: 2,\n", form=BESIDE).rows() == [("Total: 2", None)]
     assert read("a\n1\nTotal: 2\n", form=BESIDE).rows() == [("1",)]
     assert read("Report of May\na,b\nTotal: 2\n", form=BESIDE).rows() == []
+
+
+def test_lines_that_a_spreadsheet_pads_to_the_width_of_the_table_are_known_too() -> None:
+    met = Unexpected()
+    for above in ("Report of May,,\n", "Report of May,\n", '"Report of May",,\n'):
+        text = f"{above}a,b,c\n1,2,3\nTotal: 2,\n"
+        assert read(text, form=BESIDE, unexpected=met).rows() == [("1", "2", "3")]
+    assert met.other_lines == 6
+    assert read("Report of May;;\na;b;c\n1;2;3\nSecond part;\n4;5;6\n", form=BESIDE).height == 2
+    divided = Form(divider="Second part", divided={"b": "late"})
+    parts = "a,b,c\n1,2,3\nSecond part,,\n4,late,6\n"
+    assert read(parts, form=divided).rows() == [("1", "2", "3"), ("4", "late", "6")]
+    says = "line 4 is below a divider, and its b does not say the same"
+    assert says in told(parts.replace("late", "5"), form=divided)
+    assert read("a,b,c\nSecond part,,x\n", form=divided).height == 1
 
 
 @pytest.mark.parametrize("pattern", ["(", ".*", ""])

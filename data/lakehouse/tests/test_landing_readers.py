@@ -77,6 +77,7 @@ def test_the_content_decides_and_the_suffix_helps(name: str, content: bytes, fmt
         ("x.json.zst", b"\x28\xb5\x2f\xfdrest", "this is a Zstandard file"),
         ("x.json.lz4", b"\x04\x22\x4d\x18rest", "this is an LZ4 file"),
         ("x.json.Z", b"\x1f\x9d\x90rest", "this is a file of compress"),
+        ("x.csv", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "this is a Git LFS pointer"),
         ("x.xes", b'<?xml version="1.0"?>\n<!-- x -->\n<log xes.version="1.0">', "this is an XES event log"),
         ("x.csv", b"<log><trace/></log>", "this is an XES event log"),
         ("x.json", b"<!DOCTYPE html><p>", "this is an HTML page"),
@@ -98,6 +99,8 @@ def test_gzip_is_unfolded_by_content_within_the_limit() -> None:
     for broken in (zipped[:-9], b"\x1f\x8b\x00", b"\x1f\x8b\x08" + b"\0" * 40, zipped[:20] + b"\xff" * 20):
         with pytest.raises(SourceError, match="not a readable gzip file"):
             records("x.json.gz", broken)
+    with pytest.raises(SourceError, match="it ends early; land it whole"):
+        records("x.json.gz", zipped[:-9])
 
 
 def test_json_documents_and_lines_under_either_name() -> None:

@@ -367,6 +367,34 @@ def test_the_workflow_is_named_by_what_the_history_states() -> None:
     assert named({}, namespace="prod", workflowExecution={"workflowId": "outer"}) == ("outer", "prod")
 
 
+def test_the_nanoseconds_of_an_older_server_are_its_times() -> None:
+    started, ended = 1561674301723220900, "1561674331909758000"
+    events = [
+        {"eventId": 1, "timestamp": started, "eventType": "WorkflowExecutionStarted",
+         "workflowExecutionStartedEventAttributes": {"originalExecutionRunId": "r"}},
+        {"eventId": 2, "timestamp": "2019-06-27T22:25:02Z", "eventType": "DecisionTaskScheduled"},
+        {"eventId": 3, "timestamp": 1, "eventType": "TimerFired"},
+        {"eventId": 4, "timestamp": ended, "eventType": "WorkflowExecutionCompleted"},
+    ]  # fmt: skip
+    found = read("temporal/x.json", events)
+    assert found["timestamp"].to_list() == [
+        "2019-06-27T22:25:01.723220900Z", "2019-06-27T22:25:02Z", "1", "2019-06-27T22:25:31.909758000Z",
+    ]  # fmt: skip
+    assert json.loads(found["raw_data"][3])["duration_ms"] == 30187
+
+
+def test_an_end_that_is_dated_before_its_start_stays_and_states_no_duration() -> None:
+    events = [
+        {"eventId": 1, "eventTime": "2026-01-01T00:00:00.005Z", "eventType": "WorkflowExecutionStarted"},
+        {"eventId": 2, "eventTime": "2026-01-01T00:00:00.001Z", "eventType": "WorkflowExecutionCompleted"},
+    ]
+    found = silver(PIPELINE_EVENTS, transforms.pipeline_events, bronze(
+        RAW_PIPELINE_EVENTS, read("temporal/x.json", {"events": events}).to_dicts()))  # fmt: skip
+    assert found.good["status"].to_list() == ["in_progress", "completed"]
+    assert found.good["duration_ms"].to_list() == [None, None]
+    assert found.good["activities_executed"].to_list() == [None, 0]
+
+
 def test_numeric_types_and_protobuf_times() -> None:
     time = {"seconds": "1767225600", "nanos": 5}
     found = rows(

@@ -59,7 +59,8 @@ def test_figures_reasons_and_masks(lake: Lake) -> None:
     assert [r.row for r in told] == [5, 4, 3, 2, 1]
     assert len(told[0].rules) == 2
     assert told[0].record["pipeline_id"] == "n3"  # type: ignore[index]
-    assert [r.row for r in show(lake, STRICT, rule="pipeline_id_present")] == [3]
+    (absent,) = show(lake, STRICT, rule="pipeline_id_present")
+    assert (absent.row, absent.reasons[0]["values"]) == (3, {"pipeline_id": None})  # no mask for no value
     with pytest.raises(Unsupported, match="has no rule 'nope'"):
         show(lake, STRICT, rule="nope")
     with pytest.raises(Unsupported, match="no quarantine"):

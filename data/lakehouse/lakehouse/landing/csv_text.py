@@ -31,6 +31,7 @@ from lakehouse.landing.unexpected import Unexpected
 
 SEPARATORS = (",", ";", "\t", "|")
 _OTHER_SEPARATORS = (":", "^", "~", "#", "!", "\x01", "\x1e", "\x1f", " ")
+_PLACES = 3  # of a repeated heading that an error lists
 _AT_ONCE = 2000  # rows as Python lists; larger pieces take longer per row
 _BROKEN = "broken quoting; put quotes inside a field twice, or "
 
@@ -105,7 +106,7 @@ def _checked(raw: BinaryIO, options: Any, form: Form, name: str) -> tuple[list[s
         reader = csv.reader(_bounded(text, name) if large else text, **options)
         try:
             for fields in reader:
-                if len(fields) == len(header) > 1 and not ended:
+                if len(fields) == len(header) > 1 and not ended and not beside.among(fields, header):
                     if below and (column := _unsaid(fields, below)):
                         raise SourceError(f"{name}: {_contradicts(reader.line_num, column)}")
                     continue
@@ -148,15 +149,26 @@ class _Beside:
     def among(self, fields: Sequence[str], header: Sequence[str]) -> str | None:
         """Return whether a line below the header is a divider or a footer; None for a row.
 
-        A line as wide as a header of several fields is a row, whatever it says.
+        A line as wide as a header of several fields is a row, whatever it says, but for a divider: what
+        stands below it has to be compared with it.
         """
-        if not self._patterns or len(fields) == len(header) > 1:
+        if not self._patterns:
             return None
+        if len(fields) == len(header) > 1:
+            return None if any(fields[1:]) or not self._is("divider", fields) else "divider"
         return next((what for what in ("divider", "footer") if self._is(what, fields)), None)
 
     def _is(self, what: str, fields: Sequence[str]) -> bool:
+        """Return whether the line says so, as it stands or without the blank fields that end it.
+
+        A spreadsheet pads such a line to the width of the table.
+        """
         pattern = self._patterns.get(what)
-        return pattern is not None and pattern.fullmatch(self._mark.join(fields).strip()) is not None
+        if pattern is None:
+            return False
+        width = max((place for place, field in enumerate(fields, start=1) if field.strip()), default=0)
+        lines = (self._mark.join(fields).strip(), self._mark.join(fields[:width]).strip())
+        return any(pattern.fullmatch(line) for line in lines)
 
 
 def _below(line: int, footer: int) -> str:
@@ -249,9 +261,13 @@ def _refuse_twice(headings: list[str], form: Form, known: Collection[str], name:
     if len(set(headings)) == len(headings):
         return
     twice = next(heading for heading in headings if headings.count(heading) > 1)
-    at = " and ".join(str(i) for i, heading in enumerate(headings, start=1) if heading == twice)
-    quoted = f" {twice!r}" if {form.column_of(heading) for heading in headings} & set(known) else ""
-    raise SourceError(f"{name}: fields {at} of the header are the same{quoted}; give each its own heading")
+    places = [str(i) for i, heading in enumerate(headings, start=1) if heading == twice]
+    more = [f"{len(places) - _PLACES} more"] if len(places) > _PLACES else []
+    at = " and ".join([*places[:_PLACES], *more])
+    is_header = {form.column_of(heading) for heading in headings} & set(known)
+    quoted = f" {twice!r}" if is_header else ""
+    what = "give each its own heading" + ("" if is_header else ", in the first line of the file")
+    raise SourceError(f"{name}: fields {at} of the header are the same{quoted}; {what}")
 
 
 @contextmanager

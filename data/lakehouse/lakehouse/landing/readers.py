@@ -74,6 +74,7 @@ _OTHERS = (
     (b"ARROW1", "an Arrow file; land it as Parquet"),
     (b"SQLite format 3", "an SQLite database; land its tables as Parquet or CSV"),
     (b"%PDF", "a PDF"),
+    (b"version https://git-lfs.github.com/", "a Git LFS pointer; land the file it stands for (git lfs pull)"),
 )
 
 
@@ -265,6 +266,8 @@ def _gunzip(raw: BinaryIO, whole: BinaryIO, *, name: str, limit: int) -> None:
                 if whole.tell() + len(block) > limit:
                     raise SourceError(f"{name}: unfolds to more than {limit} bytes; split the file")
                 whole.write(block)
-    except (OSError, EOFError, zlib.error) as exc:
+    except EOFError:
+        raise SourceError(f"{name}: not a readable gzip file, for it ends early; land it whole") from None
+    except (OSError, zlib.error) as exc:
         raise SourceError(f"{name}: not a readable gzip file ({type(exc).__name__})") from None
     whole.seek(0)

@@ -40,7 +40,10 @@ class Rejects:
 
 @dataclass(frozen=True, kw_only=True)
 class Reject:
-    """One open reject. Without `reveal_pii`, the record and the values its rules checked are masked."""
+    """One open reject. Without `reveal_pii`, the record and the values its rules checked are masked.
+
+    A null is shown as such: it tells of nobody, and mostly is the reason.
+    """
 
     source: str
     row: int
@@ -134,7 +137,10 @@ def _reject(row: Mapping[str, Any], *, reveal_pii: bool) -> Reject:
     record: Mapping[str, Any] | str = json.loads(row["record"])
     if not reveal_pii:
         record = MASK
-        reasons = [{"rule": r["rule"], "values": dict.fromkeys(r["values"], MASK)} for r in reasons]
+        reasons = [
+            {"rule": r["rule"], "values": {name: v if v is None else MASK for name, v in r["values"].items()}}
+            for r in reasons
+        ]
     return Reject(
         source=row["_source"],
         row=row["_row"],

@@ -28,13 +28,14 @@ DOMAIN = "pipelines"
 
 RAW_PIPELINE_EVENTS = Contract(
     layer="bronze", name="raw_pipeline_events", domain=DOMAIN, materialization=Materialization.APPEND,
+    version="1.1.0",
     description="One workflow execution event as it was received, or one record that no adapter knows.",
     columns=(
         _c("pipeline_id", Type.STRING, "Pipeline (workflow, run) the event belongs to"),
         _c("event_type", Type.STRING, "What happened, in the sender's words"),
         _c("workspace_id", Type.STRING, "Workspace, namespace or repository"),
         _c("timestamp", Type.STRING, "When it happened, as received"),
-        _c("raw_data", Type.STRING, "The event's payload, JSON text"),
+        _c("raw_data", Type.STRING, "The event's payload, JSON text; GitHub's names people", pii=True),
         *bronze_columns(),
     ),
 )  # fmt: skip

@@ -4,8 +4,8 @@ Belongs here: recognising a history and reading its events. Does not: what an ev
 
 Known shapes: `{"events": [...]}`, `{"history": {"events": [...]}}`, either of them in a list or one per
 line, and the events alone, in a list or one per line. Both enum styles, ids as number or text, times as
-text or as `{"seconds", "nanos"}`. An event type that is only a number is told by its attributes' name, where
-it can be.
+text or as `{"seconds", "nanos"}`, or nanoseconds in an older server's `timestamp`. An event type that is
+only a number is told by its attributes' name, where it can be.
 
 pipeline_id is the workflow id, else the first run id, else the file's stem: older servers do not write the
 workflow id into the history. workspace_id is the namespace, which only some exports state; neither the task
@@ -45,6 +45,7 @@ _ATTRIBUTES = re.compile(r"(\w+?)_?[Ee]vent_?[Aa]ttributes")
 _EVENT_IDS = frozenset(("eventId", "event_id"))
 _1970, _SECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(seconds=1)
 _SECONDS, _NANOS = re.compile(r"-?[0-9]{1,12}"), re.compile(r"[0-9]{1,9}")  # Go's zero time is before 1970
+_NANOSECONDS = re.compile(r"([0-9]{10})([0-9]{9})")  # of an older server's `timestamp`
 _TIME = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?(?:Z|([+-][0-9]{2}:[0-9]{2}))"
 )
@@ -167,7 +168,8 @@ def _facts(events: list[Any]) -> dict[int, dict[str, int]]:
 def _closing(kind: str | None, start: str | None, end: str | None, done: int) -> dict[str, int]:
     """State what can be known only when the run closes: how long it took, how many activities completed.
 
-    Local activities run inside the worker and leave only markers; they are not counted.
+    Local activities run inside the worker and leave only markers; they are not counted. Where the end is
+    dated before the start, as by the clocks of two servers, that is no duration.
     """
     if (
         kind is None
@@ -177,8 +179,8 @@ def _closing(kind: str | None, start: str | None, end: str | None, done: int) ->
     ):
         return {}
     began, ended = _nanoseconds(start), _nanoseconds(end)
-    took = None if began is None or ended is None else ended - began
-    facts = {} if took is None else {"duration_ms": _half_up(took)}
+    took = -1 if began is None or ended is None else ended - began
+    facts = {} if took < 0 else {"duration_ms": _half_up(took)}
     return {**facts, "activities_executed": done}
 
 
@@ -220,18 +222,27 @@ def _type(event: dict[str, Any]) -> str | None:
 
 
 def _time(event: dict[str, Any]) -> str | None:
-    """Return the event's time as text; a protobuf timestamp object as RFC 3339."""
+    """Return the event's time as text; a protobuf timestamp object, and nanoseconds, as RFC 3339."""
     time = event.get("eventTime", event.get("event_time"))
+    if time is None:
+        stated = text_of(event.get("timestamp"))
+        found = _NANOSECONDS.fullmatch(stated or "")
+        return _rfc3339(int(found[1]), int(found[2])) if found else stated
     if not isinstance(time, dict):
         return text_of(time)
     seconds, nanos = text_of(time.get("seconds")) or "", text_of(time.get("nanos", 0)) or ""
     if not (_SECONDS.fullmatch(seconds) and _NANOS.fullmatch(nanos)):
         return dumps(time)
+    return _rfc3339(int(seconds), int(nanos)) or dumps(time)
+
+
+def _rfc3339(seconds: int, nanos: int) -> str | None:
+    """Return a time since 1970 as text; None where no calendar holds it."""
     try:
-        whole = _1970 + int(seconds) * _SECOND
+        whole = _1970 + seconds * _SECOND
     except OverflowError:
-        return dumps(time)
-    return f"{whole.replace(tzinfo=None).isoformat(timespec='seconds')}.{int(nanos):09d}Z"
+        return None
+    return f"{whole.replace(tzinfo=None).isoformat(timespec='seconds')}.{nanos:09d}Z"
 
 
 def _workflow_id(history: dict[str, Any], events: list[Any]) -> str | None:
