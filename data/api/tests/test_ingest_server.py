@@ -210,6 +210,7 @@ def _status(server: Server, body: Any, **headers: str) -> int:
     return server.send(body, **headers).status_code
 
 
+@pytest.mark.slow
 def test_what_was_answered_202_is_in_exactly_once_whatever_is_killed(tmp_path: Path) -> None:
     server = Server(tmp_path)
     server.start()

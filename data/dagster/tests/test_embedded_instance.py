@@ -189,6 +189,7 @@ def test_what_follows_a_table_without_being_one_is_run_with_it() -> None:
     assert selection([], tables, made_from) == []
 
 
+@pytest.mark.slow
 def test_embedded_takes_the_verb_of_pruning(tmp_path: Path) -> None:
     argv = [sys.executable, "-m", "orchestration.embedded", "prune", "--days", "7"]
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=True)

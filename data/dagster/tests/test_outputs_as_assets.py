@@ -67,6 +67,7 @@ def test_a_run_makes_them_and_a_second_one_leaves_them_as_they_are(place: Path) 
     assert told(instance, "exports")["written"] == told(instance, "mart")["written"] == []
 
 
+@pytest.mark.slow
 def test_outputs_that_a_run_did_not_come_to_are_news_for_the_next(place: Path) -> None:
     instance = dg.DagsterInstance.ephemeral()
     assert run(instance).success
@@ -84,6 +85,7 @@ def test_outputs_that_a_run_did_not_come_to_are_news_for_the_next(place: Path) -
     assert first == "gold/pipeline_metrics is of another version there"
 
 
+@pytest.mark.slow
 def test_a_mart_that_cannot_be_reached_fails_by_name_without_its_password(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

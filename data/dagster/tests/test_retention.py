@@ -106,6 +106,7 @@ def version(instance: dg.DagsterInstance, key: str) -> int:
     return int(event.asset_materialization.metadata["version"].value)
 
 
+@pytest.mark.slow
 def test_the_latest_word_on_everything_stays_and_all_else_goes(
     instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,6 +201,7 @@ def test_more_days_than_a_calendar_has_keep_every_run(instance: dg.DagsterInstan
     assert retention.prune(instance, days=10**20).runs == 0
 
 
+@pytest.mark.slow
 def test_the_command_says_what_it_did(instance: dg.DagsterInstance) -> None:
     for _ in range(3):
         run(instance, "often")

@@ -113,6 +113,7 @@ def test_one_run_fills_every_layer_in_order_with_metadata_and_checks(instance: d
     assert found["preview"].value.count("\n") == 6  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 def test_too_many_rejects_hold_gold_and_are_judged_once(instance: dg.DagsterInstance) -> None:
     land("pipeline_events/a.ndjson", events(good=90, bad=10))
     land("crawler_results/sample.ndjson", sample_files()["crawler_results/sample.ndjson"])
@@ -183,6 +184,7 @@ def test_few_rejects_only_warn(instance: dg.DagsterInstance) -> None:
     assert gold_rows() == 1
 
 
+@pytest.mark.slow
 def test_a_changed_transform_is_told_by_a_warning(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,6 +210,7 @@ def test_a_refused_file_is_told_by_a_warning_and_the_run_goes_on(instance: dg.Da
     assert "no source is declared for folder 'elsewhere'" in says
 
 
+@pytest.mark.slow
 def test_a_transient_fault_is_tried_again_and_another_is_not(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -381,6 +384,7 @@ def started(instance: dg.DagsterInstance, boot: str) -> str:
     return made_run.run_id
 
 
+@pytest.mark.slow
 def test_a_run_of_a_dead_code_server_is_marked_failed_and_a_living_one_is_left(tmp_path: Path) -> None:
     (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     with dg.DagsterInstance.get() as instance:

@@ -85,6 +85,7 @@ def test_head_masks_personal_data_unless_asked(root: Path) -> None:
     assert odp(root, "head", "gold/user_profiles").stdout.count("ada_maps") == 0
 
 
+@pytest.mark.slow
 def test_head_travels_in_time(root: Path) -> None:
     query = ("head", "gold/pipeline_metrics", "-n", "100")
     assert len(told(root, *query)) == 8  # type: ignore[arg-type]
@@ -190,6 +191,7 @@ def damaged(root: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_damaged_table_is_named_in_one_line_by_every_command(damaged: Path) -> None:
     listed = odp(damaged, "tables", code=1)
     assert listed.stderr.startswith("✗ reading silver/pipeline_events: log entry ")

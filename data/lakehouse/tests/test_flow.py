@@ -354,6 +354,7 @@ files = st.lists(st.lists(records, max_size=6), min_size=1, max_size=5)
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(files=files, batch_rows=st.integers(1, 12))
+@pytest.mark.slow
 def test_whatever_lands_in_whatever_steps_is_conserved_and_equal(
     tmp_path_factory: pytest.TempPathFactory,
     files: list[list[dict]],

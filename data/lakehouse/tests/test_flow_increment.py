@@ -208,6 +208,7 @@ def pl_lit(value: int):  # type: ignore[no-untyped-def]
         "flow.rebuilt",
     ],
 )
+@pytest.mark.slow
 def test_a_full_refresh_killed_anywhere_is_finished_by_the_next_refresh(tmp_path: Path, point: str) -> None:
     lake = lake_at(tmp_path, batch_rows=6)
     land(lake, "1.ndjson", *many(3, 5), event("bad", duration_ms=-1), event("bad2", duration_ms=-1))
@@ -326,6 +327,7 @@ def refresh_silver_only(lake: Lake) -> None:
         max_size=5,
     )
 )
+@pytest.mark.slow
 def test_however_rows_come_incremental_equals_full(
     tmp_path_factory: pytest.TempPathFactory, steps: list[list[tuple[int, int, str]]]
 ) -> None:

@@ -355,6 +355,7 @@ def cohort(times: list[str], tag: str) -> Iterator[dict[str, Any]]:
         }
 
 
+@pytest.mark.slow
 def test_a_cohort_at_the_edges_of_time_and_number(lake: Lake) -> None:
     times = [*EDGES, "0001", "0000", "9999", "9999-12", "9999-12-31", "0001-01-01"]
     for tag in ("a", "b"):

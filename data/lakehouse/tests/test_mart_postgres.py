@@ -369,6 +369,7 @@ def keyless() -> Any:
 
 @pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])
 @pytest.mark.parametrize("table", [WIDE, keyless()], ids=["key", "no key"])
+@pytest.mark.slow
 def test_ten_readers_see_no_error_and_no_partial_table(made: Made, table: Any, isolation: str) -> None:
     lake, settings, database = made
     put(lake, table, wide(0))

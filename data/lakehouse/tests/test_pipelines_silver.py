@@ -394,6 +394,7 @@ nasty = (
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(nasty, nasty, nasty, nasty, nasty), max_size=8))
+@pytest.mark.slow
 def test_any_event_is_kept_or_refused_with_reasons(rows: list[tuple[str | None, ...]]) -> None:
     names = ("pipeline_id", "event_type", "workspace_id", "timestamp", "raw_data")
     found = events(*[dict(zip(names, row, strict=True)) for row in rows])

@@ -106,6 +106,7 @@ def proxied(settings: Settings) -> tuple[Settings, Proxy]:
 @pytest.mark.parametrize(
     "statement", ["INSERT INTO {} SELECT * FROM range(9)", "DELETE FROM {} WHERE n % 2 = 0"]
 )
+@pytest.mark.slow
 def test_the_bare_library_loses_the_files_of_a_commit_whose_answer_is_lost(
     proxied: tuple[Settings, Proxy], statement: str
 ) -> None:
@@ -124,6 +125,7 @@ def test_the_bare_library_loses_the_files_of_a_commit_whose_answer_is_lost(
 
 
 @pytest.mark.parametrize("cut", ["there", "back"])
+@pytest.mark.slow
 def test_a_commit_whose_connection_broke_is_made_once(proxied: tuple[Settings, Proxy], cut: str) -> None:
     settings, proxy = proxied
     store = open_store(settings)

@@ -159,6 +159,7 @@ def test_a_lake_of_before_is_upgraded(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
 def test_a_clinical_lake_of_before_says_afterwards_what_a_fresh_one_says(kind: str, tmp_path: Path) -> None:
     """Its keys had no cohort, and a file that lay in two cohorts had landed in one."""
     tables = [table for table in contracts() if table.domain == "clinical"]
