@@ -54,7 +54,8 @@ def measure_fhir(sizes: tuple[int, ...] = FHIR_MEGABYTES) -> list[dict[str, floa
 
 
 def _environment() -> dict[str, str]:
-    return {k: v for k, v in os.environ.items() if not k.startswith(("DAGSTER_", "LAKE_", "LANDING_", "S3_"))}
+    other = ("DAGSTER_", "LAKE_", "LANDING_", "S3_", "PYTHONDONTWRITEBYTECODE")  # as the platform's verbs do
+    return {k: v for k, v in os.environ.items() if not k.startswith(other)}
 
 
 def _fresh(way: Any) -> dict[str, float]:
