@@ -46,7 +46,7 @@ def _counter(how: str) -> Trial:
 def _soak(settings: Settings, quick: bool) -> Verdict:
     """Natural timing until there are so many commits, which are its trials."""
     verdict, commits, _ = soak.soak(
-        settings, least=40 if quick else 2000, most_seconds=120 if quick else 1800
+        settings, least=40 if quick else 2000, most_seconds=300 if quick else 3600
     )
     return replace(verdict, trials=commits)
 

@@ -217,7 +217,7 @@ def main() -> int:
     )
     parser.add_argument("--kind", choices=lakes.KINDS, default="folder")
     parser.add_argument("--commits", type=int, default=2000)
-    parser.add_argument("--minutes", type=float, default=30, help="as long at most")
+    parser.add_argument("--minutes", type=float, default=60, help="as long at most")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -28,10 +28,12 @@ LONG = {
 
 def marks(kind: str, name: str) -> list[pytest.MarkDecorator]:
     """Return the suites a trial runs in: of DuckLake, only the shortest runs with `make test`."""
+    # It ends after so many commits, however long a busy machine takes for them.
+    patient = [pytest.mark.timeout(900)] if name == "flows at once, killed now and then" else []
     if kind == "s3":
-        return [pytest.mark.containers]
+        return [pytest.mark.containers, *patient]
     slow = name in LONG or (kind == "ducklake" and name != "processes that write and end")
-    return [pytest.mark.slow] if slow else []
+    return [pytest.mark.slow, *patient] if slow else []
 
 
 QUICK = [
