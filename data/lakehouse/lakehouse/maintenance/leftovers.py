@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 from lakehouse.contracts import Contract
 from lakehouse.errors import DamagedTable, TableNotFound
 from lakehouse.pipeline import Lake, outbox
-from lakehouse.pipeline.rowwise import stages
-from lakehouse.pipeline.state import OUTBOX, REBUILDING
+from lakehouse.pipeline.rowwise import running_attempt, stages
+from lakehouse.pipeline.state import OUTBOX
 
 _YOUNG = timedelta(days=1)
 _STAGE = re.compile(r"silver/(?P<name>[a-z0-9_]+)__rebuild(_(?P<attempt>[0-9a-f]+))?")
@@ -49,10 +49,7 @@ def _stages(lake: Lake, tables: Sequence[Contract], before: datetime) -> list[st
             continue
         attempt = int(match["attempt"] or "1", 16)
         fresh, refused = stages(table, attempt)
-        if (
-            _written_last(lake, fresh) >= before
-            or lake.store.read_state(table, [REBUILDING]).get(REBUILDING) == attempt
-        ):
+        if _written_last(lake, fresh) >= before or running_attempt(lake, table) == attempt:
             continue
         for stage in (fresh, refused):
             lake.store.drop(stage)

@@ -22,6 +22,7 @@ from lakehouse.errors import Conflict, DataViolation, LakeError, Moved
 from lakehouse.pipeline import code, holds, lineage, outbox
 from lakehouse.pipeline.contention import until_it_lands
 from lakehouse.pipeline.context import RefreshContext, RefreshReport, batch_rows
+from lakehouse.pipeline.lake import Lake
 from lakehouse.pipeline.rules import Validated, height, validate
 from lakehouse.pipeline.state import (
     GENERATION,
@@ -114,7 +115,7 @@ def rebuild(step: RefreshContext) -> None:
     """
     lake, table = step.lake, step.table
     attempt = outbox.fresh_number()
-    other = lake.store.read_state(table, [REBUILDING]).get(REBUILDING, 0)
+    other = running_attempt(lake, table)
     _say(step, lambda _: attempt)
     fresh, refused = staged = stages(table, attempt)
     inner = replace(step, table=fresh, full=False, report=RefreshReport(), staged=True)
@@ -125,7 +126,9 @@ def rebuild(step: RefreshContext) -> None:
         batches(inner)
         judged = _put_in_place(step, attempt, fresh, outbox.put_stage(lake, table, refused))
     except BaseException as exc:
-        removed = _superseded(step, attempt) and not all(outbox.whole(lake, stage) for stage in staged)
+        # Only a later attempt, which has taken over, clears the stages of another one away.
+        superseded = running_attempt(lake, table) != attempt
+        removed = superseded and not all(outbox.whole(lake, stage) for stage in staged)
         if not (removed and (isinstance(exc, LakeError) or of_reading(exc))):
             raise
         for stage in staged:  # what was written after the other one removed them
@@ -139,9 +142,9 @@ def rebuild(step: RefreshContext) -> None:
     _clear_away(step, attempt, other)
 
 
-def _superseded(step: RefreshContext, attempt: int) -> bool:
-    """Return whether a later attempt has taken over: only such a one clears the stages of others away."""
-    return step.lake.store.read_state(step.table, [REBUILDING]).get(REBUILDING, 0) != attempt
+def running_attempt(lake: Lake, table: Contract) -> int:
+    """Return the attempt that computes a table anew, or was killed at it; 0 for none."""
+    return lake.store.read_state(table, [REBUILDING]).get(REBUILDING, 0)
 
 
 def _put_in_place(step: RefreshContext, attempt: int, fresh: Contract, number: int) -> holds.Judgement | None:
