@@ -23,18 +23,15 @@ def measure(batches: int, every: int) -> dict[str, Any]:
     from increment import engine
 
     from lakehouse.domains.pipelines import contracts as c
-    from lakehouse.domains.pipelines import sample, transforms
-    from lakehouse.domains.pipelines.sources import SOURCES
+    from lakehouse.domains.pipelines import sample
     from lakehouse.maintenance.maintenance import maintain_all
-    from lakehouse.pipeline import ingest, open_lake, refresh
+    from lakehouse.materialize import materialize
+    from lakehouse.pipeline import open_lake
+    from lakehouse.registry import find
     from lakehouse.settings import Settings
 
-    steps = (
-        (c.PIPELINE_EVENTS, transforms.pipeline_events),
-        (c.PIPELINE_METRICS, transforms.pipeline_metrics),
-    )
     tables = (c.RAW_PIPELINE_EVENTS, c.PIPELINE_EVENTS, c.PIPELINE_METRICS)
-    sources = [s for s in SOURCES if s.table is c.RAW_PIPELINE_EVENTS]
+    steps = [find(table) for table in tables]
     with tempfile.TemporaryDirectory(prefix="odp-bench-") as root:
         landing = Path(root, "landing", "pipeline_events")
         landing.mkdir(parents=True)
@@ -46,9 +43,8 @@ def measure(batches: int, every: int) -> dict[str, Any]:
             clock = sample.CLOCK + timedelta(minutes=number)
             sample.write(sample.events(EVENTS, seed=number, clock=clock), landing / f"{number:06d}.parquet")
             started = time.monotonic()
-            ingest(lake, c.RAW_PIPELINE_EVENTS, sources)
-            for table, transform in steps:
-                refresh(lake, table, transform)
+            for step in steps:
+                materialize(lake, step)
             taken.append(time.monotonic() - started)
             if every and (number + 1) % every == 0:
                 started = time.monotonic()

@@ -163,11 +163,12 @@ def _settings(root: Path) -> Any:
 
 def _bronze(root: Path) -> dict[str, Any]:
     from lakehouse.domains.clinical import contracts as c
-    from lakehouse.domains.clinical.sources import SOURCES
-    from lakehouse.pipeline import ingest
+    from lakehouse.materialize import materialize
+    from lakehouse.registry import find
 
+    bronze = find(c.RAW_FHIR_RESOURCES)
     begin = time.perf_counter()
-    report = ingest(_lake(root), c.RAW_FHIR_RESOURCES, SOURCES)
+    report = materialize(_lake(root), bronze).report
     return {"seconds": time.perf_counter() - begin, "rows": report.rows}
 
 
@@ -179,12 +180,13 @@ def _silver(root: Path) -> dict[str, Any]:
 
 def _refresh(settings: Any, *layers: str) -> int:
     from lakehouse.domains.clinical import contracts as c
-    from lakehouse.domains.clinical import transforms
-    from lakehouse.pipeline import open_lake, refresh
+    from lakehouse.materialize import materialize
+    from lakehouse.pipeline import open_lake
     from lakehouse.pipeline.together import together
+    from lakehouse.registry import find
 
     def one(own: Any, table: Any) -> int:
-        return refresh(own, table, getattr(transforms, table.name)).written
+        return materialize(own, find(table)).refreshed.written
 
     written = 0
     for layer in layers:
@@ -199,8 +201,8 @@ def _refresh(settings: Any, *layers: str) -> int:
 def _cohorts(root: Path, count: int) -> dict[str, Any]:
     """Bring in cohorts as they come, a run each: Bronze, Silver and Gold. Then one more."""
     from lakehouse.domains.clinical import contracts as c
-    from lakehouse.domains.clinical.sources import SOURCES
-    from lakehouse.pipeline import ingest
+    from lakehouse.materialize import materialize
+    from lakehouse.registry import find
 
     name, files = _source()
     chosen = dict(list(files.items())[:12]) if name == "SMART sample" else files
@@ -209,7 +211,7 @@ def _cohorts(root: Path, count: int) -> dict[str, Any]:
         for file, content in chosen.items():
             lake.landing.put(f"clinical/cohort{cohort:03d}/{file}", _copy(content, cohort))
         begin = time.perf_counter()
-        ingest(lake, c.RAW_FHIR_RESOURCES, SOURCES)
+        materialize(lake, find(c.RAW_FHIR_RESOURCES))
         _refresh(_settings(root), "silver", "gold")
         seconds.append(time.perf_counter() - begin)
     share, more = statistics.mean(seconds[:count]), statistics.median(seconds[count:])

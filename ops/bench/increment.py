@@ -49,9 +49,9 @@ def measure(rows: int) -> dict[str, Any]:
 
 def _measure(root: Path, rows: int) -> dict[str, Any]:
     from lakehouse.domains.pipelines import contracts as c
-    from lakehouse.domains.pipelines import transforms
-    from lakehouse.domains.pipelines.sources import SOURCES
-    from lakehouse.pipeline import ingest, open_lake, refresh
+    from lakehouse.materialize import materialize
+    from lakehouse.pipeline import open_lake
+    from lakehouse.registry import find
     from lakehouse.settings import Settings
     from lakehouse.verify import content_hash
 
@@ -59,34 +59,31 @@ def _measure(root: Path, rows: int) -> dict[str, Any]:
     landing.mkdir(parents=True)
     places = {"LAKE_URL": str(root / "lake"), "LANDING_URL": str(root / "landing")}
     lake = open_lake(Settings.from_env(engine() | places))
-    sources = [s for s in SOURCES if s.table is c.RAW_PIPELINE_EVENTS]
-    steps = {
-        "silver": (c.PIPELINE_EVENTS, transforms.pipeline_events),
-        "gold": (c.PIPELINE_METRICS, transforms.pipeline_metrics),
-    }
+    bronze = find(c.RAW_PIPELINE_EVENTS)
+    steps = {"silver": find(c.PIPELINE_EVENTS), "gold": find(c.PIPELINE_METRICS)}
 
     def go(*, full: bool = False) -> dict[str, Any]:
         taken = {}
-        for layer, (table, transform) in steps.items():
-            taken[layer] = _cost(lake.store, table, partial(refresh, lake, table, transform, full=full))
+        for layer, table in steps.items():
+            taken[layer] = _cost(lake.store, table.contract, partial(materialize, lake, table, full=full))
         return taken
 
     def hashes() -> list[str]:
-        return [content_hash(table, lake.store.scan(table)) for table, _ in steps.values()]
+        return [content_hash(table.contract, lake.store.scan(table.contract)) for table in steps.values()]
 
     _year(landing, rows)
-    ingest(lake, c.RAW_PIPELINE_EVENTS, sources)
+    materialize(lake, bronze)
     result: dict[str, Any] = {"rows": rows, "changed": int(rows * SHARE), "load": go()}
-    result["files"] = {layer: lake.store.snapshot(table).files for layer, (table, _) in steps.items()}
+    result["files"] = {layer: lake.store.snapshot(table.contract).files for layer, table in steps.items()}
     changes = []
     for number in range(CHANGES):
         _change(landing, rows, number)
-        ingest(lake, c.RAW_PIPELINE_EVENTS, sources)
+        materialize(lake, bronze)
         changes.append(go())
     result["change"] = {layer: _median([change[layer] for change in changes]) for layer in steps}
     changed = hashes()
     _spread(landing, rows)
-    ingest(lake, c.RAW_PIPELINE_EVENTS, sources)
+    materialize(lake, bronze)
     result["spread"] = go()
     spread = hashes()
     result["full"] = go(full=True)

@@ -108,24 +108,25 @@ def once(way: str, file: Path, lake: Path) -> dict[str, Any]:
 def platform(file: Path, lake: Path):
     """The way of the product: landing, positions, rules, quarantine, counters."""
     from lakehouse.domains.pipelines import contracts as c
-    from lakehouse.domains.pipelines import transforms
-    from lakehouse.domains.pipelines.sources import SOURCES
-    from lakehouse.pipeline import ingest, open_lake, refresh
+    from lakehouse.materialize import materialize
+    from lakehouse.pipeline import open_lake
+    from lakehouse.registry import find
     from lakehouse.settings import Settings
+
+    raw, events, metrics = map(find, (c.RAW_PIPELINE_EVENTS, c.PIPELINE_EVENTS, c.PIPELINE_METRICS))
 
     def run() -> tuple[dict[str, float], dict[str, int]]:
         opened = open_lake(Settings(lake_url=str(lake), landing_url=str(file.parent.parent)))
-        sources = [s for s in SOURCES if s.table is c.RAW_PIPELINE_EVENTS]
         clock = _Clock()
-        report = ingest(opened, c.RAW_PIPELINE_EVENTS, sources)
+        bronze = materialize(opened, raw).report
         clock.mark("bronze")
-        silver = refresh(opened, c.PIPELINE_EVENTS, transforms.pipeline_events)
+        silver = materialize(opened, events).refreshed
         clock.mark("silver")
-        refresh(opened, c.PIPELINE_METRICS, transforms.pipeline_metrics)
+        materialize(opened, metrics)
         clock.mark("gold")
         assert silver.balances
         return clock.steps, {
-            "bronze": report.rows,
+            "bronze": bronze.rows,
             "silver": silver.written,
             "merged": silver.merged,
             "quarantined": silver.quarantined,

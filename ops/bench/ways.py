@@ -170,27 +170,27 @@ def _ours(files: Path, lake: Path) -> Program:
     from increment import engine
 
     from lakehouse.domains.pipelines import contracts as c
-    from lakehouse.domains.pipelines import transforms
-    from lakehouse.domains.pipelines.sources import SOURCES
-    from lakehouse.pipeline import ingest, open_lake, refresh
+    from lakehouse.materialize import materialize
+    from lakehouse.pipeline import open_lake
+    from lakehouse.registry import find
     from lakehouse.settings import Settings
 
-    sources = [s for s in SOURCES if s.table is c.RAW_PIPELINE_EVENTS]
+    raw, events, metrics = map(find, (c.RAW_PIPELINE_EVENTS, c.PIPELINE_EVENTS, c.PIPELINE_METRICS))
 
     def go(mark: Callable[..., None]) -> Callable[[], Any]:
         places = {"LAKE_URL": str(lake), "LANDING_URL": str(files.parent.parent)}
         opened = open_lake(Settings.from_env(engine() | places))
-        report = ingest(opened, c.RAW_PIPELINE_EVENTS, sources)
+        bronze = materialize(opened, raw).report
         mark("bronze")
-        silver = refresh(opened, c.PIPELINE_EVENTS, transforms.pipeline_events)
+        silver = materialize(opened, events).refreshed
         mark("silver")
-        refresh(opened, c.PIPELINE_METRICS, transforms.pipeline_metrics)
+        materialize(opened, metrics)
         mark("gold")
 
         def count() -> dict[str, float]:
             assert silver.balances
             gold = opened.store.scan(c.PIPELINE_METRICS)
-            return {"bronze": report.rows, "silver": silver.written, **_gold(gold)}
+            return {"bronze": bronze.rows, "silver": silver.written, **_gold(gold)}
 
         return count
 

@@ -8,32 +8,19 @@ nothing of either.
 from __future__ import annotations
 
 import json
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import closing, suppress
-from dataclasses import dataclass, replace
-from pathlib import Path
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 if TYPE_CHECKING:
     from lakehouse.contracts import Contract
     from lakehouse.pipeline import Lake
     from lakehouse.pipeline.plan import Plan
 
-_FINISHED = ("SUCCESS", "FAILURE", "CANCELED")
-
 Key = tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Told:
-    """What Dagster's storage says: the tables it has seen materialised, and whether a run is unfinished."""
-
-    known: frozenset[str]
-    unfinished: bool
 
 
 def plan_of_lake(known: Collection[str] | None) -> Plan:
@@ -106,31 +93,6 @@ def import_library() -> None:
         backend(Settings.from_env().lake_format)
         contracts()
         sources()
-
-
-def told_by_sqlite(home: Path) -> Told:
-    """Read the SQLite files of an instance without Dagster, whose import costs more than a whole plan.
-
-    The names of columns are those of the pinned version; whatever is not there counts as not known, and then
-    a run tells Dagster of it.
-    """
-    keys = _rows(
-        home / "history" / "runs" / "index.db",
-        "SELECT asset_key FROM asset_keys WHERE last_materialization IS NOT NULL",
-    )
-    marks = ", ".join(f"'{status}'" for status in _FINISHED)
-    going = _rows(home / "history" / "runs.db", f"SELECT 1 FROM runs WHERE status NOT IN ({marks}) LIMIT 1")  # noqa: S608
-    return Told(frozenset("/".join(json.loads(key)) for (key,) in keys), bool(going))
-
-
-def _rows(path: Path, query: str) -> list[tuple[str, ...]]:
-    if not path.is_file():
-        return []
-    try:
-        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=5)) as connection:
-            return connection.execute(query).fetchall()
-    except sqlite3.Error:
-        return []
 
 
 def selection(

@@ -26,7 +26,8 @@ from lakehouse.errors import StorageUnavailable
 from orchestration import embedded
 from orchestration.coordinator import MAX_RUNTIME_TAG
 from orchestration.limit import limited
-from orchestration.planning import selection, told_by_sqlite
+from orchestration.planning import selection
+from orchestration.workarounds.instance_files import told_by_sqlite
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 

@@ -411,7 +411,7 @@ conditions = references.flatmap(
             "code_system": st.sampled_from(["s", "", None]),
             "code_display": st.sampled_from(["B", "a", "ä", None]),
             "clinical_status": st.sampled_from(["active", "resolved", "odd", None]),
-            "kept_out_by": st.sampled_from([None, None, None, "verificationStatus"]),
+            "kept_out_by": st.sampled_from([None, None, None, ["verificationStatus"]]),
             "onset_at_date": written_days,
             "recorded_at_date": written_days,
             "abated_at_date": written_days,
@@ -429,7 +429,7 @@ persons = st.fixed_dictionaries(
         "cohort": st.sampled_from(["A", "B", "a-reference", "reference"]),
         "id": st.sampled_from(["1", "2"]),
         "birth_date": written_days,
-        "kept_out_by": st.sampled_from([None, None, "x"]),
+        "kept_out_by": st.sampled_from([None, None, ["x"]]),
     }
 )
 entries = st.fixed_dictionaries(
@@ -437,7 +437,7 @@ entries = st.fixed_dictionaries(
         "cohort": st.sampled_from(["A", "B", "a-reference", "reference"]),
         "resource_type": st.sampled_from(["Patient", "Group"]),
         "id": st.sampled_from(["1", "2"]),
-        "identifiers": st.sampled_from([None, "[]", '["s|1"]', '["s|1","t|1","|"]', '["s|\ufffd","a\\nb"]']),
+        "identifiers": st.sampled_from([None, [], ["s|1"], ["s|1", "t|1", "|"], ["s|\ufffd", "a\nb"]]),
         "is_deleted": st.sampled_from([None, False, False, True]),
     }
 )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Frame", "by_rows", "by_value", "computed", "date_after", "decimal", "divided", "durations",
-    "extracted", "in_polars", "json_fields", "json_length", "json_texts", "percent_decoded",
+    "extracted", "in_polars", "json_fields", "json_length", "percent_decoded",
     "round_half_up", "rounded_decimals", "snake_case", "span_start", "timestamp",
 ]  # fmt: skip
 
@@ -97,7 +97,6 @@ durations = _per_engine(reference.durations)
 date_after = _per_engine(reference.date_after)
 extracted = _per_engine(reference.extracted)
 percent_decoded = _per_engine(reference.percent_decoded)
-json_texts = _per_engine(reference.json_texts)
 computed = _per_engine(reference.computed)
 decimal = _per_engine(reference.decimal)
 rounded_decimals = _per_engine(reference.rounded_decimals)

@@ -6,7 +6,6 @@ Belongs here: walking, opening and writing below one root, and never outside it.
 from __future__ import annotations
 
 import fcntl
-import gc
 import io
 import os
 import secrets
@@ -14,7 +13,6 @@ import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -30,6 +28,7 @@ from lakehouse.landing.files import (
     natural,
     unreadable,
 )
+from lakehouse.process import no_collection
 
 _GRANT = "let the platform's user read it"
 _GATE = ".add.lock"
@@ -54,7 +53,7 @@ class FolderLanding:
 
     def list(self, source: str | None = None) -> Listing:
         self._require_root()
-        with _no_collection():
+        with no_collection():
             return sorted(self._files(source), key=natural)
 
     def sources(self) -> Names:
@@ -169,20 +168,6 @@ def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a link to itself
         return False
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Pause the garbage collector: while tens of thousands of files are listed, it would walk the heap again
-    and again, which takes half of the time.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _listed(path: str, name: str, status: os.stat_result) -> LandedFile:

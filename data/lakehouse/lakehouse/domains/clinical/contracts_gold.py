@@ -12,6 +12,7 @@ from lakehouse.contracts.model import Contract, Materialization, RowRule, Type
 from lakehouse.contracts.model import column as _c
 from lakehouse.contracts.rules import between
 from lakehouse.domains.clinical.contracts_silver import DOMAIN, FHIR_INDEX, SILVER
+from lakehouse.domains.clinical.lists import TEXTS
 from lakehouse.domains.clinical.resources import LINKS
 
 _BY_NAME = {table.name: table for table in SILVER}
@@ -29,7 +30,7 @@ _ORDERS = ("medication", "medication_ref", "authored_at_date", "status")
 ENCOUNTER_SUMMARY = Contract(
     layer="gold", name="encounter_summary", domain=DOMAIN, materialization=Materialization.FULL,
     description="One encounter that took place: who, how old, what was active that day, and what was done.",
-    version="2.0.0",
+    version="3.0.0",
     key=("cohort", "encounter_id"),
     cluster_by=("cohort", "started_at"),
     sources=(*(_BY_NAME[name] for name in (
@@ -53,12 +54,12 @@ ENCOUNTER_SUMMARY = Contract(
         _c("duration_minutes", Type.FLOAT64,
            "How long it took; where days are stated, from the first one's begin to the last one's end",
            of=("started_at", "ended_at"), unit="min"),
-        _c("active_conditions", Type.STRING,
-           "Codes of conditions with onset <= its date < abatement, as they are written: JSON list, sorted",
+        _c("active_conditions", TEXTS,
+           "Codes of conditions with onset <= its date < abatement, as they are written; sorted",
            of=_STATES, nullable=False),
         _c("active_conditions_count", Type.INT64, "Their number", of=_STATES, nullable=False, unit="count"),
-        _c("active_medications", Type.STRING,
-           "Codes of medications ordered by its date and still active, or ordered that day: JSON list",
+        _c("active_medications", TEXTS,
+           "Codes of medications ordered by its date and still active, or ordered that day; sorted",
            of=_ORDERS, nullable=False),
         _c("active_medications_count", Type.INT64, "Their number", of=_ORDERS, nullable=False, unit="count"),
         *(_c(f"{name}_count", Type.INT64, f"{name.capitalize()}s that were made at it", of="encounter_id",

@@ -26,6 +26,7 @@ from lakehouse.contracts.model import (
 )
 from lakehouse.contracts.rules import matches, ordered, parsable
 from lakehouse.domains.clinical.fields import DateTime, Field
+from lakehouse.domains.clinical.lists import TEXTS
 from lakehouse.domains.clinical.resources import SHAPES, TYPE
 
 DOMAIN = "clinical"
@@ -146,7 +147,7 @@ def _stamped() -> tuple[Column, ...]:
 
 def _kept_out() -> Column:
     return Column(
-        name="kept_out_by", type=Type.STRING, sources=("resource",),
+        name="kept_out_by", type=TEXTS, sources=("resource",),
         description="Elements that say it did not happen, or that may say anything (status, intent,"
                     " doNotPerform, dataAbsentReason, modifierExtension …; `deleted`): it is in no Gold"
                     " figure",
@@ -162,7 +163,7 @@ def _silver(name: str, resource: str, fields: tuple[Field, ...], **more: Any) ->
         domain=DOMAIN,
         materialization=Materialization.INCREMENTAL_BY_KEY,
         description=f"One {resource} of a cohort, by its latest version, also what did not happen.",
-        version="2.3.0",
+        version="3.0.0",
         key=("cohort", "id"),
         cluster_by=("cohort",),
         sequence_by=NEWEST_BY,
@@ -194,7 +195,7 @@ SILVER: tuple[Contract, ...] = tuple(
 FHIR_INDEX = Contract(
     layer="silver", name="fhir_index", domain=DOMAIN, materialization=Materialization.INCREMENTAL_BY_KEY,
     description="One resource of any type, those without a table of their own too: what references lead to.",
-    version="2.1.0",
+    version="3.0.0",
     key=("cohort", TYPE, "id"),
     cluster_by=("cohort",),
     sequence_by=NEWEST_BY,
@@ -202,8 +203,8 @@ FHIR_INDEX = Contract(
     columns=(
         Column(name=TYPE, type=Type.STRING, nullable=False, description="resourceType", sources=(TYPE,)),
         *_common(),
-        Column(name="identifiers", type=Type.STRING, pii=True, sources=("resource",),
-               description="Identifiers as a list of `system|value`, for conditional references"),
+        Column(name="identifiers", type=TEXTS, pii=True, sources=("resource",),
+               description="Identifiers as `system|value`, for conditional references"),
         *(Column(name=name, type=Type.STRING, sources=("resource",), description=f"Of a Medication: {says}")
           for name, says in (("code", "code"), ("code_system", "code system"), ("code_display", "in words"))),
         *_stamped(),

@@ -11,16 +11,17 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import msgspec
-import orjson
 import polars as pl
 
 from lakehouse.domains.clinical.datatypes import Concept
 from lakehouse.domains.clinical.dates import moments
 from lakehouse.domains.clinical.fields import Field
+from lakehouse.domains.clinical.lists import TEXTS, series
 from lakehouse.domains.clinical.modifiers import DELETED, GONE, extended, kept_out, may_be_extended
 from lakehouse.domains.clinical.records import AnyResource, Medication, Resource, concept_of
 from lakehouse.domains.clinical.resources import DELETE, SHAPES, TYPE
 from lakehouse.domains.clinical.taking import UNCODED, CodedParts, coded
+from lakehouse.process import no_collection
 
 T = TypeVar("T", bound=Resource)
 _END = datetime(9999, 12, 31, tzinfo=UTC)
@@ -38,16 +39,21 @@ def table(name: str, raw: pl.DataFrame) -> pl.DataFrame:
     `kept_out_by` names the elements that keep it out of Gold, `understood` whether these are the standard's.
     `fault` says why a resource could not be read; then all that is read of it is null.
     """
+    with no_collection():
+        return _table(name, raw)
+
+
+def _table(name: str, raw: pl.DataFrame) -> pl.DataFrame:
     _, shape, fields = SHAPES[name]
     records, faults = decoded(raw, shape)
     links = [_LINKS.decode(text) if text else None for text in raw["links"]]
     judge = kept_out(name)
     texts = zip(records, _extended(raw), raw["entry_method"], strict=True)
-    out = [(DELETED, True) if method == DELETE else judge(one, text or "") for one, text, method in texts]
+    out = [([DELETED], True) if method == DELETE else judge(one, text or "") for one, text, method in texts]
     made = columns(fields, records, links)
-    made["kept_out_by"] = pl.Series([names for names, _ in out], dtype=pl.String)
+    made["kept_out_by"] = series([names for names, _ in out], TEXTS)
     made["understood"] = pl.Series([understood for _, understood in out], dtype=pl.Boolean)
-    gone = pl.Series("gone", [names == DELETED for names, _ in out], dtype=pl.Boolean)
+    gone = (raw["entry_method"] == DELETE).fill_null(False).alias("gone")
     if gone.any():
         made |= {name: _said_gone(made[name], gone) for name in (one.asked for one in fields if one.required)}
     return _frame(raw, records, faults, made)
@@ -65,8 +71,13 @@ def _said_gone(values: pl.Series, gone: pl.Series) -> pl.Series:
 
 def index(raw: pl.DataFrame) -> pl.DataFrame:
     """Return one row per row of `raw`: the columns and helpers of the index of all resources."""
+    with no_collection():
+        return _index(raw)
+
+
+def _index(raw: pl.DataFrame) -> pl.DataFrame:
     records, faults = decoded(raw, AnyResource)
-    found = pl.Series([_identifiers(one.identifier) for one in records], dtype=pl.String)
+    found = series([_identifiers(one.identifier) for one in records], TEXTS)
     made = {"resource_type": raw["resource_type"], "identifiers": found, **_medications(raw)}
     return _frame(raw, records, faults, made)
 
@@ -181,11 +192,10 @@ def _dated(at: pl.Series, text: pl.Series, deleted: pl.Series) -> pl.Series:
     return frame.select(at=pl.when(undated).then(pl.lit(_END)).otherwise(pl.col("at")))["at"]
 
 
-def _identifiers(value: Any) -> str | None:
+def _identifiers(value: Any) -> list[str]:
     given = value if isinstance(value, list) else [value]
-    found = [
+    return [
         f"{one.get('system') or ''}|{one['value']}"
         for one in given
         if isinstance(one, dict) and isinstance(one.get("value"), str)
     ]
-    return orjson.dumps(found).decode() if found else None

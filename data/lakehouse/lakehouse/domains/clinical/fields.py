@@ -6,10 +6,11 @@ which (resources.py), or the resources' shapes (records.py).
 | kind | columns of `x` | helper column of the rules |
 |---|---|---|
 | `Plain` | `x` | |
+| `Many` | `x`: a list; null where there is none | |
 | `DateTime` | `x` (UTC, begin of the stated unit), `x_precision`, `x_date` as written | `x_text`, `x_last` |
 | `Day` | `x` (a date as it is written), `x_precision` | `x_text` |
 | `Until` | `x` (UTC, the last instant of the stated unit), `x_precision`, `x_date` | `x_text`, `x_last` |
-| `CodeableConcept` | `x`, `x_system`, `x_display`: the coding that counts; `x_codings`: all of them | |
+| `CodeableConcept` | `x`, `x_system`, `x_display`: the coding that counts; `x_codings`: the list of all | |
 | `Reference` | `x_id`, `x_type`: the resource meant; `x_ref`: the reference as stated | |
 | `Quantity` | `x`, `x_text`: a float for computing, and the decimal as it is written; `x_unit` | |
 | | `x_comparator` and `x_bound` where it is a bound: then there is no value | |
@@ -24,12 +25,14 @@ from typing import Any
 import polars as pl
 
 from lakehouse.contracts.model import POLARS_TYPES, Column, Type
+from lakehouse.contracts.types import ColumnType, ListType
 from lakehouse.domains.clinical.datatypes import written
 from lakehouse.domains.clinical.dates import ends, read
 from lakehouse.domains.clinical.links import UNADDRESSED, address, text_of
+from lakehouse.domains.clinical.lists import CODINGS, as_coding, series
 from lakehouse.domains.clinical.taking import UNCODED, Get, coded
 
-__all__ = ["CodeableConcept", "DateTime", "Day", "Field", "Plain", "Quantity", "Reference", "Until"]
+__all__ = ["CodeableConcept", "DateTime", "Day", "Field", "Many", "Plain", "Quantity", "Reference", "Until"]
 
 Columns = dict[str, pl.Series]
 
@@ -58,7 +61,7 @@ class Field:
         """The column that is given where the field is."""
         return self.name
 
-    def _column(self, name: str, type_: Type, says: str, **more: Any) -> Column:
+    def _column(self, name: str, type_: ColumnType, says: str, **more: Any) -> Column:
         required = self.required and name == self.asked
         return Column(name=name, type=type_, description=says, nullable=not required, sources=("resource",),
                       **{"pii": self.pii, **more})  # fmt: skip
@@ -76,6 +79,19 @@ class Plain(Field):
 
     def series(self, values: list[Any], links: Sequence[dict[str, str] | None]) -> Columns:
         return {self.name: pl.Series(values, dtype=POLARS_TYPES[self.type])}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Many(Field):
+    """A list, its structs as tuples."""
+
+    type: ListType
+
+    def columns(self) -> tuple[Column, ...]:
+        return (self._column(self.name, self.type, self.says),)
+
+    def series(self, values: list[Any], links: Sequence[dict[str, str] | None]) -> Columns:
+        return {self.name: series(values, self.type)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,18 +156,17 @@ class CodeableConcept(Field):
             self._column(self.name, Type.STRING, f"{self.says}: code; the first with a code system"),
             self._column(f"{self.name}_system", Type.STRING, f"{self.says}: code system"),
             self._column(f"{self.name}_display", Type.STRING, f"{self.says}: in words"),
-            self._column(f"{self.name}_codings", Type.STRING,
-                         f"{self.says}: all codings, a JSON list of system, code, display, where stated also"
-                         " version, userSelected"),
+            self._column(f"{self.name}_codings", CODINGS, f"{self.says}: all codings"),
         )  # fmt: skip
 
     def series(self, values: list[Any], links: Sequence[dict[str, str] | None]) -> Columns:
         parts = [coded(value) if value is not None else UNCODED for value in values]
-        names = (self.name, f"{self.name}_system", f"{self.name}_display", f"{self.name}_codings")
-        return {
+        names = (self.name, f"{self.name}_system", f"{self.name}_display")
+        found = {
             name: pl.Series([part[place] for part in parts], dtype=pl.String)
             for place, name in enumerate(names)
         }
+        return {**found, f"{self.name}_codings": series([part[3] for part in parts], CODINGS, as_coding)}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,10 +11,8 @@ import narwhals.stable.v2 as nw
 import polars as pl
 
 from lakehouse.domains.clinical import references, states
-from lakehouse.landing.columns import json_value
 
 _DAY = timedelta(days=1)
-_LIST_END = ","
 _VISIT = ["cohort", "encounter_id"]
 _PERSON = ["patient_cohort", "patient_id"]
 
@@ -113,7 +111,8 @@ def _age() -> pl.Expr:
 
 
 def _listed(visits: pl.LazyFrame, spans: pl.LazyFrame, name: str) -> pl.LazyFrame:
-    """Add the distinct codes whose span holds the encounter's date, a sorted JSON list, and their number."""
+    """Add the distinct codes whose span holds the encounter's date, sorted, and their number."""
+    listed = f"active_{name}"
     known = spans.filter(pl.col("entry").is_not_null() & pl.col("begin").is_not_null())
     begins, ends = pl.col("begin") <= pl.col("date"), pl.col("date") < pl.col("end")
     holds = begins & ends.fill_null(True)
@@ -125,17 +124,9 @@ def _listed(visits: pl.LazyFrame, spans: pl.LazyFrame, name: str) -> pl.LazyFram
         .select(*_VISIT, "entry")
         .unique()
         .group_by(_VISIT)
-        .agg(pl.col("entry").sort())
-        .select(
-            *_VISIT,
-            pl.concat_str(
-                pl.lit("["),
-                pl.col("entry").list.eval(json_value(pl.element())).list.join(_LIST_END),
-                pl.lit("]"),
-            ).alias(f"active_{name}"),
-            pl.col("entry").list.len().cast(pl.Int64).alias(f"active_{name}_count"),
-        )
-    )  # fmt: skip
+        .agg(pl.col("entry").sort().alias(listed))
+    )
+    found = pl.col(listed).fill_null(pl.lit([], dtype=pl.List(pl.String)))
     return visits.join(active, on=_VISIT, how="left").with_columns(
-        pl.col(f"active_{name}").fill_null("[]"), pl.col(f"active_{name}_count").fill_null(0)
+        found, found.list.len().cast(pl.Int64).alias(f"{listed}_count")
     )

@@ -125,7 +125,7 @@ def status_of(table: str, element: str) -> Get:
     return get
 
 
-def kept_out(table: str) -> Callable[[Any, str], tuple[str | None, bool]]:
+def kept_out(table: str) -> Callable[[Any, str], tuple[list[str] | None, bool]]:
     """Return what tells of a resource which elements keep it out of Gold, or None.
 
     And whether all of these are understood: an extension or a code that is not the standard's is not. It is
@@ -133,7 +133,7 @@ def kept_out(table: str) -> Callable[[Any, str], tuple[str | None, bool]]:
     """
     known, unsaid = CODES.get(table, {}), _UNSAID.get(table)
 
-    def found(resource: Any, text: str) -> tuple[str | None, bool]:
+    def found(resource: Any, text: str) -> tuple[list[str] | None, bool]:
         names, understood = [], True
         for name, element in known.items():
             value = getattr(resource, name)
@@ -153,7 +153,7 @@ def kept_out(table: str) -> Callable[[Any, str], tuple[str | None, bool]]:
         if extended(text):
             names.append("modifierExtension")
             understood = False
-        return (",".join(names), understood) if names else (None, True)
+        return names or None, understood
 
     return found
 

@@ -1,4 +1,4 @@
-"""What tables take of a resource beyond a path: lists as JSON, current entries, what is contained.
+"""What tables take of a resource beyond a path: lists, current entries, what is contained.
 
 Belongs here: functions from a resource to a value. Does not: columns (resources.py), or values of several
 types (values.py).
@@ -6,13 +6,13 @@ types (values.py).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
-
-import orjson
 
 from lakehouse.domains.clinical import choices
 from lakehouse.domains.clinical import records as r
 from lakehouse.domains.clinical.links import text_of
+from lakehouse.domains.clinical.lists import Tuples
 from lakehouse.domains.clinical.taking import Get, each
 
 RACE = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-race"
@@ -22,45 +22,41 @@ ETHNICITY = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-ethnicity"
 _SEVERITIES = {"severe": 0, "moderate": 1, "mild": 2}
 
 
-def _text(values: list[Any] | None) -> str | None:
-    return orjson.dumps(values).decode() if values else None
-
-
 def identifiers(*, old: bool) -> Get:
-    def get(resource: Any) -> str | None:
+    def get(resource: Any) -> Tuples:
         given = [one for one in each(resource.identifier) if one.value and (one.use == "old") is old]
-        return _text([[one.system, one.value] for one in given])
+        return [(one.system, one.value) for one in given]
 
     return get
 
 
 def of_name(part: str) -> Get:
-    return _joined(choices.name, part, " ")
+    return _of_chosen(choices.name, part)
 
 
 def of_address(part: str) -> Get:
-    return _joined(choices.address, part, ", ")
+    return _of_chosen(choices.address, part)
 
 
-def _joined(chosen: Get, part: str, between: str) -> Get:
-    def get(patient: r.Patient) -> str | None:
+def _of_chosen(chosen: Get, part: str) -> Get:
+    def get(patient: r.Patient) -> Any:
         found = chosen(patient)
         value = getattr(found, part) if found else None
-        return between.join(one for one in value if one) or None if isinstance(value, list) else value
+        return [one for one in value if one] if isinstance(value, list) else value
 
     return get
 
 
-def linked(patient: r.Patient) -> str | None:
-    return _text([[one.type, text_of(one.other)] for one in each(patient.link)])
+def linked(patient: r.Patient) -> Tuples:
+    return [(one.type, text_of(one.other)) for one in each(patient.link)]
 
 
 def refs(name: str, kind: str | None = None) -> Get:
-    """Return what takes all references of a list, as text; `kind` is the one type that they may lead to."""
+    """Return what takes all references of a list, as texts; `kind` is the one type that they may lead to."""
 
-    def get(resource: Any) -> str | None:
-        found = [text_of(one, kind) for one in each(getattr(resource, name))]
-        return _text([one for one in found if one])
+    def get(resource: Any) -> list[str] | None:
+        given = getattr(resource, name)
+        return [said for one in each(given) if (said := text_of(one, kind))] if given else None
 
     return get
 
@@ -94,8 +90,8 @@ def medication(request: r.MedicationRequest) -> Any:
     )
 
 
-def dosage(request: r.MedicationRequest) -> str | None:
-    return "; ".join(one.text for one in each(request.dosageInstruction) if one.text) or None
+def dosage(request: r.MedicationRequest) -> list[str]:
+    return [one.text for one in each(request.dosageInstruction) if one.text]
 
 
 def as_needed(request: r.MedicationRequest) -> bool | None:
@@ -118,8 +114,9 @@ def place(encounter: r.Encounter) -> Any:
     return next((one.location for one in held if one.location is not None), None)
 
 
-def categories(allergy: r.AllergyIntolerance) -> str | None:
-    return _text(each(allergy.category))
+def categories(allergy: r.AllergyIntolerance) -> Sequence[str]:
+    found: Sequence[str] = each(allergy.category)
+    return found
 
 
 def worst(allergy: r.AllergyIntolerance) -> str | None:

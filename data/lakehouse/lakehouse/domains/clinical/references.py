@@ -139,8 +139,8 @@ def _by_identifier(numbered: xp.Frame, live: xp.Frame) -> xp.Frame:
         on="resource_type",
         how="semi",  # mostly of none
     )
-    listed = xp.json_texts(known.select("cohort", *_KEY, "identifiers"), "identifiers", to="token")
-    whole = listed.select("cohort", *_KEY, "token").explode("token")
+    listed = known.select("cohort", *_KEY, nw.col("identifiers").alias("token"))
+    whole = listed.explode("token")
     carried = nw.concat([whole, whole.with_columns(nw.col("token").str.replace_all(r"^[^|]*\|", ""))])
     own = carried.group_by("cohort", "resource_type", "token").agg(
         nw.col("id").n_unique().alias("own_count"), nw.col("id").min().alias("own")

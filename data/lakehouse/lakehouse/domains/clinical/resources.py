@@ -13,11 +13,13 @@ from lakehouse.domains.clinical.fields import (
     DateTime,
     Day,
     Field,
+    Many,
     Plain,
     Quantity,
     Reference,
     Until,
 )
+from lakehouse.domains.clinical.lists import COMPONENTS, IDENTIFIERS, LINKED, TEXTS
 from lakehouse.domains.clinical.modifiers import status_of
 from lakehouse.domains.clinical.taking import Get, code, every, first, of, whole
 
@@ -70,26 +72,28 @@ PATIENT: tuple[Field, ...] = (
     Plain(name="race", get=parts.core(parts.RACE), says="Race (US core)"),
     Plain(name="ethnicity", get=parts.core(parts.ETHNICITY), says="Ethnicity (US core)"),
     Plain(name="family_name", get=parts.of_name("family"), says="Family name, of the current name", pii=True),
-    Plain(name="given_names", get=parts.of_name("given"), says="Given names, of the current name", pii=True),
-    Plain(
+    Many(name="given_names", type=TEXTS, get=parts.of_name("given"), says="Given names, of the current name", pii=True),
+    Many(
         name="identifiers",
+        type=IDENTIFIERS,
         get=parts.identifiers(old=False),
-        says="Identifiers in use, a list of [system, value]",
+        says="Identifiers in use",
         pii=True,
     ),
-    Plain(
-        name="old_identifiers", get=parts.identifiers(old=True), says="Those of use `old`, likewise", pii=True
+    Many(
+        name="old_identifiers", type=IDENTIFIERS, get=parts.identifiers(old=True), says="Those of use `old`", pii=True
     ),
     Plain(name="phone", get=choices.phone, says="Current telephone number", pii=True),
-    Plain(name="address_line", get=parts.of_address("line"), says="Street, of the current address", pii=True),
+    Many(name="address_line", type=TEXTS, get=parts.of_address("line"), says="Street, of the current address: its lines", pii=True),
     Plain(name="city", get=parts.of_address("city"), says="Town", pii=True),
     Plain(name="state", get=parts.of_address("state"), says="State or province"),
     Plain(name="postal_code", get=parts.of_address("postalCode"), says="Postal code", pii=True),
     Plain(name="country", get=parts.of_address("country"), says="Country"),
-    Plain(
+    Many(
         name="links",
+        type=LINKED,
         get=parts.linked,
-        says="Records of the same person, a list of [type, reference]",
+        says="Records of the same person",
         pii=True,
     ),
     Reference(
@@ -155,7 +159,7 @@ OBSERVATION: tuple[Field, ...] = (
     CodeableConcept(name="category", get=whole("category"), says="vital-signs, laboratory …"),
     CodeableConcept(name="code", get=of("code"), says="What was observed"),
     _patient(of("subject"), "Patient (of another subject see its type)", more=_SUBJECTS),
-    Plain(name="focus", get=parts.refs("focus"), pii=True,
+    Many(name="focus", type=TEXTS, get=parts.refs("focus"), pii=True,
           says="References of what was observed where that is not the patient: a fetus, a donor, a device"),
     _encounter(),
     Reference(name="performer", get=of("performer"), says="First performer", to=(*_ANYBODY, "CareTeam")),
@@ -177,11 +181,9 @@ OBSERVATION: tuple[Field, ...] = (
           says="Value as text; also of a boolean, a whole number or a time"),
     CodeableConcept(name="absent_reason", get=of("dataAbsentReason"), says="Why there is no value"),
     CodeableConcept(name="interpretation", get=whole("interpretation"), says="High, low, normal …"),
-    Plain(name="components", get=values.components,
-          says="Parts of a panel, a JSON list: code, display, value, unit, value_code, value_text; where"
-               " stated also codings, comparator and bound (then value is null), value_type and value_json,"
-               " absent_reason, interpretation"),
-    Plain(name="members", get=parts.refs("hasMember"), pii=True,
+    Many(name="components", type=COMPONENTS, get=values.components,
+         says="Parts of a panel; what a part says is named as in this table"),
+    Many(name="members", type=TEXTS, get=parts.refs("hasMember"), pii=True,
           says="References of the observations of a panel"),
 )  # fmt: skip
 
@@ -221,7 +223,7 @@ MEDICATION_REQUEST: tuple[Field, ...] = (
     Reference(name="requester", get=of("requester"), says="Who ordered it", to=(*_ANYBODY, "Device")),
     Reference(name="reason", get=of("reasonReference"), says="Condition it is for",
          to=("Condition", "Observation")),
-    Plain(name="dosage", get=parts.dosage, says="Dosage in words, of all its instructions"),
+    Many(name="dosage", type=TEXTS, get=parts.dosage, says="Dosage in words, one text for each instruction that has one"),
     Plain(name="as_needed", type=Type.BOOL, get=parts.as_needed,
           says="Taken as needed"),
 )  # fmt: skip
@@ -253,7 +255,7 @@ ALLERGY_INTOLERANCE: tuple[Field, ...] = (
     ),
     Plain(name="type", get=of("type"), says="allergy or intolerance"),
     Plain(name="category", get=of("category"), says="The first: food, medication, environment, biologic"),
-    Plain(name="categories", get=parts.categories, says="All of them, a JSON list"),
+    Many(name="categories", type=TEXTS, get=parts.categories, says="All of them"),
     Plain(name="criticality", get=of("criticality"), says="low, high, unable-to-assess"),
     CodeableConcept(name="code", get=of("code"), says="What it is against"),
     _patient(of("patient"), required=True),
@@ -276,7 +278,7 @@ DIAGNOSTIC_REPORT: tuple[Field, ...] = (
           says="The end of that time, where it has one"),
     DateTime(name="issued_at", get=of("issued"), says="When it was made known"),
     Reference(name="performer", get=of("performer"), says="First performer", to=(*_STAFF, "CareTeam")),
-    Plain(name="results", get=parts.refs("result", "Observation"), pii=True,
+    Many(name="results", type=TEXTS, get=parts.refs("result", "Observation"), pii=True,
           says="References of its observations"),
     Plain(name="result_count", type=Type.INT64, unit="count", get=parts.count("result"),
           says="Number of its observations"),
@@ -285,10 +287,11 @@ DIAGNOSTIC_REPORT: tuple[Field, ...] = (
 
 IMAGING_STUDY: tuple[Field, ...] = (
     Plain(name="status", get=of("status"), says="available, cancelled …", required=True),
-    Plain(
+    Many(
         name="identifiers",
+        type=IDENTIFIERS,
         get=parts.identifiers(old=False),
-        says="Identifiers in use, a list of [system, value]",
+        says="Identifiers in use",
         pii=True,
     ),
     _patient(of("subject"), required=True, more=("Device", "Group")),

@@ -9,8 +9,6 @@ from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any
 
-import msgspec
-
 from lakehouse.domains.clinical.datatypes import Coding, Concept
 
 Get = Callable[[Any], Any]
@@ -57,13 +55,12 @@ def each(values: Any) -> Any:
     return [one for one in values if one is not None] if values else ()
 
 
-CodedParts = tuple[str | None, str | None, str | None, str | None]
+CodedParts = tuple[str | None, str | None, str | None, Sequence[Coding | None] | None]
 UNCODED: CodedParts = (None, None, None, None)
-_ENCODE = msgspec.json.Encoder().encode
 
 
 def coded(value: Any) -> CodedParts:
-    """Return code, system, display and all codings (JSON) of a coding, a concept, or a list of either.
+    """Return code, system, display and all codings of a coding, a concept, or a list of either.
 
     Of the first concept with a code the first coding with a system counts, else the first with a code. The
     words are the coding's, else its concept's text.
@@ -73,7 +70,7 @@ def coded(value: Any) -> CodedParts:
     if type(value) is Concept and value.coding and len(value.coding) == 1:  # nearly all are so
         only = value.coding[0]
         if only is not None and only.code is not None:
-            return only.code, only.system, only.display or value.text, _ENCODE(value.coding).decode()
+            return only.code, only.system, only.display or value.text, value.coding
     given = each(value) if type(value) is list else (value,)
     all_: list[Coding] = []
     chosen: Coding | None = None
@@ -86,7 +83,7 @@ def coded(value: Any) -> CodedParts:
             words = chosen.display or text
         elif chosen is None and words is None:
             words = next((part.display for part in own if part.display), None) or text
-    codings = _ENCODE(all_).decode() if all_ else None
+    codings = all_ or None
     if chosen is None:
         return None, None, words, codings
     return chosen.code, chosen.system, words, codings

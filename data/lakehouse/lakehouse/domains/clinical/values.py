@@ -10,11 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-import orjson
 
 from lakehouse.domains.clinical import records as r
 from lakehouse.domains.clinical.datatypes import Concept, Range, written
-from lakehouse.domains.clinical.taking import coded, each
+from lakehouse.domains.clinical.lists import Tuples, as_coding
+from lakehouse.domains.clinical.taking import UNCODED, coded, each
 
 VALUES = (
     "Quantity", "CodeableConcept", "String", "Boolean", "Integer", "Range", "Ratio", "SampledData", "Time",
@@ -61,45 +61,39 @@ def value_json(one: r.Observation | r.Component) -> str | None:
     return None
 
 
-def components(observation: r.Observation) -> str | None:
-    """Return the parts of a panel as JSON: code and value of each, and what else is stated of it."""
-    found = []
-    for one in each(observation.component):
-        code = coded(one.code) if one.code else (None, None, None, None)
-        concept = coded(one.valueCodeableConcept) if one.valueCodeableConcept else (None, None, None, None)
-        absent = coded(one.dataAbsentReason)[0] if one.dataAbsentReason else None
-        quantity = one.valueQuantity
-        number = written(quantity.value) if quantity else None
-        sign = quantity.said_comparator() if quantity else None
-        told = {
-            "code": code[0],
-            "display": code[2],
-            "value": None if sign else number,
-            "unit": quantity.said_unit() if quantity else None,
-            "value_code": concept[0],
-            "value_text": value_text(one),
-        }
-        more = {
-            "codings": _several(code[3], one.code),
-            "comparator": sign,
-            "bound": number if sign else None,
-            "value_type": next((name for name in _WHOLE if getattr(one, f"value{name}") is not None), None),
-            "value_json": value_json(one),
-            "absent_reason": absent,
-            "interpretation": [code_or_words(said) for said in each(one.interpretation)] or None,
-        }
-        found.append(told | {name: value for name, value in more.items() if value is not None})
-    return orjson.dumps(found).decode() if found else None
+def components(observation: r.Observation) -> Tuples:
+    """Return the parts of a panel, each as the struct in lists.py has it."""
+    return [_component(one) for one in each(observation.component)]
+
+
+def _component(one: r.Component) -> tuple[Any, ...]:
+    code = coded(one.code) if one.code else UNCODED
+    concept = coded(one.valueCodeableConcept) if one.valueCodeableConcept else UNCODED
+    quantity = one.valueQuantity
+    number = written(quantity.value) if quantity else None
+    sign = quantity.said_comparator() if quantity else None
+    exact = None if sign else number
+    return (
+        *code[:3],
+        list(map(as_coding, code[3] or ())),
+        float(exact) if exact is not None else None,
+        exact,
+        quantity.said_unit() if quantity else None,
+        sign,
+        number if sign else None,
+        *concept[:3],
+        value_kind(one),
+        value_json(one),
+        value_text(one),
+        coded(one.dataAbsentReason)[0] if one.dataAbsentReason else None,
+        [said for concept in each(one.interpretation) if (said := code_or_words(concept))],
+    )
 
 
 def code_or_words(concept: Concept) -> str | None:
     """Return the code that counts of a concept; of one without a code its words."""
     code, _, words, _ = coded(concept)
     return code or words
-
-
-def _several(codings: str | None, concept: Concept | None) -> str | None:
-    return codings if concept is not None and len(each(concept.coding)) > 1 else None
 
 
 def words(text: str, span: str) -> Callable[[Any], str | None]:

@@ -69,7 +69,6 @@ decimal = _as_the_reference(reference.decimal)
 rounded_decimals = _as_the_reference(reference.rounded_decimals)
 snake_case = _as_the_reference(reference.snake_case)
 percent_decoded = _as_the_reference(reference.percent_decoded)
-json_texts = _as_the_reference(reference.json_texts)
 
 
 def by_value(frame: Frame, column: str, made: Mapping[str, nw.Expr]) -> Frame:  # noqa: ARG001  # it groups itself

@@ -373,13 +373,6 @@ def percent_decoded(frame: Frame, column: str, *, to: str) -> Frame:
     return nw.from_native(_polars(frame).with_columns(decoded.alias(to)))
 
 
-def json_texts(frame: Frame, column: str, *, to: str) -> Frame:
-    """Add `to`: the JSON array of texts in `column` as a list."""
-    return nw.from_native(
-        _polars(frame).with_columns(pl.col(column).str.json_decode(pl.List(pl.String)).alias(to))
-    )
-
-
 def computed(frame: Frame) -> Frame:
     """Return the same rows, computed now: a plan that has a frame several times takes long to make."""
     return nw.from_native(_polars(frame).collect(engine="streaming").lazy())

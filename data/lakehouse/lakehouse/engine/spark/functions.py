@@ -117,7 +117,6 @@ snake_case = _as_the_reference(reference.snake_case)
 date_after = _as_the_reference(reference.date_after)
 extracted = _as_the_reference(reference.extracted)
 percent_decoded = _as_the_reference(reference.percent_decoded)
-json_texts = _as_the_reference(reference.json_texts)
 decimal = _as_the_reference(reference.decimal)
 rounded_decimals = _as_the_reference(reference.rounded_decimals)
 
