@@ -36,8 +36,8 @@ from dagster_client.progress import limit_exceeded
 from orchestration import BOOT_TAG, FULL_REFRESH_TAG, LISTED_TAG
 from orchestration.limit import Limit, limited
 from orchestration.planning import plan_of_lake, selection
-from orchestration.workarounds.instance_files import told_by_sqlite
 from orchestration.setting import switch, whole_number
+from orchestration.workarounds.instance_files import told_by_sqlite
 
 if TYPE_CHECKING:
     from lakehouse.pipeline.plan import Plan

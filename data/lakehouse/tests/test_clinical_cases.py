@@ -58,9 +58,7 @@ def by_id(lake: Lake, table: str) -> dict[str, dict[str, Any]]:
 
 
 def active(lake: Lake) -> dict[str, list[str]]:
-    return {
-        row["encounter_id"]: row["active_conditions"] for row in gold(lake, "encounter_summary")
-    }
+    return {row["encounter_id"]: row["active_conditions"] for row in gold(lake, "encounter_summary")}
 
 
 def counts(row: dict[str, Any]) -> list[int]:
@@ -90,7 +88,11 @@ def comparator(lake: Lake) -> None:
 def history(lake: Lake) -> None:
     one = by_id(lake, "patient")
     assert (one["h7"]["gender"], one["h7"]["version_id"], one["h7"]["is_deleted"]) == ("female", "2", False)
-    assert (one["h8"]["gender"], one["h8"]["is_deleted"], one["h8"]["kept_out_by"]) == (None, True, ["deleted"])
+    assert (one["h8"]["gender"], one["h8"]["is_deleted"], one["h8"]["kept_out_by"]) == (
+        None,
+        True,
+        ["deleted"],
+    )
 
 
 def negated(lake: Lake) -> None:

@@ -106,9 +106,7 @@ def test_lists_of_references_have_those_without_an_address_too(lake: Lake) -> No
     told = ["Observation/o", "Observation?identifier=s|1", "(no address)"]
     assert (found["results"], found["result_count"]) == (told, 3)
     assert rows(lake, "observation")[0]["members"] == ["?identifier=s|1", "(no address)"]
-    assert rows(lake, "patient")[0]["links"] == [
-        {"type": "seealso", "reference": "Patient?identifier=|1"}
-    ]
+    assert rows(lake, "patient")[0]["links"] == [{"type": "seealso", "reference": "Patient?identifier=|1"}]
 
 
 def test_a_full_url_is_what_a_reference_says_whatever_its_form(lake: Lake) -> None:

@@ -18,8 +18,10 @@ from lakehouse.verify import content_hash
 
 __all__ = ["lake"]
 LOINC = "http://loinc.org"
+CHOSEN = {"code": "bp", "userSelected": True, "version": "2"}
+LEFT = {"coding": [{"system": "s", "code": "left"}]}
 PRESSURE = {
-    "code": {"coding": [{"system": LOINC, "code": "85354-9"}, {"code": "bp", "userSelected": True, "version": "2"}]},
+    "code": {"coding": [{"system": LOINC, "code": "85354-9"}, CHOSEN]},
     "component": [
         {
             "code": {"coding": [{"system": LOINC, "code": "8480-6", "display": "Systolic"}]},
@@ -27,7 +29,7 @@ PRESSURE = {
             "interpretation": [{"coding": [{"code": "N"}]}, {"text": "as before"}, {}],
         },
         {"code": {"text": "Diastolic"}, "dataAbsentReason": {"coding": [{"code": "error"}]}},
-        {"code": {"coding": [{"code": "arm"}]}, "valueCodeableConcept": {"coding": [{"system": "s", "code": "left"}]}},
+        {"code": {"coding": [{"code": "arm"}]}, "valueCodeableConcept": LEFT},
         {"code": {"coding": [{"code": "ratio"}]}, "valueRatio": {"numerator": {"value": 1}}},
         {"code": {"coding": [{"code": "trace"}]}, "valueQuantity": {"value": 0.10, "comparator": "<"}},
     ],
@@ -78,11 +80,13 @@ def test_another_order_of_codings_is_another_content(lake: Lake) -> None:
     first, second = [{"code": "a"}, {"code": "b"}], [{"code": "b"}, {"code": "a"}]
     found = []
     for number, codings in enumerate((first, first, second)):
-        land(lake, f"a/{number}.json", condition("c", "Patient/p", code={"coding": codings},
-                                                  meta={"lastUpdated": f"2020-01-0{number + 1}T00:00:00Z"}))  # fmt: skip
+        stamp = {"lastUpdated": f"2020-01-0{number + 1}T00:00:00Z"}
+        land(lake, f"a/{number}.json", condition("c", "Patient/p", code={"coding": codings}, meta=stamp))
         run(lake)
         table = BY_NAME["condition"]
-        frame = lake.store.scan(table).with_columns(pl.lit(None, pl.Datetime("us", "UTC")).alias("last_updated"))
+        frame = lake.store.scan(table).with_columns(
+            pl.lit(None, pl.Datetime("us", "UTC")).alias("last_updated")
+        )
         frame = frame.with_columns(_source=pl.lit(""), _fingerprint=pl.lit(""), code=pl.lit("a"))
         found.append(content_hash(table, frame))
     assert found[0] == found[1] != found[2]
@@ -105,7 +109,8 @@ def test_the_queries_of_the_page_give_what_the_bundle_says(lake: Lake) -> None:
         database.register("given", lake.store.scan(table).collect().to_arrow())
         database.execute(f"CREATE TABLE {table.path.replace('/', '.')} AS FROM given")
     found = [row[2:] for row in database.execute(pressures).fetchall()]
-    assert sorted(found, key=str) == [("Diastolic", None, None),
+    assert sorted(found, key=str) == [
+        ("Diastolic", None, None),
         ("Systolic", 107.1, "mm[Hg]"),
         *[(None, None, None)] * 3,
     ]

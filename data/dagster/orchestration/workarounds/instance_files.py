@@ -29,8 +29,8 @@ class Told:
 
 
 def told_by_sqlite(home: Path) -> Told:
-    """Read what the SQLite files of an instance say. Whatever is not there counts as not known, and then a run
-    tells Dagster of it.
+    """Read what the SQLite files of an instance say. What is not there counts as not known: then a run tells
+    Dagster of it.
     """
     keys = _rows(
         home / "history" / "runs" / "index.db",

@@ -3,8 +3,8 @@
 Belongs here: the structs that a list may hold, and building such columns. Does not: taking the values of a
 resource (taking.py, parts.py), or which table has which list (resources.py).
 
-A value of a struct is a tuple of its fields, in their order. They are built as Arrow, a field at a time: Polars
-looks at each value of a list of tuples several times.
+A value of a struct is a tuple of its fields, in their order. They are built as Arrow, a field at a time:
+Polars looks at each value of a list of tuples several times.
 """
 
 from __future__ import annotations
@@ -113,9 +113,7 @@ def _array(values: Sequence[Any], type_: ColumnType) -> pa.Array:
         return _lists(values, type_)
     if isinstance(type_, StructType):
         columns = zip(*values, strict=True) if values else ((),) * len(type_.fields)
-        arrays = [
-            _array(column, field.type) for column, field in zip(columns, type_.fields, strict=True)
-        ]
+        arrays = [_array(column, field.type) for column, field in zip(columns, type_.fields, strict=True)]
         return pa.StructArray.from_arrays(arrays, fields=list(arrow_type(type_)))
     return pa.array(values, arrow_type(type_))
 

@@ -72,7 +72,13 @@ PATIENT: tuple[Field, ...] = (
     Plain(name="race", get=parts.core(parts.RACE), says="Race (US core)"),
     Plain(name="ethnicity", get=parts.core(parts.ETHNICITY), says="Ethnicity (US core)"),
     Plain(name="family_name", get=parts.of_name("family"), says="Family name, of the current name", pii=True),
-    Many(name="given_names", type=TEXTS, get=parts.of_name("given"), says="Given names, of the current name", pii=True),
+    Many(
+        name="given_names",
+        type=TEXTS,
+        get=parts.of_name("given"),
+        says="Given names, of the current name",
+        pii=True,
+    ),
     Many(
         name="identifiers",
         type=IDENTIFIERS,
@@ -81,10 +87,20 @@ PATIENT: tuple[Field, ...] = (
         pii=True,
     ),
     Many(
-        name="old_identifiers", type=IDENTIFIERS, get=parts.identifiers(old=True), says="Those of use `old`", pii=True
+        name="old_identifiers",
+        type=IDENTIFIERS,
+        get=parts.identifiers(old=True),
+        says="Those of use `old`",
+        pii=True,
     ),
     Plain(name="phone", get=choices.phone, says="Current telephone number", pii=True),
-    Many(name="address_line", type=TEXTS, get=parts.of_address("line"), says="Street, of the current address: its lines", pii=True),
+    Many(
+        name="address_line",
+        type=TEXTS,
+        get=parts.of_address("line"),
+        says="Street, of the current address: its lines",
+        pii=True,
+    ),
     Plain(name="city", get=parts.of_address("city"), says="Town", pii=True),
     Plain(name="state", get=parts.of_address("state"), says="State or province"),
     Plain(name="postal_code", get=parts.of_address("postalCode"), says="Postal code", pii=True),
@@ -223,7 +239,8 @@ MEDICATION_REQUEST: tuple[Field, ...] = (
     Reference(name="requester", get=of("requester"), says="Who ordered it", to=(*_ANYBODY, "Device")),
     Reference(name="reason", get=of("reasonReference"), says="Condition it is for",
          to=("Condition", "Observation")),
-    Many(name="dosage", type=TEXTS, get=parts.dosage, says="Dosage in words, one text for each instruction that has one"),
+    Many(name="dosage", type=TEXTS, get=parts.dosage,
+         says="Dosage in words, one text for each instruction that has one"),
     Plain(name="as_needed", type=Type.BOOL, get=parts.as_needed,
           says="Taken as needed"),
 )  # fmt: skip
