@@ -2,7 +2,8 @@
 
 Belongs here: what each batch costs as they go on, and what lies there afterwards. Does not: one large load
 (ways.py). A batch is a landed file of a hundred events, taken to Bronze, Silver and Gold. Maintenance is that
-of the product, of every layer; its time is told apart and is no part of a batch's.
+of the product, of every layer; its time is told apart and is no part of a batch's, and the last batches are
+read before it has merged them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 EVENTS = 100
 _AT_ONCE = 25  # batches that one figure is the median of
+_READS = 7
 
 
 def measure(batches: int, every: int) -> dict[str, Any]:
@@ -46,7 +48,7 @@ def measure(batches: int, every: int) -> dict[str, Any]:
             for step in steps:
                 materialize(lake, step)
             taken.append(time.monotonic() - started)
-            if every and (number + 1) % every == 0:
+            if every and (number + 1) % every == 0 and number + 1 < batches:
                 started = time.monotonic()
                 done = maintain_all(lake, tables)
                 kept.append(
@@ -55,10 +57,12 @@ def measure(batches: int, every: int) -> dict[str, Any]:
                         "merged": sum(one.files_before - one.files_after for one in done),
                     }
                 )
-        started = time.monotonic()
-        rows = lake.store.scan(c.PIPELINE_EVENTS).collect().height
-        read = time.monotonic() - started
+        rows, read = _read(lake)
         files = {table.layer: lake.store.snapshot(table).files for table in tables}
+        # What one write of the same rows takes to read: nothing is better compacted.
+        at_once = open_lake(Settings.from_env(engine() | places | {"LAKE_URL": str(Path(root, "compacted"))}))
+        at_once.store.overwrite(c.PIPELINE_EVENTS, lake.store.scan(c.PIPELINE_EVENTS).collect())
+        _, compacted = _read(at_once)
         on_disk = [path for path in Path(root, "lake").rglob("*") if path.is_file()]
         return {
             "batches": batches,
@@ -72,10 +76,23 @@ def measure(batches: int, every: int) -> dict[str, Any]:
             "merged_per_second": _per_second(kept),
             "rows": rows,
             "read_ms": round(read * 1000, 1),
+            "read_compacted_ms": round(compacted * 1000, 1),
             "files": files,
             "files_on_disk": len(on_disk),
             "mb_on_disk": round(sum(path.stat().st_size for path in on_disk) / 1e6, 1),
         }
+
+
+def _read(lake: Any) -> tuple[int, float]:
+    """Return the rows of Silver, and the median of the seconds that reading them takes."""
+    from lakehouse.domains.pipelines import contracts as c
+
+    taken, rows = [], 0
+    for _ in range(_READS):
+        started = time.monotonic()
+        rows = lake.store.scan(c.PIPELINE_EVENTS).collect().height
+        taken.append(time.monotonic() - started)
+    return rows, statistics.median(taken)
 
 
 def _per_second(kept: list[dict[str, float]]) -> float | None:

@@ -218,7 +218,7 @@ def _change(rows: Sequence[Row]) -> str:
 
 def _batches(rows: Sequence[Row]) -> str:
     head = ["batches", "way", "maintenance", "first ms", "last ms", "all s", "maintenance s", "data files",
-            "reading Silver ms", "load"]  # fmt: skip
+            "reading Silver ms", "of one write", "load"]  # fmt: skip
     wanted = sorted({row["batches"] for row in _of(rows, what="batches")} | {1_000})
     lines = []
     for count in wanted:
@@ -230,7 +230,7 @@ def _batches(rows: Sequence[Row]) -> str:
                 found = _of(rows, what="batches", batches=count, way=way, every=every)
                 if not _sound(found):
                     why = found[-1]["failed"] if found else MISSING
-                    lines.append([f"{count:,}", name, kept, why, *[""] * 6])
+                    lines.append([f"{count:,}", name, kept, why, *[""] * 7])
                     continue
                 row = _sound(found)[-1]
                 course = row["course"]
@@ -238,9 +238,15 @@ def _batches(rows: Sequence[Row]) -> str:
                 lines.append([
                     f"{count:,}", name, kept, f"{course[0][1]:.0f}", f"{course[-1][1]:.0f}",
                     f"{row['seconds']:.1f}", f"{row['maintenance_seconds']:.1f}" if every else "",
-                    files, f"{row['read_ms']:.0f}", _load([row]),
+                    files, f"{row['read_ms']:.0f}", _times(row), _load([row]),
                 ])  # fmt: skip
     return _table(head, lines)
+
+
+def _times(row: Row) -> str:
+    """Return how many times what reading the rows of one write takes; nothing of an older measurement."""
+    alone = row.get("read_compacted_ms")
+    return f"{row['read_ms'] / alone:.1f} ×" if alone else ""
 
 
 def _commits(rows: Sequence[Row]) -> str:
