@@ -583,7 +583,9 @@ def test_all_that_is_said_of_a_value_is_there(lake: Lake) -> None:
     one = by_id(lake, "observation")
     assert [one["two"][n] for n in ("interpretation", "category", "category_system")] == ["H", "c", "s"]
     assert stated(one["two"]["interpretation_codings"]) == [{"code": "H"}, {"code": "U"}]
-    assert stated(one["two"]["category_codings"]) == [coding]
+    assert stated(one["two"]["category_codings"]) == [
+        {name if name != "userSelected" else "user_selected": value for name, value in coding.items()}
+    ]
     assert (one["words"]["interpretation"], one["words"]["interpretation_display"]) == (None, "High")
     assert one["words"]["focus"] == ["Patient/fetus"]
     assert [one[i]["value_unit"] for i in ("snomed", "ucum", "bare")] == ["mL", "ml", "ml"]

@@ -12,10 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import accumulate, chain
 from operator import attrgetter, not_
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
-import pyarrow as pa
 
 from lakehouse.contracts.types import (
     ColumnType,
@@ -26,6 +25,9 @@ from lakehouse.contracts.types import (
     arrow_type,
     polars_type,
 )
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Tuples = Sequence[tuple[Any, ...]]
 
@@ -101,6 +103,8 @@ def _lists(
     type_: ListType,
     as_element: Callable[[Any], tuple[Any, ...]] | None = None,
 ) -> pa.Array:
+    import pyarrow as pa
+
     offsets = pa.array(list(accumulate(map(_length, values), initial=0)), pa.int32())
     missing = pa.array(list(map(not_, values)), pa.bool_())
     within = list(chain.from_iterable(filter(None, values)))
@@ -109,6 +113,8 @@ def _lists(
 
 
 def _array(values: Sequence[Any], type_: ColumnType) -> pa.Array:
+    import pyarrow as pa
+
     if isinstance(type_, ListType):
         return _lists(values, type_)
     if isinstance(type_, StructType):
