@@ -17,6 +17,7 @@ import pytest
 import lakehouse
 from lakehouse.cli.main import main
 from lakehouse.contracts import Contract, Type
+from lakehouse.contracts.types import ListType
 from lakehouse.domains.clinical import contracts as c
 from lakehouse.domains.clinical import transforms
 from lakehouse.domains.clinical.sources import SOURCES
@@ -87,14 +88,14 @@ def test_a_view_sees_the_newest_version_of_each_resource_and_nothing_that_was_re
     here = {
         "cohort": "one",
         "key": "Patient/p1",
-        "given": '["A","B"]',
+        "given": ["A", "B"],
         "born": "1980-02",
         "_resource_id": "p1",
     }
     assert computed(lake, PATIENTS) == [
         {**here, "family": "New", "_resource_row": 0},
         {**here, "family": "Second", "_resource_row": 1},
-        {"cohort": "two", "key": "Patient/p9", "given": "[]", "born": None, "family": None, "_resource_id": "p9",
+        {"cohort": "two", "key": "Patient/p9", "given": [], "born": None, "family": None, "_resource_id": "p9",
          "_resource_row": 0},
     ]  # fmt: skip
 
@@ -124,7 +125,7 @@ def test_the_contract_follows_from_the_view() -> None:
     )  # fmt: skip
     assert {n: (col.type, col.pii, col.sources) for n, col in made.by_name.items()} == {
         "cohort": (Type.STRING, False, ("cohort",)), "key": (Type.STRING, False, ("resource",)),
-        "given": (Type.STRING, True, ("resource",)), "born": (Type.STRING, True, ("resource",)),
+        "given": (ListType(Type.STRING), True, ("resource",)), "born": (Type.STRING, True, ("resource",)),
         "family": (Type.STRING, True, ("resource",)), "_resource_id": (Type.STRING, False, ("resource_id",)),
         "_resource_row": (Type.INT64, False, ("resource",)),
     }  # fmt: skip

@@ -12,15 +12,14 @@ from typing import Any
 import polars as pl
 
 from lakehouse.contracts.model import POLARS_TYPES, Type
+from lakehouse.contracts.types import ColumnType, ListType
 from lakehouse.domains.clinical.views.compiling import Env
 from lakehouse.domains.clinical.views.definition import Select, View, ViewColumn
 from lakehouse.domains.clinical.views.types import (
     ansi,
-    as_list,
     column_type,
     converter,
     inferred,
-    is_complex,
     is_plain_text,
 )
 from lakehouse.errors import ViewError
@@ -166,7 +165,7 @@ def _repeated(select: Select) -> Callable[[Any, Env], list[Any]]:
 def frame(view: View, rows: list[Row], *, as_table: bool = False) -> pl.DataFrame:
     """Return rows as a frame, the columns of the view in their order.
 
-    `as_table` gives what a contract holds: a list is JSON text, and so is a column whose type nothing states.
+    `as_table` gives what a contract holds: a column whose type nothing states is text.
     Raises ViewError where a value is none of its column's type.
     """
     values = zip(*rows, strict=True) if rows else [()] * len(view.columns)
@@ -175,11 +174,10 @@ def frame(view: View, rows: list[Row], *, as_table: bool = False) -> pl.DataFram
     )
 
 
-def type_in_table(column: ViewColumn) -> Type:
+def type_in_table(column: ViewColumn) -> ColumnType:
     """Return the type that a column has in a table."""
-    if column.collection:
-        return Type.STRING
-    return ansi(column.tags["ansi/type"])[0] if "ansi/type" in column.tags else column_type(column.type)
+    one = ansi(column.tags["ansi/type"])[0] if "ansi/type" in column.tags else column_type(column.type)
+    return ListType(one) if column.collection else one
 
 
 def _series(column: ViewColumn, found: list[Any], as_table: bool) -> pl.Series:
@@ -197,16 +195,7 @@ def _series(column: ViewColumn, found: list[Any], as_table: bool) -> pl.Series:
         if not column.collection:
             made = [None if one is None else convert(one) for one in found]
             return pl.Series(column.name, made, POLARS_TYPES[target])
-        if as_table:
-            return pl.Series(column.name, [_listed(fhir, many, convert) for many in found], pl.String)
         lists = [None if many is None else [convert(one) for one in many] for many in found]
         return pl.Series(column.name, lists, pl.List(POLARS_TYPES[target]))
     except ViewError as exc:
         raise ViewError(f"column {column.name}: {exc}") from None
-
-
-def _listed(fhir: str | None, many: list[Any] | None, convert: Callable[[Any], Any]) -> str | None:
-    if many is None:
-        return None
-    checked = [convert(one) for one in many]
-    return as_list(many if is_complex(fhir) else checked)

@@ -109,7 +109,7 @@ def _column(column: ViewColumn, resource: str) -> Column:
     return Column(
         name=column.name,
         type=type_in_table(column),
-        description=says + ("; a JSON list" if column.collection else ""),
+        description=says,
         pii=column.is_personal,
         sources=("resource",),
     )

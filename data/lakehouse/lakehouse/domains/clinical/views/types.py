@@ -11,7 +11,7 @@ Belongs here: names of types, and turning one value into what its column holds. 
 | TIMESTAMP, with or without time zone | UTC time; the value must have a zone |
 | every other primitive; CHARACTER, VARCHAR, TEXT, TIME … | text, as FHIR writes it |
 | a type with parts (Coding, Observation.component …) | text: JSON |
-| `collection` | list of these; in a table a JSON list as text |
+| `collection` | list of these |
 """
 
 from __future__ import annotations
@@ -197,11 +197,6 @@ _INTO: dict[Type, Callable[[Any, int], Any]] = {
     Type.STRING: _text, Type.BOOL: _bool, Type.INT64: _whole, Type.FLOAT64: _float, Type.DATE: _date,
     Type.TIMESTAMP: _timestamp,
 }  # fmt: skip
-
-
-def as_list(values: list[Any]) -> str:
-    """Return a list as JSON text."""
-    return _AS_JSON.encode(values).decode()
 
 
 def exact(text: str | bytes) -> Any:
