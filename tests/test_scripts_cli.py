@@ -80,6 +80,16 @@ def test_verbs_on_nothing_name_the_first_step(verb: Verb, no_docker: Path, name:
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "usage"),
+    [("stop", "stop [-h]"), ("status", "status [-h] [--json]"), ("nuke", "nuke [-h] [--force [FORCE]]")],
+)
+def test_usage_is_that_of_the_verb_typed(verb: Verb, no_docker: Path, name: str, usage: str) -> None:
+    done = verb(name, "--nope")
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [f"usage: odp.py {usage}", f"odp.py {name}: error: it takes no --nope"]
+
+
 def test_teardown_on_nothing_is_fine(verb: Verb, no_docker: Path) -> None:
     assert verb("stop").stdout == "nothing was running\n"
     assert verb("clean").returncode == 0

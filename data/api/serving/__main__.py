@@ -6,11 +6,12 @@ Exit codes: 0 ended as asked · 2 a setting is wrong.
 from __future__ import annotations
 
 import os
+import socket
 import sys
 
 import uvicorn
 
-from lakehouse.errors import LakeError
+from lakehouse.errors import LakeError, SettingsError
 from serving.app import make_app
 from serving.connections import Connection
 from serving.settings import ServingSettings
@@ -25,6 +26,7 @@ def main() -> int:
     try:
         settings = ServingSettings.from_env()
         app = make_app(settings)
+        _check_host(settings)
     except LakeError as exc:
         print(f"✗ {exc}", file=sys.stderr)
         return 2
@@ -42,6 +44,16 @@ def main() -> int:
         timeout_keep_alive=_IDLE_SECONDS,
     )
     return 0
+
+
+def _check_host(settings: ServingSettings) -> None:
+    """Raise SettingsError where this machine knows no such address to listen at."""
+    try:
+        socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError):
+        raise SettingsError(
+            f"API_HOST={settings.host} is no address: give 127.0.0.1, 0.0.0.0 or one of this machine"
+        ) from None
 
 
 if __name__ == "__main__":

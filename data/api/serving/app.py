@@ -5,11 +5,14 @@ Belongs here: wiring, start and end. Does not: any route.
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from fastapi import FastAPI
 
+from lakehouse.errors import SettingsError
 from lakehouse.pipeline import open_lake
 from serving import problems
 from serving.access import Gate
@@ -45,7 +48,7 @@ DESCRIPTION = (
 
 
 def make_app(settings: ServingSettings) -> FastAPI:
-    """Return the application. Nothing is read from the lake yet."""
+    """Return the application. Nothing is read from the lake yet. Raises SettingsError."""
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
@@ -61,7 +64,7 @@ def make_app(settings: ServingSettings) -> FastAPI:
     app = FastAPI(
         title="ODP", version="1", description=DESCRIPTION, lifespan=life, docs_url=None, redoc_url=None
     )
-    settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _make_state(settings.state)
     lake, endpoint = open_lake(settings.lake), Endpoint(settings.lake.s3_endpoint)
     state = app.state
     state.settings = settings
@@ -99,3 +102,12 @@ def make_app(settings: ServingSettings) -> FastAPI:
     app.add_middleware(TimedBodies, seconds=_BODY_SECONDS, apart="/ingest/")
     app.add_middleware(Record, journal=state.requests, metrics=state.metrics)
     return app
+
+
+def _make_state(state: Path) -> None:
+    """Make the folder of the door's own files. Raises SettingsError."""
+    try:
+        state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as exc:
+        why = os.strerror(exc.errno) if exc.errno else type(exc).__name__
+        raise SettingsError(f"API_STATE={state} cannot be made: {why}. Give a folder that is ours") from None

@@ -27,6 +27,7 @@ TITLES = {
     408: "Too slow",
     409: "Conflict",
     410: "Gone",
+    412: "Precondition failed",
     413: "Too large",
     415: "Unsupported format",
     422: "Invalid input",

@@ -7,15 +7,20 @@ Belongs here: names, defaults and parsing of API_* variables. Does not: the lake
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lakehouse.errors import SettingsError
-from lakehouse.settings import Settings, read, switch
+from lakehouse.settings import Settings, read, switch, web_address
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _MEGABYTE = 1 << 20
+_MOST = 1_000_000_000
+_MOST_MEGABYTES, _MOST_SECONDS, _MOST_PORT = 1 << 20, 86_400, 65_535
+# A name of DNS, also all below one, or an address; what is asked for is known without scheme and port.
+_HOST = re.compile(r"(?:\*\.)?[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252})|\[?[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]?|\*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,32 +65,45 @@ class ServingSettings:
                 f"API_OPEN_READ=true with BIND_ADDRESS={bound} would open every table to the network: "
                 "give keys instead (`make api-key`)"
             )
-        port = _number(values, "API_PORT", 18080)
-        named = (read(values, "API_HOSTS") or "").split(",")
+        port = _number(values, "API_PORT", 18080, most=_MOST_PORT)
         return cls(
             lake=Settings.from_env(values),
             state=Path(state),
             host=read(values, "API_HOST") or "127.0.0.1",
             port=port,
-            public_url=(read(values, "API_PUBLIC_URL") or f"http://127.0.0.1:{port}").rstrip("/"),
-            hosts=(*LOOPBACK, *(name.strip() for name in named if name.strip())),
+            public_url=(web_address(values, "API_PUBLIC_URL") or f"http://127.0.0.1:{port}").rstrip("/"),
+            hosts=(*LOOPBACK, *_hosts(values)),
             open_read=open_read,
-            dagster_url=read(values, "DAGSTER_URL"),
-            dagster_public_url=read(values, "DAGSTER_PUBLIC_URL"),
-            console_url=read(values, "MINIO_CONSOLE_URL"),
-            max_body_bytes=_number(values, "API_MAX_BODY_MB", 1024) * _MEGABYTE,
+            dagster_url=web_address(values, "DAGSTER_URL"),
+            dagster_public_url=web_address(values, "DAGSTER_PUBLIC_URL"),
+            console_url=web_address(values, "MINIO_CONSOLE_URL"),
+            max_body_bytes=_number(values, "API_MAX_BODY_MB", 1024, most=_MOST_MEGABYTES) * _MEGABYTE,
             requests_per_minute=_number(values, "API_REQUESTS_PER_MINUTE", 6000),
-            sql_seconds=float(_number(values, "API_SQL_SECONDS", 30)),
+            sql_seconds=float(_number(values, "API_SQL_SECONDS", 30, most=_MOST_SECONDS)),
             sql_memory=read(values, "API_SQL_MEMORY") or "1GB",
             sql_rows=_number(values, "API_SQL_ROWS", 100_000),
-            s3_public_endpoint=read(values, "API_S3_PUBLIC_ENDPOINT"),
+            s3_public_endpoint=web_address(values, "API_S3_PUBLIC_ENDPOINT"),
             s3_access_key=read(values, "S3_SERVING_ACCESS_KEY"),
             s3_secret_key=read(values, "S3_SERVING_SECRET_KEY"),
         )
 
 
-def _number(env: Mapping[str, str], name: str, default: int) -> int:
+def _number(env: Mapping[str, str], name: str, default: int, *, most: int = _MOST) -> int:
     text = read(env, name) or str(default)
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise SettingsError(f"{name}={text} is no whole number above 0")
+    if not (text.isascii() and text.isdigit() and int(text[:20]) > 0):
+        raise SettingsError(f"{name}={text[:60]} is no whole number above 0")
+    if len(text) > 20 or int(text) > most:
+        raise SettingsError(f"{name}={text[:60]} is too large: give at most {most}")
     return int(text)
+
+
+def _hosts(env: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the names of API_HOSTS. Raises SettingsError."""
+    names = tuple(name.strip() for name in (read(env, "API_HOSTS") or "").split(",") if name.strip())
+    for name in names:
+        if not _HOST.fullmatch(name):
+            raise SettingsError(
+                f"API_HOSTS has {name[:60]}, which is no host: give names as lake.example.org or "
+                "*.example.org, comma-separated, without scheme, port or path"
+            )
+    return names

@@ -190,6 +190,21 @@ def test_a_tag_is_of_one_format_and_of_what_a_key_may_see(odd: tuple[TestClient,
     assert client.get(f"/data/{ODD}", headers=several).status_code == 304
 
 
+def test_if_match_never_matches_a_weak_tag(odd: tuple[TestClient, Lake]) -> None:
+    """RFC 9110, 13.1.1: it compares strongly, and comes before If-None-Match (13.2.2)."""
+    client, _ = odd
+    tag = client.get(f"/data/{ODD}").headers["etag"]
+    for sent in (tag, tag.removeprefix("W/"), '"x"', '"x", "y"', ""):
+        for more in ({}, {"If-None-Match": tag}):
+            said = client.get(f"/data/{ODD}", headers={"If-Match": sent, **more})
+            assert (said.status_code, said.json()["title"]) == (412, "Precondition failed")
+            assert (said.headers["etag"], "version" in said.json()["detail"]) == (tag, True)
+        assert client.head(f"/data/{ODD}", headers={"If-Match": sent}).status_code == 412
+    assert client.get(f"/data/{ODD}", headers={"If-Match": "*"}).status_code == 200
+    assert client.get(f"/data/{ODD}", headers={"If-Match": "*", "If-None-Match": tag}).status_code == 304
+    assert client.get("/data/gold/nosuch", headers={"If-Match": '"x"'}).status_code == 404
+
+
 @pytest.mark.parametrize("suffix", ["", ".ne", ".lt", ".gte", ".in"])
 def test_a_time_finer_than_the_column_is_refused_and_not_cut(
     odd: tuple[TestClient, Lake], suffix: str

@@ -89,22 +89,9 @@ class Place:
 
 def main(argv: list[str] | None = None) -> int:
     """Parse the arguments, do the verb, return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="embedded", description="The platform without containers.", epilog=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    parser.add_argument("verb", choices=["init", "verify", "prune", "ui-start", "ui-stop", "status"])
-    parser.add_argument("--data", type=Path, default=Path(".data"), help="where the lake is kept (.data)")
-    parser.add_argument("--landing", type=Path, default=Path("landing"), help="where files land (landing)")
-    parser.add_argument("--json", action="store_true", help="for machines (verify)")
-    parser.add_argument("--deep", action="store_true", help="compare every byte with its checksum (verify)")
-    parser.add_argument(
-        "--full-refresh", action="store_true", help="compute Silver and Gold anew from every row (init)"
-    )
-    parser.add_argument("--all", action="store_true", help="run every table, whatever is new (init)")
-    parser.add_argument("--days", type=int, help="keep runs of the last days (prune)")
-    parser.add_argument("--runs", type=int, help="and at most so many (prune)")
-    options = parser.parse_args(argv)
+    options, rest = _parser().parse_known_args(argv)
+    if rest:
+        options.usage(f"it takes no {' '.join(rest)}")
     place = Place(
         data=options.data.resolve(),
         landing=options.landing.resolve(),
@@ -115,13 +102,48 @@ def main(argv: list[str] | None = None) -> int:
         return init(place, everything=options.all, full_refresh=options.full_refresh)
     verbs = {"ui-start": ui_start, "ui-stop": ui_stop, "status": status}
     if options.verb == "prune":
-        return prune(place, days=options.days, runs=options.runs)
+        return prune(place, days=options.days, runs=options.runs, as_json=options.json)
     if options.verb == "verify":
         from orchestration import verify
 
         chosen = {"--json": options.json, "--deep": options.deep}
         return verify.main([name for name, given in chosen.items() if given])
     return verbs[options.verb](place)
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Return the parser: each verb has its own options, and usage under the name that people type."""
+    parser = argparse.ArgumentParser(
+        prog="embedded", description="The platform without containers.", epilog=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    place = argparse.ArgumentParser(add_help=False)
+    place.add_argument("--data", type=Path, default=Path(".data"), help="where the lake is kept (.data)")
+    place.add_argument("--landing", type=Path, default=Path("landing"), help="where files land (landing)")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    def add(verb: str, says: str, typed: str | None = None) -> argparse.ArgumentParser:
+        own = verbs.add_parser(
+            verb, help=says, description=says, prog=typed or f"embedded {verb}", parents=[place]
+        )
+        own.set_defaults(usage=own.error)
+        return own
+
+    made = add("init", "bring every layer up to date with what is new in landing", "init-data-layers")
+    made.add_argument("--full-refresh", action="store_true",
+                      help="compute Silver and Gold anew from every row of Bronze")  # fmt: skip
+    made.add_argument("--all", action="store_true", help="run every table, whatever is new")
+    read = add("verify", "read the lake and say whether it is complete and sound", "verify-data-layers")
+    read.add_argument("--json", action="store_true", help="one JSON object")
+    read.add_argument("--deep", action="store_true", help="compare every byte with its checksum")
+    old = add("prune", "remove old runs, their events and logs", "prune")
+    old.add_argument("--days", type=int, help="keep runs of the last days")
+    old.add_argument("--runs", type=int, help="and at most so many")
+    old.add_argument("--json", action="store_true", help="one JSON object")
+    add("ui-start", "start Dagster's pages and daemon")
+    add("ui-stop", "end them")
+    add("status", "say whether they run")
+    return parser
 
 
 def prepare(place: Place) -> None:
@@ -218,12 +240,13 @@ def _ended_by(seconds: int, instance: Any, run_id: str) -> Iterator[Limit]:
         instance.report_run_failed(run, f"Exceeded maximum runtime of {seconds} seconds.")
 
 
-def prune(place: Place, *, days: int | None = None, runs: int | None = None) -> int:
+def prune(place: Place, *, days: int | None = None, runs: int | None = None, as_json: bool = False) -> int:
     """Remove old runs from Dagster."""
     from orchestration import retention
 
     given = {"--days": days, "--runs": runs}
-    done = retention.main([part for name, n in given.items() if n is not None for part in (name, str(n))])
+    argv = [part for name, n in given.items() if n is not None for part in (name, str(n))]
+    done = retention.main([*argv, "--json"] if as_json else argv)
     (place.home / _PRUNED).touch()
     return done
 

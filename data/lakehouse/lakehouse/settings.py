@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from lakehouse.errors import SettingsError
 
@@ -20,6 +21,7 @@ ENGINES = ("polars", "duckdb", "spark")
 """Where rows are computed (engine/choice.py)."""
 # A bucket's name has at most 63 characters, the longest of ours is `quarantine`. A dot would break TLS.
 _PREFIX = re.compile(r"[a-z0-9][a-z0-9-]{0,51}-")
+_REGION = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 _TRUE = frozenset({"1", "on", "true", "yes"})
 _FALSE = frozenset({"0", "off", "false", "no"})
 
@@ -63,10 +65,10 @@ class Settings:
         settings = cls(
             lake_url=lake_url,
             landing_url=landing_url,
-            s3_endpoint=read(values, "S3_ENDPOINT"),
+            s3_endpoint=web_address(values, "S3_ENDPOINT"),
             s3_access_key=read(values, "S3_ACCESS_KEY"),
             s3_secret_key=read(values, "S3_SECRET_KEY"),
-            s3_region=read(values, "S3_REGION") or "us-east-1",
+            s3_region=_region(values),
             s3_bucket_prefix=bucket_prefix(values),
             lake_format=_lake_format(values),
             ducklake_pg_host=read(values, "DUCKLAKE_PG_HOST"),
@@ -147,6 +149,15 @@ def _lake_format(env: Mapping[str, str]) -> str:
     return text
 
 
+def _region(env: Mapping[str, str]) -> str:
+    text = read(env, "S3_REGION") or "us-east-1"
+    if not _REGION.fullmatch(text):
+        raise SettingsError(
+            f"S3_REGION={text[:60]} is no region: give letters, digits and `-`, as eu-central-1"
+        )
+    return text
+
+
 def _engine(env: Mapping[str, str]) -> str:
     text = read(env, "ODP_ENGINE") or "polars"
     if text not in ENGINES:
@@ -196,3 +207,21 @@ def switch(env: Mapping[str, str], name: str, *, default: bool) -> bool:
     if text not in _TRUE | _FALSE:
         raise SettingsError(f"{name}={text} is neither true nor false: correct it in .env")
     return text in _TRUE
+
+
+def web_address(env: Mapping[str, str], name: str) -> str | None:
+    """Return variable `name`, an address of the web; None when absent.
+
+    Raises SettingsError, which does not quote it: it may hold a secret.
+    """
+    text = read(env, name)
+    if text is None:
+        return None
+    try:
+        parts = urlsplit(text)
+        is_web = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        is_web = False
+    if not is_web or not text.isprintable() or " " in text:
+        raise SettingsError(f"{name} is no address as https://host:port")
+    return text

@@ -25,7 +25,7 @@ def main(argv: Sequence[str]) -> int:
             stream.reconfigure(errors="replace")  # ▸ on a terminal that knows only ASCII
     options, rest = parser().parse_known_args(argv)
     if rest and options.verb not in PASSING:
-        parser().error(f"{options.verb} takes no {' '.join(rest)}")
+        options.usage(f"it takes no {' '.join(rest)}")
     try:
         return int(VERBS[options.verb](options, rest) or OK)
     except Failure as failure:
@@ -62,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
 
     def add(name: str, text: str, *, add_help: bool = True) -> argparse.ArgumentParser:
-        return verbs.add_parser(
+        made = verbs.add_parser(
             name,
             help=text,
             description=text,
@@ -70,6 +70,8 @@ def parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
             add_help=add_help,
         )
+        made.set_defaults(usage=made.error)
+        return made
 
     add("start", "everything from preflight to a verified lake").add_argument(
         "--profile", default="", help=" | ".join(PROFILES)

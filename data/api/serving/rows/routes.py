@@ -78,6 +78,7 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
         | {one.media_type.partition(";")[0]: {} for one in formats.FORMATS.values() if not one.paged},
     },
     304: {"description": "Nothing has changed since the version in `If-None-Match`"},
+    412: {"description": "`If-Match` names a tag: those of rows are weak, and match none"},
 }
 
 
@@ -128,6 +129,7 @@ def rows(
     withheld = [name for name in contract.column_names if name not in shown] if columns is None else []
     if withheld:
         headers[_WITHHELD_HEADER] = ", ".join(withheld)
+    _refuse_if_match(request.headers.getlist("if-match"), headers)
     if _matches(request.headers.getlist("if-none-match"), tag):
         return Response(status_code=304, headers=headers)
     if is_bare(request):
@@ -256,6 +258,15 @@ def _moment(text: str | None) -> datetime | None:
     if found is None or found.tzinfo is None:
         raise Problem(422, "as_of is a time with an offset, as 2026-01-15T12:00:00Z")
     return found
+
+
+def _refuse_if_match(given: list[str], headers: dict[str, str]) -> None:
+    """Raise Problem 412 for If-Match with tags: it compares strongly, ours are weak (RFC 9110, 13.1.1)."""
+    if given and [text.strip() for text in given] != ["*"]:
+        says = (
+            "tags of rows are weak, which If-Match never matches: ask with `version` for rows of one version"
+        )
+        raise Problem(412, says, headers=headers)
 
 
 def _matches(headers: list[str], tag: str) -> bool:

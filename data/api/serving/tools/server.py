@@ -1,6 +1,7 @@
 """The protocol at `/mcp`: streamable HTTP without sessions, answers in JSON.
 
-Belongs here: requests, keys, errors of tools as the protocol tells them. Does not: tools (catalog.py).
+Belongs here: requests, keys, errors of tools as the protocol tells them. Does not: tools (catalog.py), or
+what is no message of the protocol (faults.py).
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,11 +32,13 @@ from serving.operations.journal import note_error
 from serving.problems import Problem
 from serving.settings import ServingSettings
 from serving.sql.process import Ticket
+from serving.tools import faults
 from serving.tools.catalog import Call, Tool, Toolbox
 
 PATH = "/mcp"
 _MOST_BODY = 1 << 20
 _MOST_ANSWER = 1 << 20
+_GONE = "the client has gone before there was an answer"
 _reads = may("read")
 _INSTRUCTIONS = (
     "Tables of a lakehouse, read-only. Begin with list_tables, then describe_table: contracts say what a row "
@@ -79,7 +83,12 @@ class ToolServer:
             raise Problem(503, "the application is starting or ending")
         if scope["method"] != "POST":
             raise Problem(405, "there are no sessions here: every call is a POST", headers={"Allow": "POST"})
-        await _while_connected(self._manager.handle_request, scope, receive, send)
+        body = await _body(receive)
+        if (wrong := faults.fault(body)) is not None:
+            await wrong(scope, receive, send)
+            return
+        handle = partial(faults.told, self._manager.handle_request)
+        await _while_connected(handle, scope, _replayed(body, receive), send)
 
     async def _list(
         self, _: ServerRequestContext[Any, Request], __: types.PaginatedRequestParams | None
@@ -134,15 +143,44 @@ class ToolServer:
         )
 
 
+async def _body(receive: Receive) -> bytes:
+    """Return what was sent. Raises Problem 400, 413."""
+    body, more = b"", True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Problem(400, _GONE)
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+        if len(body) > _MOST_BODY:
+            raise Problem(413, f"a message has at most {_MOST_BODY >> 20} MB")
+    return body
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """Return what gives the body that was read already, and then what comes after it."""
+    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def again() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return again
+
+
 async def _while_connected(handle: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
     """Let the protocol handle a request, until its client goes: it would not look by itself."""
-    is_whole = asyncio.Event()
+    is_whole, is_answered = asyncio.Event(), asyncio.Event()
 
     async def noting() -> Message:
         message = await receive()
         if not message.get("more_body", False):
             is_whole.set()
         return message
+
+    async def answering(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            is_answered.set()  # the protocol may have more to do after it, as with a notification
+        await send(message)
 
     async def watch(handling: anyio.CancelScope) -> None:
         await is_whole.wait()
@@ -153,11 +191,11 @@ async def _while_connected(handle: ASGIApp, scope: Scope, receive: Receive, send
     with anyio.CancelScope() as handling:
         watching = asyncio.create_task(watch(handling))
         try:
-            await handle(scope, noting, send)
+            await handle(scope, noting, answering)
         finally:
             watching.cancel()
-    if handling.cancelled_caught:
-        raise Problem(400, "the client has gone before there was an answer")
+    if handling.cancelled_caught and not is_answered.is_set():
+        raise Problem(400, _GONE)
 
 
 def _told(tool: Tool) -> types.Tool:

@@ -5,7 +5,8 @@ Belongs here: the choice, by `use` and `period`. Does not: the columns (resource
 What is `old`, or ended before the record was last updated, is none that is current. Of the others the first
 counts that has no stated end (else the one that ends last), then by use: of names official, usual, none, then
 temporary ones, nicknames, anonymous and maiden names; of addresses and numbers temporary and billing ones
-come last; of numbers those with a lower rank first.
+come last; of numbers those with a lower rank first. One whose `use` has extensions alone (`_use`) may be old:
+it is taken where there is no other.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ def phone(patient: r.Patient) -> str | None:
 def _current(patient: r.Patient, given: Any, order: Any) -> Any:
     updated = patient.meta.lastUpdated if patient.meta else None
     held = [one for one in each(given) if one.use != "old" and not _over(one, updated)]
+    held = [one for one in held if not _unsaid(one)] or held
     if len(held) < 2:
         return held[0] if held else None
     open_ = [one for one in held if not _end(one)]
@@ -49,6 +51,11 @@ def _current(patient: r.Patient, given: Any, order: Any) -> Any:
         last = max(_end(one) for one in held)
         open_ = [one for one in held if _end(one) == last]
     return min(open_, key=order)
+
+
+def _unsaid(one: Any) -> bool:
+    """Return whether a use is stated, and which one is not known."""
+    return one.use is None and bool(one.use_)
 
 
 def _end(one: Any) -> str:

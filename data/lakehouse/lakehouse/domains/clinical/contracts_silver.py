@@ -28,6 +28,7 @@ from lakehouse.contracts.rules import matches, ordered, parsable
 from lakehouse.domains.clinical.fields import DateTime, Field
 from lakehouse.domains.clinical.lists import TEXTS
 from lakehouse.domains.clinical.resources import SHAPES, TYPE
+from lakehouse.domains.clinical.values import has_choices
 
 DOMAIN = "clinical"
 NEWEST_BY = ("last_updated", "version_number")
@@ -89,6 +90,12 @@ _READABLE = RowRule(
     description="the resource is a JSON object, and what is read of it has the type that FHIR gives it",
     passes=lambda: nw.col("fault").is_null(),
     values=("fault",),
+)
+_SINGLE = RowRule(
+    name="one_type_of_each",
+    description="no element that may be of several types, as value[x], is stated in two: either may hold",
+    passes=lambda: nw.col("doubled").is_null(),
+    values=("doubled",),
 )
 
 
@@ -157,13 +164,14 @@ def _kept_out() -> Column:
 def _silver(name: str, resource: str, fields: tuple[Field, ...], **more: Any) -> Contract:
     columns = tuple(column for field in fields for column in field.columns())
     whens = [field.name for field in fields if isinstance(field, DateTime)]
+    single = (_SINGLE,) if has_choices(SHAPES[name][1]) else ()
     return Contract(
         layer="silver",
         name=name,
         domain=DOMAIN,
         materialization=Materialization.INCREMENTAL_BY_KEY,
         description=f"One {resource} of a cohort, by its latest version, also what did not happen.",
-        version="3.0.0",
+        version="4.0.0" if single else "3.0.0",
         key=("cohort", "id"),
         cluster_by=("cohort",),
         sequence_by=NEWEST_BY,
@@ -178,6 +186,7 @@ def _silver(name: str, resource: str, fields: tuple[Field, ...], **more: Any) ->
         ),
         rules=(
             _READABLE,
+            *single,
             _ID,
             *(_time(one) for one in ("last_updated", *whens)),
             *(_present(field.asked) for field in fields if field.required),
@@ -195,7 +204,7 @@ SILVER: tuple[Contract, ...] = tuple(
 FHIR_INDEX = Contract(
     layer="silver", name="fhir_index", domain=DOMAIN, materialization=Materialization.INCREMENTAL_BY_KEY,
     description="One resource of any type, those without a table of their own too: what references lead to.",
-    version="3.0.0",
+    version="4.0.0",
     key=("cohort", TYPE, "id"),
     cluster_by=("cohort",),
     sequence_by=NEWEST_BY,
@@ -213,6 +222,9 @@ FHIR_INDEX = Contract(
     rules=(
         RowRule(name="type_valid", description="resourceType is given and could be one",
                 passes=lambda: ~nw.col(TYPE).is_null()),
+        RowRule(name="entry_done", values=("failed_with",),
+                description="the answer to a batch or transaction does not say that it failed (4xx, 5xx)",
+                passes=lambda: nw.col("failed_with").is_null()),
         _READABLE, _ID, _time("last_updated"),
     ),
 )  # fmt: skip

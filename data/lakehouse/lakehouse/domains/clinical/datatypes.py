@@ -134,6 +134,7 @@ class Extension(Element):
 
 class Name(Element):
     use: str | None = None
+    use_: Any = field(default=None, name="_use")
     family: str | None = None
     given: list[str | None] | None = None
     text: str | None = None
@@ -144,12 +145,14 @@ class Contact(Element):
     system: str | None = None
     value: str | None = None
     use: str | None = None
+    use_: Any = field(default=None, name="_use")
     rank: Whole | None = None
     period: Period | None = None
 
 
 class Address(Element):
     use: str | None = None
+    use_: Any = field(default=None, name="_use")
     line: list[str | None] | None = None
     city: str | None = None
     state: str | None = None

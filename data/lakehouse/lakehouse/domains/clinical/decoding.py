@@ -18,9 +18,11 @@ from lakehouse.domains.clinical.dates import moments
 from lakehouse.domains.clinical.fields import Field
 from lakehouse.domains.clinical.lists import TEXTS, series
 from lakehouse.domains.clinical.modifiers import DELETED, GONE, extended, kept_out, may_be_extended
+from lakehouse.domains.clinical.outcomes import ANSWERS, failure_of
 from lakehouse.domains.clinical.records import AnyResource, Medication, Resource, concept_of
 from lakehouse.domains.clinical.resources import DELETE, SHAPES, TYPE
 from lakehouse.domains.clinical.taking import UNCODED, CodedParts, coded
+from lakehouse.domains.clinical.values import doubled
 from lakehouse.process import no_collection
 
 T = TypeVar("T", bound=Resource)
@@ -37,6 +39,7 @@ def table(name: str, raw: pl.DataFrame) -> pl.DataFrame:
     """Return one row per Bronze row: the columns of Silver `name`, and the helpers of its rules.
 
     `kept_out_by` names the elements that keep it out of Gold, `understood` whether these are the standard's.
+    `doubled` names the elements that are stated in several types.
     `fault` says why a resource could not be read; then all that is read of it is null.
     """
     with no_collection():
@@ -52,6 +55,7 @@ def _table(name: str, raw: pl.DataFrame) -> pl.DataFrame:
     out = [([DELETED], True) if method == DELETE else judge(one, text or "") for one, text, method in texts]
     made = columns(fields, records, links)
     made["kept_out_by"] = series([names for names, _ in out], TEXTS)
+    made["doubled"] = pl.Series(doubled(shape, records), dtype=pl.String)
     made["understood"] = pl.Series([understood for _, understood in out], dtype=pl.Boolean)
     gone = (raw["entry_method"] == DELETE).fill_null(False).alias("gone")
     if gone.any():
@@ -79,7 +83,15 @@ def _index(raw: pl.DataFrame) -> pl.DataFrame:
     records, faults = decoded(raw, AnyResource)
     found = series([_identifiers(one.identifier) for one in records], TEXTS)
     made = {"resource_type": raw["resource_type"], "identifiers": found, **_medications(raw)}
+    made["failed_with"] = _failures(raw)
     return _frame(raw, records, faults, made)
+
+
+def _failures(raw: pl.DataFrame) -> pl.Series:
+    """Return with which status an entry of an answer failed; null for all else (reading.py)."""
+    of = pl.col(TYPE).is_null() & pl.col("bundle_type").is_in(ANSWERS)
+    texts = raw.select(pl.when(of).then("resource"))["resource"]
+    return pl.Series([failure_of(text) if text else None for text in texts], dtype=pl.String)
 
 
 def _medications(raw: pl.DataFrame) -> dict[str, pl.Series]:

@@ -13,6 +13,7 @@ Does not: reading them (records.py), or Gold.
 | Patient.link | a column; a record that another one replaces, or a link of unknown type, counts as none |
 | Patient.active, deceased[x] | columns; a birth date holds all the same |
 | Identifier.use, HumanName.use, Address.use, ContactPoint.use | what is old is not taken (choices.py) |
+| HumanName, Address, ContactPoint: extensions of use, no value | it may be old: taken for want of another |
 | Quantity.comparator | a column, and no value beside it |
 | implicitRules, modifierExtension (at any depth) | the resource counts as none: they may say anything |
 | implicitRules of a Bundle, modifierExtension of its entry, request, response | refused (reading.py) |

@@ -4,9 +4,9 @@ Belongs here: bundles of every type, single resources, bulk NDJSON, and what kee
 Does not: what a resource means (records.py, fields.py).
 
 Nothing is dropped: an entry without a resource, or that a modifierExtension of its own, its request or its
-response, or its bundle's implicitRules may change, a line that is no JSON, or what states no type become rows
-without `resource_type`, which the index's rules send to quarantine. A file that is no FHIR at all is refused
-whole, and stays in landing.
+response, or its bundle's implicitRules may change, one of an answer that says it failed, a line that is no
+JSON, or what states no type become rows without `resource_type`, which the index's rules send to quarantine.
+A file that is no FHIR at all is refused whole, and stays in landing.
 
 A bundle's entry tells more than its resource: when it changed, which version it is, and in a history bundle
 that it was deleted. A deletion in a transaction asks a server for it, and does not tell that it was done,
@@ -33,6 +33,7 @@ from lakehouse.domains.clinical.contracts import DELETE, RAW_FHIR_RESOURCES, TYP
 from lakehouse.domains.clinical.decoding import fault
 from lakehouse.domains.clinical.links import ADDRESS, ELSEWHERE, address
 from lakehouse.domains.clinical.modifiers import extended
+from lakehouse.domains.clinical.outcomes import failure, is_answer
 from lakehouse.errors import SourceError, UnknownShape
 from lakehouse.landing import LandedFile
 from lakehouse.landing.readers import (
@@ -214,7 +215,7 @@ def _plain_entries(text: bytes) -> list[Row] | None:
         told = _told(entry)
         if _is_modified(entry) or told.head is None or told.head.resourceType == "Bundle":
             return None
-        if _asks(entry):
+        if _asks(entry) or (is_answer(bundle.type) and _failed(entry)):
             return None
         entries.append(told)
     meant, servers = _meant(entries), _servers(entries)
@@ -233,7 +234,8 @@ def _entries(text: bytes, *, is_line: bool = False) -> Iterator[Row]:
         return
     time = _text_of(bundle.meta, "lastUpdated") or _plain(bundle.timestamp)
     gone = is_line and time is not None and bundle.type == "transaction" and _tells_deletions(bundle)
-    entries = [_entry(one, history=history or gone) for one in bundle.entry or ()]
+    answer = is_answer(bundle.type)
+    entries = [_entry(one, history=history or gone, answer=answer) for one in bundle.entry or ()]
     if history or gone:
         entries.reverse()
         _date_the_undated(entries, time)
@@ -246,13 +248,13 @@ def _entries(text: bytes, *, is_line: bool = False) -> Iterator[Row]:
         yield _row(one.text, one.head, bundle.type, links, one)
 
 
-def _entry(raw: msgspec.Raw, *, history: bool) -> _Told:
+def _entry(raw: msgspec.Raw, *, history: bool, answer: bool) -> _Told:
     """Return an entry; without a head where it tells of no deletion and has no resource that is an object."""
     try:
         entry = _ENTRY.decode(raw)
     except _MALFORMED:
         return _Told(text=bytes(raw))
-    if _is_modified(entry):
+    if _is_modified(entry) or (answer and _failed(entry)):
         return _Told(text=bytes(raw))
     told = _told(entry)
     if not history and _asks(entry):
@@ -279,6 +281,12 @@ def _is_modified(entry: _Entry) -> bool:
         return True
     beside = (bytes(entry.request), bytes(entry.response))
     return any(b"modifierE" in one and extended(one.decode()) for one in beside)
+
+
+def _failed(entry: _Entry) -> bool:
+    """Return whether an answer says that its request was not done: what stands beside it is not stored."""
+    response = bytes(entry.response)
+    return bool(response) and failure(_ANY.decode(response)) is not None
 
 
 def _asks(entry: _Entry) -> bool:

@@ -1,12 +1,16 @@
 """Elements that may be of several types (`value[x]`): which type it was, and what has no columns of its own.
 
-Belongs here: values of observations and their components, and the type of a stated time. Does not:
-quantities, codes and times as columns (fields.py).
+Belongs here: values of observations and their components, the type of a stated time, what states two types.
+Does not: quantities, codes and times as columns (fields.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from operator import attrgetter
+from types import NoneType
 from typing import Any
 
 import msgspec
@@ -35,7 +39,10 @@ def kind(
     names += [(f"{element}{one}_", one) for one in unsaid]
 
     def get(resource: Any) -> str | None:
-        return next((one for name, one in names if getattr(resource, name) is not None), None)
+        for name, one in names:  # no generator: it is read of every resource
+            if getattr(resource, name) is not None:
+                return one
+        return None
 
     return get
 
@@ -106,3 +113,57 @@ def words(text: str, span: str) -> Callable[[Any], str | None]:
         return _ENCODE(value).decode() if value is not None else None
 
     return get
+
+
+_CHOICES = (
+    "value", "effective", "onset", "abatement", "performed", "deceased", "medication", "reported",
+    "occurrence", "asNeeded",
+)  # fmt: skip
+_PARTS: dict[str, type[msgspec.Struct]] = {"component": r.Component, "dosageInstruction": r.Dosage}
+
+
+def has_choices(shape: type[msgspec.Struct]) -> bool:
+    """Return whether a shape, or a part of it, has an element of several types."""
+    return any(map(_choices, (shape, *(_PARTS[one] for one in _PARTS if one in shape.__struct_fields__))))
+
+
+def doubled(shape: type[msgspec.Struct], resources: Sequence[Any]) -> list[str | None]:
+    """Return for each resource the elements that it states in several types, as `value[x]`; None mostly.
+
+    R4 allows one type of each, so that nobody can tell which of several holds:
+    https://hl7.org/fhir/R4/formats.html#choice. Of an element with extensions alone nothing is said here.
+    """
+    found: dict[int, list[str]] = {}
+    for place, name in _doubled(shape, resources):
+        found.setdefault(place, []).append(name)
+    for part, inner in _PARTS.items():
+        if part not in shape.__struct_fields__:
+            continue
+        given = [
+            (place, one) for place, parts in enumerate(map(attrgetter(part), resources)) if parts
+            for one in parts if one is not None
+        ]  # fmt: skip
+        for place, name in _doubled(inner, [one for _, one in given]):
+            names = found.setdefault(given[place][0], [])
+            names += [said for said in (f"{part}.{name}",) if said not in names]
+    return [", ".join(found[place]) if place in found else None for place in range(len(resources))]
+
+
+def _doubled(shape: type[msgspec.Struct], given: Sequence[Any]) -> Iterator[tuple[int, str]]:
+    for name, take, most in _choices(shape):
+        # A list a choice, no function a resource: it is read of every one, and was twice as slow.
+        absent = [types.count(None) for types in map(take, given)]
+        if min(absent, default=most) < most:
+            yield from ((place, name) for place, n in enumerate(absent) if n < most)
+
+
+@cache
+def _choices(shape: type[msgspec.Struct]) -> list[tuple[str, attrgetter[Any], int]]:
+    """Return each choice of a shape: its name, what takes all its types, how many at least are not there."""
+    made = []
+    known = [one.name for one in msgspec.structs.fields(shape) if one.type is not NoneType]
+    for element in _CHOICES:
+        types = [name for name in known if re.fullmatch(f"{element}[A-Z][A-Za-z]*", name)]
+        if len(types) > 1:
+            made.append((f"{element}[x]", attrgetter(*types), len(types) - 1))
+    return made
