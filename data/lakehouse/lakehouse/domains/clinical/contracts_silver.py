@@ -171,7 +171,7 @@ def _silver(name: str, resource: str, fields: tuple[Field, ...], **more: Any) ->
         domain=DOMAIN,
         materialization=Materialization.INCREMENTAL_BY_KEY,
         description=f"One {resource} of a cohort, by its latest version, also what did not happen.",
-        version="4.0.0" if single else "3.0.0",
+        version="3.0.0",
         key=("cohort", "id"),
         cluster_by=("cohort",),
         sequence_by=NEWEST_BY,
@@ -204,7 +204,7 @@ SILVER: tuple[Contract, ...] = tuple(
 FHIR_INDEX = Contract(
     layer="silver", name="fhir_index", domain=DOMAIN, materialization=Materialization.INCREMENTAL_BY_KEY,
     description="One resource of any type, those without a table of their own too: what references lead to.",
-    version="4.0.0",
+    version="3.0.0",
     key=("cohort", TYPE, "id"),
     cluster_by=("cohort",),
     sequence_by=NEWEST_BY,
