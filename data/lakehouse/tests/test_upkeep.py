@@ -109,6 +109,13 @@ def test_an_unknown_run_and_an_ambiguous_one_are_refused(lake: Lake) -> None:
         restore_run(lake, "run", EVENT_TABLES)
 
 
+def test_no_run_goes_by_an_empty_name(lake: Lake) -> None:
+    first_and_second(lake)
+    assert pin(lake, "run-1", "").name is None
+    with pytest.raises(Unsupported, match="no restore point is recorded"):
+        restore_run(lake, "", EVENT_TABLES)
+
+
 def test_two_runs_are_told_apart_row_by_row(lake: Lake) -> None:
     first_and_second(lake)
     told = {d.table: d for d in diff(lake, "run-1", "run-2", EVENT_TABLES)}

@@ -132,7 +132,7 @@ def point_of(lake: Lake, run: str) -> RestorePoint:
     """Return the restore point of a run, by id, prefix of the id, or name of its pin. Raises Unsupported."""
     known = points(lake)
     exact = [p for p in known if run in (p.run_id, p.name)]
-    matches = exact or [p for p in known if run and p.run_id.startswith(run)]
+    matches = (exact or [p for p in known if p.run_id.startswith(run)]) if run else []
     if len(matches) == 1:
         return matches[0]
     if matches:
@@ -151,7 +151,7 @@ def pin(lake: Lake, run: str, name: str | None = None) -> RestorePoint:
     point_of(lake, run)  # an unknown one is told whoever is at work
     with versions_stay(lake):
         _refuse_gone(lake, point_of(lake, run))
-        return _set_pin(lake, run, True, name)
+        return _set_pin(lake, run, True, name or None)
 
 
 def _refuse_gone(lake: Lake, point: RestorePoint) -> None:
