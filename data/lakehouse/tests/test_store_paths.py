@@ -9,9 +9,10 @@ import pytest
 from deltalake import DeltaTable
 
 from lakehouse.contracts import Column, Contract, Materialization, Type
-from lakehouse.errors import SettingsError
+from lakehouse.errors import SettingsError, StorageUnavailable
 from lakehouse.pipeline import open_lake
 from lakehouse.settings import Settings
+from lakehouse.storage.objects import locked
 from lakehouse.store import CommitOptions, open_store
 
 ROWS = Contract(
@@ -105,3 +106,10 @@ def test_a_lake_below_landing_is_refused(lake: str, tmp_path: Path) -> None:
     assert list((tmp_path / "landing").iterdir()) == []
     open_lake(Settings(lake_url=str(tmp_path / "landing-lake"), landing_url=str(tmp_path / "landing")))
     open_lake(Settings(lake_url=str(tmp_path / "lake"), landing_url=str(tmp_path / "lake" / "landing")))
+
+
+def test_a_place_for_exports_that_is_no_folder_is_told_as_one_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(StorageUnavailable, match="writing below"), locked(place / ".lock"):
+            raise AssertionError("it has no lock")
