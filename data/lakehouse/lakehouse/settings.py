@@ -102,7 +102,7 @@ class Settings:
 
         Landing is a folder in it, or the bucket `landing`. Raises SettingsError.
         """
-        place = str(lake) if str(lake).startswith("s3://") else str(Path(lake).expanduser().absolute())
+        place = str(lake) if "://" in str(lake) else str(Path(lake).expanduser().absolute())
         other = {name: text for name, text in os.environ.items() if not name.endswith("_URL_FILE")}
         in_buckets = place.startswith("s3://")
         landing = f"s3://{bucket_prefix(other)}landing" if in_buckets else f"{place}/landing"

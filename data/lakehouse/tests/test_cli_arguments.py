@@ -84,3 +84,29 @@ def test_an_error_line_cannot_steer_the_terminal(tmp_path: Any, capsys: pytest.C
     assert capsys.readouterr().err.startswith(
         "✗ gold/user_profiles has no column a\\x1b]0;title\\x07; it has "
     )
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["runs", "--pin", ""], "odp runs: error: '--pin' is empty."),
+        (["runs", "--pin", "4f", "--name="], "odp runs: error: '--name' is empty."),
+        (["refresh", "--full", ""], "odp refresh: error: '[TABLE]' is empty."),
+        (["export", "gold/x", ""], "odp export: error: '[TABLES]...' is empty."),
+        (["--lake", "", "tables"], "odp: error: '--lake' is empty."),
+        (["tables", "--lake", ""], "odp tables: error: '--lake' is empty."),
+        (["restore", "--run", "", "--yes"], "odp restore: error: '--run' is empty."),
+    ],
+)
+def test_an_empty_value_is_not_taken_for_one_that_was_left_out(
+    argv: list[str], said: str, taken: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(argv) == WRONG
+    assert said in capsys.readouterr().err
+    assert not taken
+
+
+@pytest.mark.parametrize("argv", ["head gold/x -n", "history gold/x -n", "quarantine show silver/x -n"])
+def test_more_rows_than_anything_can_count_are_all_of_them(argv: str, taken: list[dict[str, Any]]) -> None:
+    assert main([*argv.split(), str(10**20)]) == OK
+    assert taken[0]["rows"] == 2**31 - 1

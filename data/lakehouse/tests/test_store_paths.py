@@ -9,9 +9,10 @@ import pytest
 from deltalake import DeltaTable
 
 from lakehouse.contracts import Column, Contract, Materialization, Type
-from lakehouse.errors import SettingsError
+from lakehouse.errors import SettingsError, StorageUnavailable
 from lakehouse.pipeline import open_lake
 from lakehouse.settings import Settings
+from lakehouse.storage.objects import locked
 from lakehouse.store import CommitOptions, open_store
 
 ROWS = Contract(
@@ -73,6 +74,28 @@ def test_it_is_refused_too_where_a_link_or_a_relative_path_leads_there(
     assert list((tmp_path / name).iterdir()) == []
 
 
+@pytest.mark.parametrize("url", ["file:///tmp/lake", "http://lake", "gs://lake", "S3://", "s3://my-lake"])
+def test_an_address_of_another_kind_is_refused_and_no_folder_of_that_name(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("S3_ACCESS_KEY", "a")
+    monkeypatch.setenv("S3_SECRET_KEY", "a")
+    for given in (Settings(lake_url=url, landing_url=str(tmp_path / "landing")), Settings.at(url)):
+        with pytest.raises(SettingsError, match="LAKE_URL="):
+            open_store(given)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["file", "file/lake", "link", "round", "n" * 300])
+def test_what_is_no_folder_is_no_empty_lake(name: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    (tmp_path / "round").symlink_to(tmp_path / "round")
+    with pytest.raises(SettingsError, match=r"the lake's folder .* (is no folder|cannot be opened)"):
+        open_store(Settings(lake_url=str(tmp_path / name), landing_url=str(tmp_path / "landing")))
+
+
 @pytest.mark.parametrize("lake", ["landing", "landing/lake", "link/lake", "landing/../landing/events"])
 def test_a_lake_below_landing_is_refused(lake: str, tmp_path: Path) -> None:
     """Its own files are Parquet and JSON: rows of it would land again and again."""
@@ -83,3 +106,10 @@ def test_a_lake_below_landing_is_refused(lake: str, tmp_path: Path) -> None:
     assert list((tmp_path / "landing").iterdir()) == []
     open_lake(Settings(lake_url=str(tmp_path / "landing-lake"), landing_url=str(tmp_path / "landing")))
     open_lake(Settings(lake_url=str(tmp_path / "lake"), landing_url=str(tmp_path / "lake" / "landing")))
+
+
+def test_a_place_for_exports_that_is_no_folder_is_told_as_one_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(StorageUnavailable, match="writing below"), locked(place / ".lock"):
+            raise AssertionError("it has no lock")

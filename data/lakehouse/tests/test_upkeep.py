@@ -109,6 +109,13 @@ def test_an_unknown_run_and_an_ambiguous_one_are_refused(lake: Lake) -> None:
         restore_run(lake, "run", EVENT_TABLES)
 
 
+def test_no_run_goes_by_an_empty_name(lake: Lake) -> None:
+    first_and_second(lake)
+    assert pin(lake, "run-1", "").name is None
+    with pytest.raises(Unsupported, match="no restore point is recorded"):
+        restore_run(lake, "", EVENT_TABLES)
+
+
 def test_two_runs_are_told_apart_row_by_row(lake: Lake) -> None:
     first_and_second(lake)
     told = {d.table: d for d in diff(lake, "run-1", "run-2", EVENT_TABLES)}
@@ -156,6 +163,40 @@ def test_one_maintenance_at_a_time(lake: Lake) -> None:
     ):
         maintain_all(lake, EVENT_TABLES)
     maintain_all(lake, EVENT_TABLES)
+
+
+def test_nobody_goes_back_to_or_pins_a_run_that_maintenance_may_be_removing(lake: Lake) -> None:
+    first_and_second(lake)
+    before = hashes(lake)
+    with lease(lake.store.files, "maintenance"):
+        for act in (lambda: restore_run(lake, "run-1", EVENT_TABLES), lambda: pin(lake, "run-1")):
+            with pytest.raises(Conflict, match=r"taking the lease maintenance: .*holds it since"):
+                act()
+        assert restore_run(lake, "run-1", EVENT_TABLES, dry_run=True), "a plan changes nothing"
+        with pytest.raises(Unsupported, match="no restore point is recorded"):
+            pin(lake, "run-9")
+    assert hashes(lake) == before
+    assert not any(point.pinned for point in points(lake))
+
+
+def test_maintenance_removes_nothing_below_a_restore_that_has_begun(lake: Lake) -> None:
+    first_and_second(lake)
+    refused: list[str] = []
+
+    def maintain_meanwhile(point: str) -> None:
+        if point == "restore.table":
+            with pytest.raises(Conflict, match="taking the lease maintenance") as told:
+                maintain_all(lake, EVENT_TABLES)
+            refused.append(str(told.value))
+
+    fault_points.arm(maintain_meanwhile)
+    try:
+        restore_run(lake, "run-1", EVENT_TABLES)
+    finally:
+        fault_points.arm(None)
+    assert len(refused) == 4, "after each table"
+    maintain_all(lake, EVENT_TABLES)
+    assert_sound(lake)
 
 
 def test_a_dead_holders_lease_is_taken_over_once_it_has_run_out(tmp_path: Path) -> None:

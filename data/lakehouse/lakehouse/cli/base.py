@@ -49,8 +49,9 @@ class Command(_Base):
         self._exclusive = exclusive
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse, with shortened options; refuse two options that exclude each other."""
+        """Parse, with shortened options; refuse two options that exclude each other, and empty values."""
         left = super().parse_args(ctx, list(_full_names(args, self.params)))
+        _refuse_empty(ctx, self.params)
         given = [name for name in self._exclusive if ctx.params[name] is not None]
         if len(given) > 1:
             first, second = (f"--{name.replace('_', '-')}" for name in given)
@@ -65,8 +66,24 @@ class Group(_Base, click.Group):
         super().__init__(name, no_args_is_help=False, **more)
         self.context_settings = {"help_option_names": ["-h", "--help"], "max_content_width": _WIDEST_HELP}
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        left = super().parse_args(ctx, args)
+        _refuse_empty(ctx, self.params)
+        return left
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(self.commands)
+
+
+def _refuse_empty(ctx: click.Context, params: Iterable[click.Parameter]) -> None:
+    """Raise UsageError for a value without any character: of a variable of a script that is not set.
+
+    It is not taken for one that was left out: that may mean all tables, or another lake.
+    """
+    for param in params:
+        value = ctx.params.get(param.name or "")
+        if value == "" or (isinstance(value, tuple) and "" in value):
+            raise click.UsageError(f"{param.get_error_hint(ctx)} is empty.", ctx)
 
 
 def shared() -> list[click.Parameter]:

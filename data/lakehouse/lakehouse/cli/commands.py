@@ -27,6 +27,7 @@ a first look:
 """
 _TABLE = "<layer>/<name>, as `odp tables` lists them"
 _RUN = "id of a run, the beginning of it, or the name of its pin (`odp runs` lists them)"
+_MOST_ROWS = 2**31 - 1
 _LAYERS = ("bronze", "silver", "gold", "quarantine", "system")
 
 
@@ -88,10 +89,17 @@ def _table(*, required: bool = True, text: str = _TABLE) -> click.Argument:
     return click.Argument(["table"], required=required, help=text)
 
 
+class _Count(click.IntRange):
+    """How many rows to show; one larger than what counts them can hold means all of them."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        return min(int(super().convert(value, param, ctx)), _MOST_ROWS)
+
+
 def _rows(default: int, text: str = "how many") -> click.Option:
     return click.Option(
         ["-n", "--rows"],
-        type=click.IntRange(min=1),
+        type=_Count(min=1),
         metavar="ROWS",
         default=default,
         help=f"{text} ({default})",

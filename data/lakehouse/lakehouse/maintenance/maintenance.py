@@ -11,13 +11,11 @@ from datetime import UTC, datetime, timedelta
 from lakehouse.contracts import RETENTION, SYSTEM, Contract, Layer, with_side_tables
 from lakehouse.errors import DamagedTable, SchemaViolation
 from lakehouse.maintenance.leftovers import remove_leftovers
-from lakehouse.maintenance.points import points
+from lakehouse.maintenance.points import points, versions_stay
 from lakehouse.pipeline import Lake
 from lakehouse.pipeline.ledger import forget_segments
-from lakehouse.storage.lease import lease
 from lakehouse.store import MaintenanceOptions, MaintenanceResult
 
-LEASE = "maintenance"
 _LONGEST_COMMIT = timedelta(days=1)  # from writing a ledger segment to the commit that names it
 
 
@@ -27,11 +25,11 @@ def maintain_all(
     """Compact, checkpoint and clean up every table (of one layer); versions of pinned runs are kept.
 
     A damaged table, or one of other columns than its contract, is left as it is and the others are
-    maintained; then DamagedTable or SchemaViolation names it. Raises Conflict when another maintenance is
-    running (its holder is named) or writers keep winning.
+    maintained; then DamagedTable or SchemaViolation names it. Raises Conflict when another maintenance or a
+    restore is running (its holder is named) or writers keep winning.
     """
     chosen = [t for t in (*with_side_tables(tables), *SYSTEM) if layer in (None, t.layer)]
-    with lease(lake.store.files, LEASE):
+    with versions_stay(lake):
         pinned = [point for point in points(lake) if point.pinned]
         done: list[MaintenanceResult] = []
         left: list[DamagedTable | SchemaViolation] = []

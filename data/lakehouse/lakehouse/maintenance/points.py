@@ -6,7 +6,8 @@ The versions of a run are written in one commit, so a restore point is complete 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -17,9 +18,11 @@ from lakehouse.errors import Conflict, DamagedTable, TableNotFound, Unsupported
 from lakehouse.pipeline import Lake
 from lakehouse.pipeline.outbox import Undeliverable, deliver
 from lakehouse.pipeline.state import OUTBOX, ROWS
+from lakehouse.storage.lease import lease
 from lakehouse.store import CommitOptions, Outcome, Snapshot
 from lakehouse.store.integrity.damage import readable
 
+LEASE = "maintenance"
 _LAST = "last"
 _TRIES = 10
 CONSUMERS_FIRST = ("gold", "quarantine", "silver", "bronze", "system")
@@ -36,6 +39,16 @@ class RestorePoint:
     rows: int
     pinned: bool
     name: str | None
+
+
+@contextmanager
+def versions_stay(lake: Lake) -> Iterator[None]:
+    """Keep out whoever removes old versions or counts on them: a version that was just found whole stays so.
+
+    Raises Conflict, naming who is at it.
+    """
+    with lease(lake.store.files, LEASE):
+        yield
 
 
 def record_point(lake: Lake, run_id: str, tables: Sequence[Contract]) -> RestorePoint | None:
@@ -119,7 +132,7 @@ def point_of(lake: Lake, run: str) -> RestorePoint:
     """Return the restore point of a run, by id, prefix of the id, or name of its pin. Raises Unsupported."""
     known = points(lake)
     exact = [p for p in known if run in (p.run_id, p.name)]
-    matches = exact or [p for p in known if run and p.run_id.startswith(run)]
+    matches = (exact or [p for p in known if p.run_id.startswith(run)]) if run else []
     if len(matches) == 1:
         return matches[0]
     if matches:
@@ -132,10 +145,13 @@ def point_of(lake: Lake, run: str) -> RestorePoint:
 def pin(lake: Lake, run: str, name: str | None = None) -> RestorePoint:
     """Keep the versions of a run until it is unpinned.
 
-    Raises Unsupported: unknown run, or versions that no longer exist.
+    Raises Unsupported: unknown run, or versions that no longer exist. Raises Conflict while a restore is
+    running, or maintenance, which looked for pins at its beginning.
     """
-    _refuse_gone(lake, point_of(lake, run))
-    return _set_pin(lake, run, True, name)
+    point_of(lake, run)  # an unknown one is told whoever is at work
+    with versions_stay(lake):
+        _refuse_gone(lake, point_of(lake, run))
+        return _set_pin(lake, run, True, name or None)
 
 
 def _refuse_gone(lake: Lake, point: RestorePoint) -> None:

@@ -6,12 +6,13 @@ Belongs here: the order, and recovery from a kill in between. Does not: restorin
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from lakehouse import fault_points
 from lakehouse.contracts import Contract, with_side_tables
 from lakehouse.errors import LakeError, Unsupported
-from lakehouse.maintenance.points import CONSUMERS_FIRST, RestorePoint, point_of
+from lakehouse.maintenance.points import CONSUMERS_FIRST, RestorePoint, point_of, versions_stay
 from lakehouse.pipeline import Lake
 from lakehouse.pipeline.lineage import forked
 from lakehouse.pipeline.state import GENERATION, WATERMARK
@@ -34,9 +35,17 @@ def restore_run(lake: Lake, run: str, tables: Sequence[Contract], *, dry_run: bo
     """Restore all tables to the versions of a run. After a kill in between, run it again.
 
     Everything is checked before anything is changed. Raises Unsupported: unknown run, versions of it that
-    maintenance has removed, or a table that was recreated since.
+    maintenance has removed, or a table that was recreated since. Raises Conflict while maintenance, which
+    would remove what was just found to be there, or another restore is running.
     """
     point = point_of(lake, run)
+    with nullcontext() if dry_run else versions_stay(lake):
+        return _restore_all(lake, point, tables, dry_run=dry_run)
+
+
+def _restore_all(
+    lake: Lake, point: RestorePoint, tables: Sequence[Contract], *, dry_run: bool
+) -> list[Restored]:
     existing = [t for t in with_side_tables(tables) if lake.store.exists(t)]
     # Consumers are restored before their sources: a consumer that is behind its source catches up by itself.
     # Quarantine is restored before the table whose rejects it holds.

@@ -14,7 +14,7 @@ from typing import Protocol
 from lakehouse.settings import Settings
 from lakehouse.storage.bucket import BucketFiles
 from lakehouse.storage.folder import FolderFiles
-from lakehouse.storage.paths import refuse_path
+from lakehouse.storage.paths import refuse_path, refuse_url
 
 __all__ = ["BucketFiles", "Files", "FolderFiles", "open_files"]
 
@@ -94,6 +94,7 @@ class Files(Protocol):
 
 def open_files(settings: Settings) -> Files:
     """Return the files of the configured lake."""
+    refuse_url(settings.lake_url)
     if settings.on_s3:
         return BucketFiles(settings)
     refuse_path(settings.lake_url)

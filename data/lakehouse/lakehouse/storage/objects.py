@@ -137,9 +137,16 @@ class FolderObjects:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock of a file; it ends with its process. Raises Conflict when another one keeps it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as gate:
+    """Hold the lock of a file; it ends with its process. Raises Conflict when another one keeps it.
+
+    Raises StorageUnavailable where the file cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        opened = path.open("w")
+    except OSError as exc:
+        raise StorageUnavailable(f"writing below {path.parent}: {plain(exc)}") from None
+    with opened as gate:
 
         def taken() -> bool:
             try:
