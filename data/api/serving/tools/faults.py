@@ -86,7 +86,8 @@ def _again(status: int, body: bytes) -> Response | None:
     if not isinstance(error, dict):
         return None if status < 400 else Problem(status, _head(status)).response()
     code, own = error.get("code"), document.get("id")
-    if code not in _WORDS:  # of versions and heads: clients agree by it on a version, and it quotes no more
+    # Of versions and heads: clients agree by it on a version, and it quotes no more.
+    if not isinstance(code, int) or code not in _WORDS:
         return None
     if code == types.INVALID_PARAMS and own is None:  # said of the message as a whole
         code = types.INVALID_REQUEST
