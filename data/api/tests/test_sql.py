@@ -365,7 +365,8 @@ def test_no_way_of_taking_all_columns_brings_personal_ones(door: TestClient) -> 
             c.name for c in BY_PATH["silver/patient"].columns if c.pii
         ]
     (whole,) = ask(door, "SELECT p FROM silver.patient p").json()["columns"]
-    fields = set(re.findall(r"(\w+):", whole["type"]))
+    own = re.sub(r"list<struct<[^<>]*>>", "list", whole["type"])  # the fields of a list are none of the row's
+    fields = set(re.findall(r"(\w+):", own))
     assert fields == set(BY_PATH["silver/patient"].column_names) - hidden
 
 

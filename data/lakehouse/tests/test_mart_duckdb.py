@@ -209,7 +209,7 @@ def test_a_folder_that_cannot_be_written_is_told(made: Made, tmp_path: Path) -> 
     lake, settings, _ = made
     put(lake, PEOPLE, people(1, 1))
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageUnavailable, match="the file before it stays"):
+    with pytest.raises(StorageUnavailable, match="what was there before stays"):
         refresh_mart(lake, [PEOPLE], replace(settings, mart=tmp_path / "file/mart.duckdb"))
 
 

@@ -145,7 +145,9 @@ def locked(path: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         opened = path.open("w")
     except OSError as exc:
-        raise StorageUnavailable(f"writing below {path.parent}: {plain(exc)}") from None
+        raise StorageUnavailable(
+            f"writing below {path.parent}: {plain(exc)}; what was there before stays"
+        ) from None
     with opened as gate:
 
         def taken() -> bool:
