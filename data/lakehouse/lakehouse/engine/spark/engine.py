@@ -13,6 +13,7 @@ import narwhals.stable.v2 as nw
 import polars as pl
 
 from lakehouse.contracts import Contract
+from lakehouse.contracts.types import is_nested
 from lakehouse.engine.protocol import Frame
 from lakehouse.engine.spark import session
 from lakehouse.engine.spark.functions import computed, row_by_row
@@ -36,8 +37,11 @@ class SparkEngine:
         return sent(session.at(self._remote), rows.collect(engine="streaming"))
 
     def read(self, files: Sequence[str], table: Contract) -> Frame | None:
-        """Of other paths servers make patterns or other paths: Spark keeps a `%20`, Sail decodes it."""
-        if not all(map(_PLAIN.fullmatch, files)):
+        """Of other paths servers make patterns or other paths: Spark keeps a `%20`, Sail decodes it.
+
+        Nor can Sail read lists as delta-rs writes them (LargeList) where a list is asked for.
+        """
+        if not all(map(_PLAIN.fullmatch, files)) or any(is_nested(c.type) for c in table.columns):
             return None
         types = spark_types(pl.Schema(table.polars_schema()))
         reader = session.at(self._remote).read.schema(types)
