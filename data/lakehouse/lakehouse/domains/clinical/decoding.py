@@ -35,6 +35,7 @@ _PLACE = re.compile(r"byte (\d+)")
 _FOREIGN = re.compile(r"Expected `null`, got `\w+`")  # records.py: it takes no value
 
 
+@no_collection()
 def table(name: str, raw: pl.DataFrame) -> pl.DataFrame:
     """Return one row per Bronze row: the columns of Silver `name`, and the helpers of its rules.
 
@@ -42,11 +43,6 @@ def table(name: str, raw: pl.DataFrame) -> pl.DataFrame:
     `doubled` names the elements that are stated in several types.
     `fault` says why a resource could not be read; then all that is read of it is null.
     """
-    with no_collection():
-        return _table(name, raw)
-
-
-def _table(name: str, raw: pl.DataFrame) -> pl.DataFrame:
     _, shape, fields = SHAPES[name]
     records, faults = decoded(raw, shape)
     links = [_LINKS.decode(text) if text else None for text in raw["links"]]
@@ -57,7 +53,7 @@ def _table(name: str, raw: pl.DataFrame) -> pl.DataFrame:
     made["kept_out_by"] = series([names for names, _ in out], TEXTS)
     made["doubled"] = pl.Series(doubled(shape, records), dtype=pl.String)
     made["understood"] = pl.Series([understood for _, understood in out], dtype=pl.Boolean)
-    gone = (raw["entry_method"] == DELETE).fill_null(False).alias("gone")
+    gone = _deleted(raw)
     if gone.any():
         made |= {name: _said_gone(made[name], gone) for name in (one.asked for one in fields if one.required)}
     return _frame(raw, records, faults, made)
@@ -68,18 +64,18 @@ def _extended(raw: pl.DataFrame) -> pl.Series:
     return raw.select(pl.when(may_be_extended(pl.col("resource"))).then("resource"))["resource"]
 
 
+def _deleted(raw: pl.DataFrame) -> pl.Series:
+    return (raw["entry_method"] == DELETE).fill_null(False)
+
+
 def _said_gone(values: pl.Series, gone: pl.Series) -> pl.Series:
     frame = pl.DataFrame({"value": values, "gone": gone})
     return frame.select(value=pl.when("gone").then(pl.lit(GONE)).otherwise("value"))["value"]
 
 
+@no_collection()
 def index(raw: pl.DataFrame) -> pl.DataFrame:
     """Return one row per row of `raw`: the columns and helpers of the index of all resources."""
-    with no_collection():
-        return _index(raw)
-
-
-def _index(raw: pl.DataFrame) -> pl.DataFrame:
     records, faults = decoded(raw, AnyResource)
     found = series([_identifiers(one.identifier) for one in records], TEXTS)
     made = {"resource_type": raw["resource_type"], "identifiers": found, **_medications(raw)}
@@ -175,7 +171,7 @@ def _frame(
     versions = _else(versions, raw["entry_version"])
     stamped = pl.Series([one.meta.lastUpdated if one.meta else None for one in records], dtype=pl.String)
     stamped = _else(stamped, raw["entry_modified"])
-    deleted = (raw["entry_method"] == DELETE).fill_null(False)
+    deleted = _deleted(raw)
     pointers = ("cohort", "_source", "_fingerprint", "_row", "_batch_id")
     return pl.DataFrame(
         {
