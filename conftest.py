@@ -1,12 +1,14 @@
 """Which tests are long: those that take minutes, or guard once more what shorter ones guard.
 
-Belongs here: that choice. Does not: fixtures. `make test ARGS="-m long -n 2 --dist loadfile"` runs them,
-`.ci/run` does not, since its time is bounded.
+Belongs here: that choice, and what no test may leave to the next one. Does not: fixtures. `make test ARGS="-m
+long -n 2 --dist loadfile"` runs them, `.ci/run` does not, since its time is bounded.
 """
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterator
 
 import pytest
 
@@ -43,3 +45,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         of_ducklake = re.search(_DUCKLAKE, item.nodeid) and not re.search(_CONTRACT, item.nodeid)
         if of_ducklake or _ONCE_MORE.search(item.nodeid):
             item.add_marker(pytest.mark.long)
+
+
+@pytest.fixture(autouse=True)
+def _own_umask() -> Iterator[None]:
+    """Programs that a test runs in this process keep their files to themselves; the next test's are open."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    os.umask(before)
