@@ -9,13 +9,14 @@ import narwhals.stable.v2 as nw
 import polars as pl
 import pytest
 from test_flow import EVENT_SOURCES, event, lake_at, land
+from test_store_contract import LOG
 
 from lakehouse.domains.pipelines import contracts as c
 from lakehouse.engine.polars import PolarsEngine
 from lakehouse.engine.polars import engine as polars_engine
 from lakehouse.pipeline import ingest
 from lakehouse.sizes import rows_within, size_of
-from lakehouse.store.delta import write
+from lakehouse.store.validation import Incoming
 
 
 def frame(rows: int) -> pl.DataFrame:
@@ -49,10 +50,12 @@ def test_the_engine_computes_a_batch_in_parts(
     assert pl.concat(found).equals(frame(number))
 
 
-def test_rows_go_to_the_writer_sorted_and_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(write, "_PART_BYTES", 1_000)
-    parts = [pl.DataFrame(batch) for batch in write.arrow_reader(frame(100), ["n"])]
-    assert [part.height for part in parts] == [20] * 5
+@pytest.mark.parametrize("staged", [False, True])
+def test_rows_go_to_the_writer_sorted_and_in_parts(staged: bool) -> None:
+    rows = frame(100).lazy() if staged else frame(100)
+    parts = list(Incoming(LOG, rows, 100, 4_400).parts(1_000, ["n"]))
+    assert len(parts) > 1
+    assert max(part.height for part in parts) <= 22
     assert pl.concat(parts).equals(frame(100).sort("n"))
 
 

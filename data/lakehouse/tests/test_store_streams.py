@@ -51,7 +51,7 @@ class Only:
 @pytest.mark.parametrize("kind", STREAMS)
 def test_a_stream_of_any_library_is_taken(kind: str) -> None:
     rows: ArrowStream = STREAMS[kind]()
-    assert conform(EVENTS, rows).rows() == _rows().rows()
+    assert conform(EVENTS, rows).frame().rows() == _rows().rows()
 
 
 @pytest.mark.parametrize("write", ["append", "merge", "overwrite"])
@@ -63,7 +63,7 @@ def test_every_write_takes_a_stream(store: TableStore, write: str) -> None:
 
 def test_what_duckdb_hands_over_is_taken_in_its_types() -> None:
     made = duckdb.connect().from_arrow(_rows().to_arrow())
-    assert conform(EVENTS, made).rows() == _rows().rows()
+    assert conform(EVENTS, made).frame().rows() == _rows().rows()
     with pytest.raises(SchemaViolation, match="n is Int64, not Int32"):
         conform(EVENTS, made.project('id, "at", CAST(n AS BIGINT) AS n'))
 
@@ -72,7 +72,7 @@ def test_what_duckdb_hands_over_is_taken_in_its_types() -> None:
 def test_a_zone_that_is_utc_by_another_name_is_utc(zone: str) -> None:
     table = _rows().to_arrow()
     at = pa.array([value.as_py() for value in table["at"]], pa.timestamp("us", zone))
-    assert conform(EVENTS, table.set_column(1, "at", at)).rows() == _rows().rows()
+    assert conform(EVENTS, table.set_column(1, "at", at)).frame().rows() == _rows().rows()
     berlin = pa.array([value.as_py() for value in table["at"]], pa.timestamp("us", "Europe/Berlin"))
     with pytest.raises(SchemaViolation, match="Europe/Berlin"):
         conform(EVENTS, table.set_column(1, "at", berlin))

@@ -6,6 +6,7 @@ Belongs here: the promise. Does not: an engine (one folder each), or an operatio
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 import narwhals.stable.v2 as nw
@@ -57,4 +58,13 @@ class InParts(Protocol):
 
     def parts(self, frame: Frame) -> Iterator[Frame]:
         """Yield the rows in parts of bounded size, each computed; at least one, perhaps without rows."""
+        ...
+
+
+@runtime_checkable
+class StagesFiles(Protocol):
+    """What an engine may offer besides: rows as files, so that this process never holds them all."""
+
+    def stage_files(self, frame: Frame, folder: Path) -> list[str]:
+        """Write rows as Parquet files into a folder of this machine; return their paths."""
         ...

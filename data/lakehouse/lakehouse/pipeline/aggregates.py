@@ -7,8 +7,11 @@ map one to one (rowwise.py).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import narwhals.stable.v2 as nw
 import orjson
@@ -16,18 +19,20 @@ import polars as pl
 
 from lakehouse.contracts import BUILT_FROM, Groups
 from lakehouse.engine import xp
-from lakehouse.engine.protocol import Frame
+from lakehouse.engine.protocol import Frame, StagesFiles
 from lakehouse.errors import DataViolation
 from lakehouse.pipeline import code, pins
 from lakehouse.pipeline.contention import until_it_lands
 from lakehouse.pipeline.context import RefreshContext, batch_rows
 from lakehouse.pipeline.lineage import number
-from lakehouse.pipeline.rules import described, validate
+from lakehouse.pipeline.rules import Validated, described, validate
 from lakehouse.pipeline.state import ROWS, identity_key, position_key
-from lakehouse.store import CommitOptions, Outcome, Snapshot
+from lakehouse.scratch import scratch_without
+from lakehouse.store import CommitOptions, Outcome, Rows, Snapshot, StagedFiles
 from lakehouse.store.key_ranges import pruning_column, spans, widened, within
 
 _SPAN = "__span"
+_PREFIX = "odp-staged-"
 _TICK = timedelta(microseconds=1)
 
 
@@ -54,26 +59,32 @@ def _groups(step: RefreshContext, spec: Groups) -> None:
     touched = _touched(step, spec, state[here], seen) if known and not step.full else None
     many = seen.rows > batch_rows(lake, table)
 
-    def whole() -> pl.DataFrame:
+    @contextmanager
+    def whole() -> Iterator[Rows]:
         if step.engine.reads_files:  # and bounds its own memory
-            return good_rows(step, step.compute(step.frame(source, version=seen.version)))
-        return _made(step, spec, stored, many=many)
+            made = step.compute(step.frame(source, version=seen.version))
+            with _staged(step, _good(step, made)) as rows:
+                yield rows
+        else:
+            yield _made(step, spec, stored, many=many)
 
-    if touched is None or 2 * touched.height >= state.get(ROWS, 0):
-        made, write = whole(), lake.store.overwrite
-    else:
-        made, write = _made(step, spec, stored, touched, many=many), lake.store.merge
-        if _vanished(step, touched, made):
-            made, write = whole(), lake.store.overwrite
+    part = None
+    if touched is not None and 2 * touched.height < state.get(ROWS, 0):
+        part = _made(step, spec, stored, touched, many=many)
+        if _vanished(step, touched, part):
+            part = None
 
     def counted(outcome: Outcome, before: Mapping[str, int]) -> dict[str, int]:
-        added = write == lake.store.merge
-        kept = before.get(ROWS, 0) if added else 0
-        versions = code.state_of(table, step.transform, before, whole=not added)
+        kept = before.get(ROWS, 0) if part is not None else 0
+        versions = code.state_of(table, step.transform, before, whole=part is None)
         return {here: end, **this, ROWS: kept + outcome.inserted, **versions}
 
-    reads = (ROWS, *code.STATE)
-    result = write(table, made, CommitOptions(onto=onto, reads=reads, state=counted, info=step.info))
+    commit = CommitOptions(onto=onto, reads=(ROWS, *code.STATE), state=counted, info=step.info)
+    if part is not None:
+        result = lake.store.merge(table, part, commit)
+    else:
+        with whole() as rows:
+            result = lake.store.overwrite(table, rows, commit)
     step.report.version = result.version
     step.report.batches = 1
     step.report.written = result.outcome.inserted
@@ -188,13 +199,14 @@ def _everything(step: RefreshContext) -> None:
     if BUILT_FROM in table.by_name:
         versions = {path: pin.version for path, pin in seen.items()}
         made = made.with_columns(nw.lit(orjson.dumps(versions).decode()).alias(BUILT_FROM))
-    rows = good_rows(step, made)
 
     def state(outcome: Outcome, before: Mapping[str, int]) -> dict[str, int]:
         versions = code.state_of(table, step.transform, before, whole=True)
         return {**these, ROWS: outcome.inserted, **versions}
 
-    result = lake.store.overwrite(table, rows, CommitOptions(onto=onto, state=state, info=step.info))
+    commit = CommitOptions(onto=onto, state=state, info=step.info)
+    with _staged(step, _good(step, made)) as rows:
+        result = lake.store.overwrite(table, rows, commit)
     step.report.version = result.version
     step.report.batches = 1
     step.report.written = result.outcome.inserted
@@ -202,6 +214,10 @@ def _everything(step: RefreshContext) -> None:
 
 def good_rows(step: RefreshContext, made: Frame) -> pl.DataFrame:
     """Return the rows of an aggregate; there a broken rule is a fault of the transform, so it is fatal."""
+    return step.engine.stage(_good(step, made).good)
+
+
+def _good(step: RefreshContext, made: Frame) -> Validated:
     parts = validate(step.table, made, engine=step.engine)
     step.report.warnings = parts.warnings
     if parts.failures:
@@ -211,4 +227,15 @@ def good_rows(step: RefreshContext, made: Frame) -> pl.DataFrame:
             "Change the transform, or leave such rows out by a rule of the table it reads, then run `odp "
             f"refresh {step.table}`."
         )
-    return step.engine.stage(parts.good)
+    return parts
+
+
+@contextmanager
+def _staged(step: RefreshContext, parts: Validated) -> Iterator[Rows]:
+    """Give rows as the store takes them: in files where they are many and the engine can stage them."""
+    engine = step.engine
+    if not isinstance(engine, StagesFiles) or parts.kept <= batch_rows(step.lake, step.table):
+        yield engine.stage(parts.good)
+        return
+    with TemporaryDirectory(prefix=_PREFIX, dir=scratch_without(_PREFIX)) as folder:
+        yield StagedFiles(engine.stage_files(parts.good, Path(folder)))

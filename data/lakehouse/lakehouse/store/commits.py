@@ -14,6 +14,7 @@ import polars as pl
 from lakehouse.contracts import Contract
 from lakehouse.errors import Moved, StaleWriter
 from lakehouse.store.results import BaseVersion, CommitOptions, CommitResult, Outcome
+from lakehouse.store.validation import Incoming
 
 COMMIT_ID = "odp.commit"
 
@@ -27,10 +28,10 @@ def moved(table: Contract, since: BaseVersion) -> Moved:
 
 
 def skipped(
-    table: Contract, frame: pl.DataFrame | None, commit: CommitOptions, version: int
+    table: Contract, rows: Incoming | pl.DataFrame | None, commit: CommitOptions, version: int
 ) -> CommitResult | None:
     """Return the result of a commit with no rows and nothing else to set; None where there is one to make."""
-    if frame is None or not frame.is_empty() or sets_state(commit):
+    if rows is None or not rows.is_empty() or sets_state(commit):
         return None
     nothing = Outcome(rows=0, inserted=0, updated=0)
     return CommitResult(table=table.path, version=version, outcome=nothing, landed="skipped")

@@ -18,7 +18,6 @@ from lakehouse.storage.files import Files
 from lakehouse.store.integrity.checksums import Checked
 from lakehouse.store.predicate import Where
 from lakehouse.store.results import (
-    ArrowStream,
     BaseVersion,
     Changes,
     CommitOptions,
@@ -28,6 +27,7 @@ from lakehouse.store.results import (
     HistoryEntry,
     MaintenanceOptions,
     MaintenanceResult,
+    Rows,
     Snapshot,
 )
 
@@ -81,10 +81,10 @@ class ReadsTables(Protocol):
 
 
 class WritesTables(Protocol):
-    """Commits. Rows come as whatever hands over an Arrow stream: a frame of Polars, a table or reader of
-    pyarrow, a relation of DuckDB. Each write checks their schema exactly, refuses null keys and repeated
-    keys, commits rows and state atomically, and after any exception reads the log before it says success or
-    failure.
+    """Commits. Rows come as whatever hands over an Arrow stream (a frame of Polars, a table or reader of
+    pyarrow, a relation of DuckDB) or as Parquet files that an engine staged. Each write checks their schema
+    exactly, refuses null keys and repeated keys, commits rows and state atomically, and after any exception
+    reads the log before it says success or failure.
 
     Raises StorageUnavailable, SchemaViolation, DataViolation, Conflict, Moved, StaleWriter, Unsupported.
     """
@@ -93,12 +93,12 @@ class WritesTables(Protocol):
         """Create the table, or bring it to a contract that only adds nullable columns. Return its version."""
         ...
 
-    def append(self, table: Contract, rows: ArrowStream, commit: CommitOptions = ...) -> CommitResult: ...
-    def merge(self, table: Contract, rows: ArrowStream, commit: CommitOptions = ...) -> CommitResult: ...
+    def append(self, table: Contract, rows: Rows, commit: CommitOptions = ...) -> CommitResult: ...
+    def merge(self, table: Contract, rows: Rows, commit: CommitOptions = ...) -> CommitResult: ...
     def replace_partitions(
-        self, table: Contract, rows: ArrowStream, commit: CommitOptions = ...
+        self, table: Contract, rows: Rows, commit: CommitOptions = ...
     ) -> CommitResult: ...
-    def overwrite(self, table: Contract, rows: ArrowStream, commit: CommitOptions = ...) -> CommitResult: ...
+    def overwrite(self, table: Contract, rows: Rows, commit: CommitOptions = ...) -> CommitResult: ...
 
     def overwrite_from(self, table: Contract, other: Contract, commit: CommitOptions = ...) -> CommitResult:
         """Replace every row by those of table `other`, which has the same columns, in bounded memory."""

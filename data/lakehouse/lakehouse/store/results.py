@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 import polars as pl
 
@@ -21,6 +21,21 @@ class ArrowStream(Protocol):
     """
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+
+
+@dataclass(frozen=True)
+class StagedFiles:
+    """Parquet files that an engine wrote for one commit: their rows, together, are the rows of the write.
+
+    `files` are absolute paths, or `s3://` addresses that the lake's own key reads. Each has the columns of
+    the table in its types. The store writes their rows in files of its own, as the table is laid out; these
+    belong to who staged them, who removes them, and changes none until the write has ended.
+    """
+
+    files: Sequence[str]
+
+
+Rows: TypeAlias = ArrowStream | StagedFiles
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,25 @@
-"""Checks on a frame before it is written. What a library would silently cast is refused here, by name.
+"""Checks on rows before they are written. What a library would silently cast is refused here, by name.
 
-Belongs here: comparing frames with contracts. Does not: writing.
+Belongs here: comparing frames and staged files with contracts. Does not: writing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from urllib.parse import quote
 
 import polars as pl
 
 from lakehouse.contracts import Contract, Type
+from lakehouse.contracts.bounds import in_bounds
 from lakehouse.contracts.calendar import CALENDAR
 from lakehouse.errors import DataViolation, SchemaViolation
 from lakehouse.process import panicked, refuse_fork
-from lakehouse.store.results import ArrowStream
+from lakehouse.sizes import rows_within, size_of
+from lakehouse.store.results import ArrowStream, Rows, StagedFiles
 from lakehouse.store.schema import difference, shown
 from lakehouse.store.values import beyond
 
@@ -22,28 +27,140 @@ from lakehouse.store.values import beyond
 _READ_AS_NULL = ("", "__HIVE_DEFAULT_PARTITION__")
 _NAMES_OF_UTC = ("Etc/UTC", "+00:00", "Etc/UCT", "UCT", "Etc/Universal", "Universal", "Etc/Zulu", "Zulu")
 _HASHED_ROWS = 131_072
+_MEASURED_ROWS = 1_024
 _LONGEST_NAME = 255  # bytes of a folder's name, which is `column=value`, escaped
 
 
-def conform(table: Contract, rows: ArrowStream) -> pl.DataFrame:
+@dataclass(frozen=True)
+class Incoming:
+    """Rows that a write was handed, with the contract's columns, checked: at hand, or in staged files.
+
+    `size` is about how many bytes they take in memory. What reads staged files raises SchemaViolation where
+    it no longer can.
+    """
+
+    table: Contract
+    rows: pl.DataFrame | pl.LazyFrame
+    height: int
+    size: int
+
+    def is_empty(self) -> bool:
+        return self.height == 0
+
+    def select(self, columns: Sequence[str]) -> pl.DataFrame:
+        """Return some of the columns."""
+        return self._collected(self.rows.select(columns))
+
+    def frame(self) -> pl.DataFrame:
+        """Return all rows at once."""
+        return self._collected(self.rows)
+
+    def _collected(self, rows: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
+        if isinstance(rows, pl.DataFrame):
+            return rows
+        with _reading(self.table):
+            return rows.collect(engine="streaming")
+
+    def parts(self, most: int, order: Sequence[str] = ()) -> Iterator[pl.DataFrame]:
+        """Yield the rows, sorted by `order`, in parts of about `most` bytes.
+
+        Of a frame the sorted rows are never in memory as a whole; of staged files the rows are not, unless
+        they are to be sorted.
+        """
+        sorted_here = bool(order) and not self.is_empty()
+        if isinstance(self.rows, pl.LazyFrame):
+            rows = self.rows.sort(order) if sorted_here else self.rows
+            each = max(self.height * most // max(self.size, 1), 1)
+            with _reading(self.table):
+                yield from rows.collect_batches(chunk_size=each, maintain_order=True)
+            return
+        each = rows_within(most, self.rows)
+        if not sorted_here:
+            yield from self.rows.iter_slices(each)
+            return
+        places = self.rows.select(pl.arg_sort_by(order)).to_series()
+        yield from (self.rows[places.slice(at, each)] for at in range(0, len(places), each))
+
+
+def conform(table: Contract, rows: Rows, options: Mapping[str, str] | None = None) -> Incoming:
     """Return `rows` with the contract's columns in order. Types must match exactly: nothing is cast.
 
     A float of the key that equals another is written as that one (-0.0 as 0.0, NaN as one NaN): engines
-    differ on whether they are two.
+    differ on whether they are two. `options` are those of the object store that staged files may lie in.
 
-    Raises SchemaViolation (no Arrow stream, or one that breaks off; missing, unexpected or differently typed
-    columns) and DataViolation (nulls where the contract has none, dates and times outside the calendar,
-    decimals with more digits than their column, text that no partition keeps).
+    Raises SchemaViolation (no Arrow stream, or one that breaks off; no file, or one that cannot be read;
+    missing, unexpected or differently typed columns) and DataViolation (nulls where the contract has none,
+    dates and times outside the calendar, decimals with more digits than their column, text that no partition
+    keeps).
     """
     refuse_fork()
+    if isinstance(rows, StagedFiles):
+        return _staged(table, rows, options)
     frame = _frame(table, rows)
     refuse_other_columns(table, frame)
     frame = frame.select(table.column_names)
-    _refuse_nulls(table, frame)
-    _refuse_beyond(table, frame)
-    _refuse_lost_partitions(table, frame)
-    floats = [name for name in table.key if table.by_name[name].type is Type.FLOAT64]
-    return frame.with_columns(_one_of_equals(name) for name in floats) if floats else frame
+    _refuse_unkept(table, [frame])
+    frame = frame.with_columns(_one_of_equals(name) for name in _float_keys(table))
+    return Incoming(table, frame, frame.height, int(frame.estimated_size()))
+
+
+def _float_keys(table: Contract) -> list[str]:
+    return [name for name in table.key if table.by_name[name].type is Type.FLOAT64]
+
+
+def _staged(table: Contract, staged: StagedFiles, options: Mapping[str, str] | None) -> Incoming:
+    """Return the rows of staged files, which are read through once, in what has to be checked of them."""
+    wrong = [file for file in staged.files if not file.startswith(("/", "s3://" if options else "/"))]
+    if wrong:
+        raise SchemaViolation(
+            f"writing {table}: {len(wrong)} of {len(staged.files)} staged files have neither an absolute "
+            "path nor an s3:// address of the lake's own object store. Nothing was written."
+        )
+    with _reading(table):
+        scans = [_scanned(table, file, options) for file in staged.files]
+        rows = pl.concat(scans) if scans else pl.LazyFrame(schema=table.polars_schema())
+        _refuse_unkept(table, rows.select(_checked_columns(table)).collect_batches())
+        height = int(rows.select(pl.len()).collect(engine="streaming").item())
+        first = rows.head(_MEASURED_ROWS).collect(engine="streaming")
+    return Incoming(table, rows, height, size_of(first) * height // max(first.height, 1))
+
+
+@contextmanager
+def _reading(table: Contract) -> Iterator[None]:
+    """Tell what a reader of Parquet says as an error of ours: it may quote what it read."""
+    try:
+        yield
+    except BaseException as exc:
+        if not (isinstance(exc, OSError | pl.exceptions.PolarsError) or panicked(exc)):
+            raise
+        raise SchemaViolation(
+            f"writing {table}: a staged file cannot be read ({type(exc).__name__}). Nothing was written; "
+            "stage the rows anew, as Parquet files that stay until the write has ended."
+        ) from None
+
+
+def _scanned(table: Contract, file: str, options: Mapping[str, str] | None) -> pl.LazyFrame:
+    """Return the rows of one file, whose own schema is compared: of several the first would count for all."""
+    remote = dict(options or {}) if file.startswith("s3://") else None
+    found = pl.scan_parquet(file, glob=False, hive_partitioning=False, storage_options=remote)
+    rows = found.with_columns(_utc(found.collect_schema()))
+    refuse_other_columns(table, pl.DataFrame(schema=rows.collect_schema()))
+    return rows.select(table.column_names).with_columns(_one_of_equals(name) for name in _float_keys(table))
+
+
+def _checked_columns(table: Contract) -> list[str]:
+    """Return the columns of which some value may be refused."""
+    checked = [
+        c.name
+        for c in table.columns
+        if not c.nullable or c.name in table.partition_by or in_bounds(pl.col(c.name), c.type) is not None
+    ]
+    return checked or list(table.column_names[:1])
+
+
+def _utc(schema: pl.Schema) -> pl.Expr:
+    names = [n for n, t in schema.items() if isinstance(t, pl.Datetime) and t.time_zone in _NAMES_OF_UTC]
+    return pl.col(names).dt.convert_time_zone("UTC")
 
 
 def _frame(table: Contract, rows: ArrowStream) -> pl.DataFrame:
@@ -54,8 +171,8 @@ def _frame(table: Contract, rows: ArrowStream) -> pl.DataFrame:
     if not hasattr(rows, "__arrow_c_stream__") or of.startswith("pandas."):
         raise SchemaViolation(
             f"writing {table}: rows come as an Arrow stream, such as a polars.DataFrame or a pyarrow.Table, "
-            f"not as {of}. Nothing was written; `collect()` a lazy frame, and take a pandas frame by "
-            "`polars.DataFrame(rows)`, which drops the index: make a column of it before."
+            f"or as StagedFiles, not as {of}. Nothing was written; `collect()` a lazy frame, and take a "
+            "pandas frame by `polars.DataFrame(rows)`, which drops the index: make a column of it before."
         )
     try:
         frame = pl.DataFrame(rows)
@@ -66,12 +183,19 @@ def _frame(table: Contract, rows: ArrowStream) -> pl.DataFrame:
             f"writing {table}: the Arrow stream of {of} broke off ({type(exc).__name__}). "
             "Nothing was written."
         ) from None
-    alias = [
-        name
-        for name, kind in frame.schema.items()
-        if isinstance(kind, pl.Datetime) and kind.time_zone in _NAMES_OF_UTC
-    ]
-    return frame.with_columns(pl.col(alias).dt.convert_time_zone("UTC"))
+    return frame.with_columns(_utc(frame.schema))
+
+
+def _refuse_unkept(table: Contract, parts: Iterable[pl.DataFrame]) -> None:
+    """Refuse rows of which the table could not keep some value, all named with their number."""
+    nulls, beyonds, lost = Counter[str](), Counter[str](), set[str]()
+    for part in parts:
+        nulls.update(_nulls(table, part))
+        beyonds.update(beyond(table, part))
+        lost.update(lost_partitions(table, part))
+    _refuse_nulls(table, nulls)
+    _refuse_beyond(table, beyonds)
+    _refuse_lost_partitions(table, lost)
 
 
 def refuse_other_columns(table: Contract, frame: pl.DataFrame, *, helpers: bool = False) -> None:
@@ -125,8 +249,8 @@ def _one_of_equals(name: str) -> pl.Expr:
     return one_nan.when(value == 0).then(0.0).otherwise(value).alias(name)  # `+ 0.0` is optimised away
 
 
-def _refuse_beyond(table: Contract, frame: pl.DataFrame) -> None:
-    if found := beyond(table, frame):
+def _refuse_beyond(table: Contract, found: Mapping[str, int]) -> None:
+    if found:
         bad = ", ".join(f"{name} ({count} rows)" for name, count in found.items())
         raise DataViolation(
             f"writing {table}: {beyond_what(table, found)}: {bad}. Nothing was written; readers of the "
@@ -156,8 +280,8 @@ def _nulls(table: Contract, frame: pl.DataFrame) -> dict[str, int]:
     return {name: count for name in required if (count := frame[name].null_count())}
 
 
-def _refuse_nulls(table: Contract, frame: pl.DataFrame) -> None:
-    if found := _nulls(table, frame):
+def _refuse_nulls(table: Contract, found: Mapping[str, int]) -> None:
+    if found:
         bad = ", ".join(f"{name} ({count} rows)" for name, count in found.items())
         raise DataViolation(
             f"writing {table}: null where the contract allows none: {bad}. "
@@ -165,9 +289,9 @@ def _refuse_nulls(table: Contract, frame: pl.DataFrame) -> None:
         )
 
 
-def _refuse_lost_partitions(table: Contract, frame: pl.DataFrame) -> None:
+def _refuse_lost_partitions(table: Contract, found: Iterable[str]) -> None:
     """Refuse text that would not come back as the partition it was: the format loses it silently."""
-    for name in lost_partitions(table, frame):
+    for name in sorted(found):
         longest = _LONGEST_NAME - len(name) - len("=")
         raise DataViolation(
             f"writing {table}: it is partitioned by {name}, where some text is empty, or Hive's name of "

@@ -24,6 +24,7 @@ from lakehouse.sizes import parts_within
 
 _PREFIX = "odp-duckdb-"
 _PART_BYTES = 64 << 20
+_GROUP_ROWS = 122_880
 
 
 class DuckDBEngine:
@@ -70,3 +71,9 @@ class DuckDBEngine:
 
     def stage(self, frame: Frame) -> pl.DataFrame:
         return polars_of(frame)
+
+    def stage_files(self, frame: Frame, folder: Path) -> list[str]:
+        file = folder / "rows.parquet"
+        relation: duckdb.DuckDBPyRelation = nw.to_native(frame)
+        relation.write_parquet(str(file), compression="zstd", row_group_size=_GROUP_ROWS)
+        return [str(file)]

@@ -20,13 +20,15 @@ _FRAME_BYTES_PER_STORED = 8  # a frame in memory against its Parquet, zstd; only
 _DEEPEST = 4  # files that hold one value of the clustering column, before it pays to sort the table anew
 
 
-def file_bytes(table: Contract, delta: DeltaTable, frame: pl.DataFrame | None = None) -> int:
-    """Return how large a data file should be: a small part of a clustered table, else as large as any."""
+def file_bytes(table: Contract, delta: DeltaTable, coming: int = 0) -> int:
+    """Return how large a data file should be: a small part of a clustered table, else as large as any.
+
+    `coming` is how many bytes the rows to be written take in memory.
+    """
     if not table.cluster_by:
         return _LARGEST_FILE_BYTES
-    coming = frame.estimated_size() // _FRAME_BYTES_PER_STORED if frame is not None else 0
     stored = int(adds(delta)["size_bytes"].sum() or 0)
-    share = (stored + int(coming)) // _FILES_PER_TABLE
+    share = (stored + coming // _FRAME_BYTES_PER_STORED) // _FILES_PER_TABLE
     return min(max(share, _SMALLEST_FILE_BYTES), _LARGEST_FILE_BYTES)
 
 

@@ -7,7 +7,7 @@ Does not: contracts, or reading (delta/read.py).
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -24,7 +24,6 @@ from lakehouse.contracts import Column, Contract, Type
 from lakehouse.contracts.encoding import needs_encoding
 from lakehouse.contracts.sql import quoted
 from lakehouse.errors import Conflict, SchemaViolation, StorageUnavailable, Unsupported, plain
-from lakehouse.sizes import rows_within
 from lakehouse.store.commits import COMMIT_ID, sets_state, skipped
 from lakehouse.store.delta.commit import Attempt, commit_with_retries
 from lakehouse.store.delta.layout import file_bytes, hooks, writer
@@ -39,9 +38,9 @@ from lakehouse.store.delta.schema import (
 )
 from lakehouse.store.key_ranges import pruning_column, spans, within, within_sql
 from lakehouse.store.predicate import Where, literal
-from lakehouse.store.results import ArrowStream, CommitOptions, CommitResult, Outcome
+from lakehouse.store.results import CommitOptions, CommitResult, Outcome, Rows
 from lakehouse.store.schema import append_only, how_to_migrate
-from lakehouse.store.validation import conform, refuse_repeated_keys
+from lakehouse.store.validation import Incoming, conform, refuse_repeated_keys
 
 _STREAMED_ROWS = 131_072
 _PART_BYTES = 4 << 20  # the writer reads some parts ahead
@@ -105,54 +104,53 @@ class DeltaStore(DeltaMaintenance):
                 raise Conflict(f"adding columns to {table}: {plain(exc)}. Run it again.") from None
         return self.latest(table, fresh=True)
 
-    def append(self, table: Contract, rows: ArrowStream, commit: CommitOptions = _NO_COMMIT) -> CommitResult:
+    def append(self, table: Contract, rows: Rows, commit: CommitOptions = _NO_COMMIT) -> CommitResult:
         """Add rows."""
-        frame = conform(table, rows)
+        incoming = conform(table, rows, self._options)
 
         def attempt(delta: DeltaTable) -> Attempt:
-            outcome = Outcome(rows=frame.height, inserted=frame.height, updated=0)
+            outcome = Outcome(rows=incoming.height, inserted=incoming.height, updated=0)
             # Appends do not read, so the library may rebase them over other commits by itself.
-            return Attempt(outcome, lambda properties: self._append(table, delta, frame, properties), 50)
+            return Attempt(outcome, lambda properties: self._append(table, delta, incoming, properties), 50)
 
         # Where a row goes in a clustered table depends on the size of the files that are there.
-        return self._commit(table, frame, commit, attempt, files=bool(table.cluster_by))
+        return self._commit(table, incoming, commit, attempt, files=bool(table.cluster_by))
 
-    def merge(self, table: Contract, rows: ArrowStream, commit: CommitOptions = _NO_COMMIT) -> CommitResult:
+    def merge(self, table: Contract, rows: Rows, commit: CommitOptions = _NO_COMMIT) -> CommitResult:
         """Insert rows with new keys and replace rows with known ones.
 
         Which keys are known is read from the table at the version the commit is made against; any other
         commit in between makes it start over.
         """
-        frame = conform(table, rows)
-        refuse_repeated_keys(table, frame)
+        incoming = conform(table, rows, self._options)
+        keys = incoming.select(table.key)
+        refuse_repeated_keys(table, keys)
 
         def attempt(delta: DeltaTable) -> Attempt:
-            known = self._known_keys(table, delta, frame)
+            known = self._known_keys(table, delta, keys)
             updated = known.height
-            outcome = Outcome(rows=frame.height, inserted=frame.height - updated, updated=updated)
+            outcome = Outcome(rows=incoming.height, inserted=incoming.height - updated, updated=updated)
             if updated == 0:
-                return Attempt(outcome, lambda properties: self._append(table, delta, frame, properties))
+                return Attempt(outcome, lambda properties: self._append(table, delta, incoming, properties))
             _refuse_append_only(table, "replacing rows of")
-            return Attempt(outcome, lambda properties: self._merge(table, delta, frame, known, properties))
+            return Attempt(outcome, lambda properties: self._merge(table, delta, incoming, known, properties))
 
-        return self._commit(table, frame, commit, attempt)
+        return self._commit(table, incoming, commit, attempt)
 
-    def overwrite(
-        self, table: Contract, rows: ArrowStream, commit: CommitOptions = _NO_COMMIT
-    ) -> CommitResult:
+    def overwrite(self, table: Contract, rows: Rows, commit: CommitOptions = _NO_COMMIT) -> CommitResult:
         """Replace every row."""
         _refuse_append_only(table, "overwriting")
-        frame = conform(table, rows)
+        incoming = conform(table, rows, self._options)
         if table.key:
-            refuse_repeated_keys(table, frame)
+            refuse_repeated_keys(table, incoming.select(table.key))
 
         def attempt(delta: DeltaTable) -> Attempt:
-            outcome = Outcome(rows=frame.height, inserted=frame.height, updated=0)
+            outcome = Outcome(rows=incoming.height, inserted=incoming.height, updated=0)
             return Attempt(
-                outcome, lambda properties: self._write(table, delta, frame, properties, mode="overwrite")
+                outcome, lambda properties: self._write(table, delta, incoming, properties, mode="overwrite")
             )
 
-        return self._commit(table, frame, commit, attempt, empty_is_noop=False)
+        return self._commit(table, incoming, commit, attempt, empty_is_noop=False)
 
     def overwrite_from(
         self, table: Contract, other: Contract, commit: CommitOptions = _NO_COMMIT
@@ -217,27 +215,27 @@ class DeltaStore(DeltaMaintenance):
         self.checksums.drop(table.path)
 
     def replace_partitions(
-        self, table: Contract, rows: ArrowStream, commit: CommitOptions = _NO_COMMIT
+        self, table: Contract, rows: Rows, commit: CommitOptions = _NO_COMMIT
     ) -> CommitResult:
         """Replace the partitions that `rows` has rows of, and leave the others alone."""
         _refuse_append_only(table, "replacing partitions of")
-        frame = conform(table, rows)
+        incoming = conform(table, rows, self._options)
         if not table.partition_by:
             raise SchemaViolation(f"replacing partitions of {table}: the contract has no partition_by")
         if table.key:
-            refuse_repeated_keys(table, frame)
-        predicate = partition_predicate(table, frame)
+            refuse_repeated_keys(table, incoming.select(table.key))
+        predicate = partition_predicate(table, incoming.select(table.partition_by))
 
         def attempt(delta: DeltaTable) -> Attempt:
-            outcome = Outcome(rows=frame.height, inserted=frame.height, updated=0)
+            outcome = Outcome(rows=incoming.height, inserted=incoming.height, updated=0)
             return Attempt(
                 outcome,
                 lambda properties: self._write(
-                    table, delta, frame, properties, mode="overwrite", predicate=predicate
+                    table, delta, incoming, properties, mode="overwrite", predicate=predicate
                 ),
             )
 
-        return self._commit(table, frame, commit, attempt)
+        return self._commit(table, incoming, commit, attempt)
 
     def delete(self, table: Contract, where: Where, commit: CommitOptions = _NO_COMMIT) -> CommitResult:
         """Remove the rows that `where` holds for. Without any and without a token, nothing is committed.
@@ -255,7 +253,7 @@ class DeltaStore(DeltaMaintenance):
                 return Attempt(outcome, lambda properties: _delete(delta, where, properties))
             if not sets_state(commit):
                 return Attempt(outcome, None)
-            empty = pl.DataFrame(schema=table.polars_schema())
+            empty = conform(table, pl.DataFrame(schema=table.polars_schema()))
             return Attempt(outcome, lambda properties: self._append(table, delta, empty, properties))
 
         return self._commit(table, None, commit, attempt)
@@ -263,7 +261,7 @@ class DeltaStore(DeltaMaintenance):
     def _commit(
         self,
         table: Contract,
-        frame: pl.DataFrame | None,
+        incoming: Incoming | None,
         commit: CommitOptions,
         attempt: Callable[[DeltaTable], Attempt],
         *,
@@ -271,7 +269,7 @@ class DeltaStore(DeltaMaintenance):
         files: bool = True,
     ) -> CommitResult:
         version = self.ensure(table)
-        if empty_is_noop and (result := skipped(table, frame, commit, version)) is not None:
+        if empty_is_noop and (result := skipped(table, incoming, commit, version)) is not None:
             return result
         reopen = partial(self.reopen, table, files=files)
         result = commit_with_retries(
@@ -282,15 +280,15 @@ class DeltaStore(DeltaMaintenance):
         return result
 
     def _append(
-        self, table: Contract, delta: DeltaTable, frame: pl.DataFrame, properties: CommitProperties
+        self, table: Contract, delta: DeltaTable, incoming: Incoming, properties: CommitProperties
     ) -> None:
-        self._write(table, delta, frame, properties, mode="append")
+        self._write(table, delta, incoming, properties, mode="append")
 
     def _write(
         self,
         table: Contract,
         delta: DeltaTable,
-        frame: pl.DataFrame,
+        incoming: Incoming,
         properties: CommitProperties,
         *,
         mode: str,
@@ -298,9 +296,9 @@ class DeltaStore(DeltaMaintenance):
     ) -> None:
         _write(
             delta,
-            arrow_reader(frame, table.cluster_by),
+            arrow_reader(table, incoming),
             mode=mode,
-            target_file_size=file_bytes(table, delta, frame),
+            target_file_size=file_bytes(table, delta, incoming.size),
             commit_properties=properties,
             **({"predicate": predicate} if predicate else {}),
         )
@@ -319,33 +317,32 @@ class DeltaStore(DeltaMaintenance):
             commit_properties=properties,
         )
 
-    def _known_keys(self, table: Contract, delta: DeltaTable, frame: pl.DataFrame) -> pl.DataFrame:
-        """Return those of the frame's keys that the table holds, looking into files of their spans only."""
-        keys = frame.select(table.key)
+    def _known_keys(self, table: Contract, delta: DeltaTable, keys: pl.DataFrame) -> pl.DataFrame:
+        """Return those of the keys that the table holds, looking into files of their spans only."""
         if not delta.file_uris():
             return keys.clear()
         stored = self._scan(table, delta).select(table.key)
         column = pruning_column(table)
         if column is not None:
-            stored = stored.filter(within(column, spans(frame[column])))
+            stored = stored.filter(within(column, spans(keys[column])))
         return stored.join(keys.lazy(), on=list(table.key), how="semi").collect(engine="streaming")
 
     def _merge(
         self,
         table: Contract,
         delta: DeltaTable,
-        frame: pl.DataFrame,
+        incoming: Incoming,
         known: pl.DataFrame,
         properties: CommitProperties,
     ) -> None:
-        """Rewrite the files that hold known keys; all other rows of the frame are new."""
+        """Rewrite the files that hold known keys; all other rows that came are new."""
         matches = " AND ".join(_same(table, name) for name in table.key)
         column = pruning_column(table)
         if column is not None:
             matches += f" AND ({within_sql(column, spans(known[column]))})"
         (
             delta.merge(
-                arrow_reader(frame, table.cluster_by).read_all(),
+                arrow_reader(table, incoming).read_all(),
                 predicate=matches,
                 source_alias="source",
                 target_alias="target",
@@ -427,22 +424,14 @@ def arrow(frame: pl.DataFrame) -> Table:
     return Table.from_arrays(plain, names=columns.column_names)
 
 
-def arrow_reader(frame: pl.DataFrame, order: Sequence[str] = ()) -> RecordBatchReader:
-    """Hand the frame over as `arrow` does, a part at a time, sorted by `order`.
+def arrow_reader(table: Contract, incoming: Incoming) -> RecordBatchReader:
+    """Hand rows over as `arrow` does, a part at a time, in the order that the table is clustered by.
 
-    Neither the sorted rows nor the plain strings are ever in memory as a whole.
+    Neither the sorted rows of a frame nor the plain strings are ever in memory as a whole.
     """
-    places = frame.select(pl.arg_sort_by(order)).to_series() if order and not frame.is_empty() else None
-    rows = rows_within(_PART_BYTES, frame)
-
-    def parts() -> Iterator[pl.DataFrame]:
-        if places is None:
-            yield from frame.iter_slices(rows)
-        else:
-            yield from (frame[places.slice(at, rows)] for at in range(0, len(places), rows))
-
-    batches = (batch for part in parts() for batch in arrow(part).to_batches())
-    return RecordBatchReader.from_batches(arrow(frame.clear()).schema, batches)
+    parts = incoming.parts(_PART_BYTES, table.cluster_by)
+    batches = (batch for part in parts for batch in arrow(part).to_batches())
+    return RecordBatchReader.from_batches(arrow(pl.DataFrame(schema=table.polars_schema())).schema, batches)
 
 
 def _without_views(type_: DataType) -> DataType:

@@ -43,7 +43,7 @@ from lakehouse.store.ducklake.schema import (
 )
 from lakehouse.store.key_ranges import pruning_column, spans, within_duckdb
 from lakehouse.store.predicate import Where
-from lakehouse.store.results import ArrowStream, CommitOptions, CommitResult, Outcome
+from lakehouse.store.results import CommitOptions, CommitResult, Outcome, Rows
 from lakehouse.store.schema import append_only, how_to_migrate
 from lakehouse.store.validation import conform, refuse_repeated_keys
 
@@ -77,9 +77,9 @@ class DuckLakeStore(DuckLakeMaintenance):
                 if not by_another:
                     self.lake.forget()
 
-    def append(self, table: Contract, rows: ArrowStream, commit: CommitOptions = _NO_COMMIT) -> CommitResult:
+    def append(self, table: Contract, rows: Rows, commit: CommitOptions = _NO_COMMIT) -> CommitResult:
         """Add rows."""
-        frame = conform(table, rows)
+        frame = conform(table, rows, self.settings.storage_options()).frame()
 
         outcome = Outcome(rows=frame.height, inserted=frame.height, updated=0)
 
@@ -91,9 +91,9 @@ class DuckLakeStore(DuckLakeMaintenance):
         shared = not sets_state(commit) and commit.onto is None
         return self._commit(table, "APPEND", frame, commit, attempt, shared=shared)
 
-    def merge(self, table: Contract, rows: ArrowStream, commit: CommitOptions = _NO_COMMIT) -> CommitResult:
+    def merge(self, table: Contract, rows: Rows, commit: CommitOptions = _NO_COMMIT) -> CommitResult:
         """Insert rows with new keys and replace rows with known ones."""
-        frame = conform(table, rows)
+        frame = conform(table, rows, self.settings.storage_options()).frame()
         refuse_repeated_keys(table, frame)
         known, values = _known(table, frame)
 
@@ -106,11 +106,9 @@ class DuckLakeStore(DuckLakeMaintenance):
 
         return self._commit(table, "MERGE", frame, commit, attempt, replaces=True)
 
-    def overwrite(
-        self, table: Contract, rows: ArrowStream, commit: CommitOptions = _NO_COMMIT
-    ) -> CommitResult:
+    def overwrite(self, table: Contract, rows: Rows, commit: CommitOptions = _NO_COMMIT) -> CommitResult:
         """Replace every row."""
-        frame = conform(table, rows)
+        frame = conform(table, rows, self.settings.storage_options()).frame()
         if table.key:
             refuse_repeated_keys(table, frame)
 
@@ -147,13 +145,13 @@ class DuckLakeStore(DuckLakeMaintenance):
         return self._commit(table, "OVERWRITE", None, commit, attempt, replaces=True)
 
     def replace_partitions(
-        self, table: Contract, rows: ArrowStream, commit: CommitOptions = _NO_COMMIT
+        self, table: Contract, rows: Rows, commit: CommitOptions = _NO_COMMIT
     ) -> CommitResult:
         """Replace the partitions that `rows` has rows of, and leave the others alone.
 
         Files are not cut by partition; they are ordered by it.
         """
-        frame = conform(table, rows)
+        frame = conform(table, rows, self.settings.storage_options()).frame()
         if not table.partition_by:
             raise SchemaViolation(f"replacing partitions of {table}: the contract has no partition_by")
         if table.key:
