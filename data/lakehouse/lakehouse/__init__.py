@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         Type,
     )
     from lakehouse.pipeline import open_lake
-    from lakehouse.store import CommitOptions, Term, Transaction, Where
+    from lakehouse.store import CommitOptions, StagedFiles, Term, Transaction, Where
 
 # Read by Polars for its allocator when it is loaded: what was freed goes back to the system after 0.1 s and
 # not 1.5. That is a seventh of the peak at a million rows, for 3 % of the time.
@@ -39,6 +39,7 @@ __all__ = [
     "DecimalType",
     "ListType",
     "Materialization",
+    "StagedFiles",
     "StructField",
     "StructType",
     "Term",
@@ -54,7 +55,7 @@ _ROOMS = {
         "Materialization",
     ),
     "lakehouse.pipeline": ("open_lake",),
-    "lakehouse.store": ("CommitOptions", "Term", "Transaction", "Where"),
+    "lakehouse.store": ("CommitOptions", "StagedFiles", "Term", "Transaction", "Where"),
 }  # fmt: skip
 
 
