@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+import test_clinical
 from test_clinical import (
     BY_NAME,
     SHARED,
@@ -20,20 +21,26 @@ from test_clinical import (
     patient,
     refused,
     rows,
-    run,
     stated,
 )
 
+from lakehouse.contracts import Contract
 from lakehouse.domains.clinical import contracts as c
-from lakehouse.domains.clinical import reading
-from lakehouse.pipeline import Lake
+from lakehouse.domains.clinical import reading, transforms
+from lakehouse.pipeline import Lake, RefreshReport, refresh
 from lakehouse.verify import conservation_problems, content_hash
 
 __all__ = ["lake"]
 GOLD_BY = {"encounter_summary": "encounter_id", "condition_era": "patient_id", "fhir_references": "reference"}
 
 
+def run(lake: Lake, *tables: Contract, full: bool = False) -> dict[str, RefreshReport]:
+    """Bring Bronze and Silver up; a table of Gold is brought up when it is looked at."""
+    return test_clinical.run(lake, *(tables or SILVER), full=full)
+
+
 def gold(lake: Lake, table: str) -> list[dict[str, Any]]:
+    refresh(lake, BY_NAME[table], getattr(transforms, table))
     return lake.store.scan(BY_NAME[table]).sort(GOLD_BY[table]).collect().rows(named=True)
 
 

@@ -15,10 +15,9 @@ from test_clinical import (
     patient,
     refused,
     rows,
-    run,
     stated,
 )
-from test_clinical_cases import HERE, by_id, counts, entry, gold, observation, visit
+from test_clinical_cases import HERE, by_id, counts, entry, gold, observation, run, visit
 
 from lakehouse.contracts import quarantine_of
 from lakehouse.domains.clinical import contracts as c
