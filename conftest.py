@@ -27,7 +27,7 @@ _ONCE_MORE = re.compile(
     r"|::test_(a_lake_of_real_data_is_the_same_to_the_byte|loans|fhir_references)\[spark"
     r"|::test_no_json_value_in_any_field_stops_a_cohort\[(?!Patient|Observation)"
     r"|::test_the_marts_of_real_years_and_one_year_more"
-    r"|test_embedded_holds\.py::test_a_first_start_with_a_bad_file"
+    r"|test_embedded_holds\.py::test_(a_first_start_with_a_bad_file|verify_and_start_go_on|an_accepted_file)"
     r"|test_embedded\.py::test_a_(lake_damaged_behind_its_back|file_of_unknown_shape)"
     r"|test_docs_dbt\.py::test_the_page_works_as_it_is_written"
     r"|test_dbt_real\.py::test_a_status_is_a_version_only_when_it_changed"
