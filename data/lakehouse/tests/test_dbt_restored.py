@@ -1,4 +1,4 @@
-"""A restore takes back what a build of dbt was about to make of the rows since: a history keeps all it gets."""
+"""A restore takes back what a build of dbt was about to make: a history keeps all that it is given."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from lakehouse.contracts import Column, Contract
 from lakehouse.contracts.types import is_nested
 from lakehouse.errors import DataViolation
 from lakehouse.pipeline import Lake
+from lakehouse.store import HistoryEntry, commit_of
 from lakehouse.store.values import beyond
 
 _FORM = 1  # counted up when an output writes equal rows in another form, so that all are written again
@@ -26,8 +27,10 @@ _LOOKED_BACK = 20
 class Chosen:
     """One table at one version: the newest at the one look of a refresh.
 
-    `version` is the newest that changed rows, so that maintenance changes no output; `read_version` is the
-    one that is read. `left_out` names the columns that hold personal data and were not asked for.
+    `identity` is of this very table, and of the commit that made the version: after a backup was put back,
+    another commit may come to the same number. `version` is the newest that changed rows, so that maintenance
+    changes no output; `read_version` is the one that is read. `left_out` names the columns that hold personal
+    data and were not asked for.
     """
 
     table: Contract
@@ -63,11 +66,12 @@ def choose(lake: Lake, tables: Sequence[Contract], *, pii: bool) -> list[Chosen]
 
 
 def _chosen(lake: Lake, table: Contract, *, pii: bool) -> Chosen:
-    snapshot = lake.store.snapshot(table)
+    snapshot, version = lake.store.snapshot(table), lake.store.data_version(table)
+    made_by = _entry(lake, table, version)
     return Chosen(
         table=table,
-        identity=snapshot.identity,
-        version=lake.store.data_version(table),
+        identity=f"{snapshot.identity}/{commit_of(made_by)}" if made_by else snapshot.identity,
+        version=version,
         read_version=snapshot.version,
         columns=tuple(c for c in table.columns if pii or not c.pii),
         left_out=tuple(c.name for c in table.columns if c.pii and not pii),
@@ -96,7 +100,15 @@ def rows_of(lake: Lake, chosen: Chosen) -> pl.DataFrame:
 
 def run_of(lake: Lake, chosen: Chosen) -> str | None:
     """Return the run that wrote the version, where its commit says so."""
-    entries = lake.store.history(chosen.table, limit=_LOOKED_BACK)
-    found = next((entry for entry in entries if entry.version == chosen.version), None)
+    found = _entry(lake, chosen.table, chosen.version)
     run = found.info.get("odp.run") if found else None
     return str(run) if run else None
+
+
+def _entry(lake: Lake, table: Contract, version: int) -> HistoryEntry | None:
+    """Return the commit of a version that is among the latest; mostly it is the very last."""
+    for most in (1, _LOOKED_BACK):
+        for entry in lake.store.history(table, limit=most):
+            if entry.version == version:
+                return entry
+    return None
