@@ -14,9 +14,10 @@ import polars as pl
 
 from lakehouse.contracts import Column, Contract
 from lakehouse.contracts.types import is_nested
-from lakehouse.errors import DataViolation
+from lakehouse.errors import DamagedTable, DataViolation
 from lakehouse.pipeline import Lake
 from lakehouse.store import HistoryEntry, commit_of
+from lakehouse.store.integrity.damage import readable
 from lakehouse.store.values import beyond
 
 _FORM = 1  # counted up when an output writes equal rows in another form, so that all are written again
@@ -65,6 +66,21 @@ def choose(lake: Lake, tables: Sequence[Contract], *, pii: bool) -> list[Chosen]
         return [_chosen(lake, table, pii=pii) for table in tables if lake.store.exists(table)]
 
 
+def choose_readable(
+    lake: Lake, tables: Sequence[Contract], *, pii: bool
+) -> tuple[list[Chosen], dict[str, DamagedTable]]:
+    """Return those that can be read, as `choose` does, and by path what is wrong with the others."""
+    found: list[Chosen] = []
+    faults: dict[str, DamagedTable] = {}
+    with lake.store.pinned_reads():
+        for table in tables:
+            try:
+                found += [_chosen(lake, table, pii=pii)] if lake.store.exists(table) else []
+            except DamagedTable as exc:
+                faults[table.path] = exc
+    return found, faults
+
+
 def _chosen(lake: Lake, table: Contract, *, pii: bool) -> Chosen:
     snapshot, version = lake.store.snapshot(table), lake.store.data_version(table)
     made_by = _entry(lake, table, version)
@@ -82,12 +98,13 @@ def rows_of(lake: Lake, chosen: Chosen) -> pl.DataFrame:
     """Return the rows of a table, in the order of its key, so that equal rows give equal files.
 
     Where the key does not go out, in the order of what does: an order can tell too. Raises DataViolation for
-    a value that no output has a text for; it names the column, never the value.
+    a value that no output has a text for; it names the column, never the value. Raises DamagedTable.
     """
     names = [column.name for column in chosen.columns]
     order = list(chosen.key) or [c.name for c in chosen.columns if not is_nested(c.type)]
     scanned = lake.store.scan(chosen.table, version=chosen.read_version).select(names)
-    rows = scanned.collect(engine="streaming")
+    with readable(lake.store, [chosen.table]):
+        rows = scanned.collect(engine="streaming")
     rows = rows.sort(order, nulls_last=True, maintain_order=True) if order else rows
     if strange := beyond(chosen.table, rows):
         told = ", ".join(f"{name} ({count} rows)" for name, count in strange.items())
