@@ -9,6 +9,7 @@ other, each through its own pinned version.
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -45,8 +46,19 @@ class Pinned:
     contract: Contract
     version: int
     identity: str
+    mark: str  # of the version: after a backup was put back, another one may have its number
     rows: int
     size_bytes: int
+
+    @property
+    def key(self) -> tuple[str, str, int, str]:
+        """What is kept of these rows is kept by."""
+        return self.contract.path, self.identity, self.version, self.mark
+
+    @property
+    def origin(self) -> str:
+        """A short text that differs for other rows of an equal version, or of another table of the name."""
+        return hashlib.sha256(f"{self.identity}/{self.mark}".encode()).hexdigest()[:12]
 
     def tag(self, *told: str) -> str:
         """Return the entity tag of these rows, whatever table has this name later, as `told`.
@@ -54,7 +66,7 @@ class Pinned:
         A cache keeps answers of one address by their tags: rows as CSV do not stand for rows as JSON, nor
         those without personal data for those with it.
         """
-        return f'"{"-".join(filter(None, (self.identity[:8], str(self.version), *told)))}"'
+        return f'"{"-".join(filter(None, (self.origin, str(self.version), *told)))}"'
 
 
 class Reader:
@@ -64,8 +76,8 @@ class Reader:
         self.lake, self._reachable = lake, reachable
         self._lock = threading.RLock()
         self._pins: dict[str, Pinned] = {}
-        self._scans: OrderedDict[tuple[str, str, int], pl.LazyFrame] = OrderedDict()
-        self._frames: OrderedDict[tuple[str, str, int], pl.DataFrame] = OrderedDict()
+        self._scans: OrderedDict[tuple[str, str, int, str], pl.LazyFrame] = OrderedDict()
+        self._frames: OrderedDict[tuple[str, str, int, str], pl.DataFrame] = OrderedDict()
         self._declared = {t.path: t for t in [*with_side_tables(contracts()), *SYSTEM]}
 
     @property
@@ -94,9 +106,10 @@ class Reader:
                 if version is None:
                     base = store.base_version(table)
                     known = self._pins.get(table.path)
-                    if known is not None and (known.identity, known.version) == (base.identity, base.version):
+                    if known is not None and known.key[1:] == (base.identity, base.version, base.mark):
                         return known
                 now = store.snapshot(table, version=version)
+                mark = store.mark(table, now.version)
             except TableNotFound:
                 raise Problem(404, f"{table} has never been written; the next run makes it") from None
             except Unsupported:
@@ -104,14 +117,14 @@ class Reader:
                     422,
                     f"{table} has no version {version} (any more, or yet); GET /catalog/{table} lists them",
                 ) from None
-            pinned = _pinned(table, now)
+            pinned = _pinned(table, now, mark)
             if version is None:
                 self._pins[table.path] = pinned
             return pinned
 
     def rows(self, pinned: Pinned) -> pl.LazyFrame:
         """Return the rows of a pinned version, with the contract's columns. Small tables stay in memory."""
-        key = (pinned.contract.path, pinned.identity, pinned.version)
+        key = pinned.key
         with self._lock:
             if (held := self._frames.get(key)) is not None:
                 self._frames.move_to_end(key)
@@ -188,7 +201,12 @@ class Reader:
         raise Problem(422, f"{table} has no version as old as that")
 
 
-def _pinned(table: Contract, now: Snapshot) -> Pinned:
+def _pinned(table: Contract, now: Snapshot, mark: str) -> Pinned:
     return Pinned(
-        contract=table, version=now.version, identity=now.identity, rows=now.rows, size_bytes=now.size_bytes
+        contract=table,
+        version=now.version,
+        identity=now.identity,
+        mark=mark,
+        rows=now.rows,
+        size_bytes=now.size_bytes,
     )

@@ -97,8 +97,9 @@ def _quality_report(lake: Any, settings: Any) -> dict[str, Any]:
         "dagster/row_count": sum(one.rows or 0 for one in done.quality.tables),
         "tables": len(done.quality.tables),
         "problems": done.quality.problems,
+        "checks_not_made": done.quality.unmade,
         "open_rejects": sum(one.open_rejects for one in done.quality.tables),
-        "refused_files": done.quality.refused_files,
+        **({} if (files := done.quality.refused_files) is None else {"refused_files": files}),
         "held": [one.table for one in done.quality.tables if one.is_held],
         "too_old": [one.table for one in done.quality.tables if one.is_fresh is False],
     }

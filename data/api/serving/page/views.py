@@ -128,7 +128,7 @@ class Views:
 
     reader: Reader
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _kept: OrderedDict[tuple[str, str, int], Picture | None] = field(default_factory=OrderedDict)
+    _kept: OrderedDict[tuple[str, str, int, str], Picture | None] = field(default_factory=OrderedDict)
 
     def rows(self, table: Contract, history: Sequence[dict[str, Any]]) -> Rows:
         """Return preview and chart of the newest version, without personal data.
@@ -150,7 +150,7 @@ class Views:
     def _picture(
         self, scan: pl.LazyFrame, pinned: Pinned, history: Sequence[dict[str, Any]]
     ) -> Picture | None:
-        key = (pinned.contract.path, pinned.identity, pinned.version)
+        key = pinned.key
         with self._lock:
             if key in self._kept:
                 return self._kept[key]

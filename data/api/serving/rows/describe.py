@@ -40,7 +40,7 @@ _Look = Callable[[Contract], dict[str, Any]]
 class _Kept:
     """What was found of a table's version."""
 
-    version: tuple[str, int]
+    version: tuple[str, int, str]
     said: Mapping[str, Any]
 
 
@@ -107,7 +107,7 @@ class Describer:
         self._reachable()
         try:
             base = self._lake.store.base_version(table)
-            version = (base.identity, base.version)
+            version = (base.identity, base.version, base.mark)
             kept = self._kept.get((kind, table.path))
             if kept is None or kept.version != version:
                 kept = self._kept[(kind, table.path)] = _Kept(version=version, said=look(table))

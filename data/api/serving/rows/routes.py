@@ -161,13 +161,13 @@ def _pin(
         raise Problem(422, "give one of `version`, `as_of` and `cursor`, which belongs to a version")
     if cursor is None:
         return reader.pin(contract, version=version, as_of=as_of), 0
-    identity, version, offset = _opened(cursor, question)
+    origin, version, offset = _opened(cursor, question)
     try:
         pinned = reader.pin(contract, version=version)
     except Problem as exc:
         # There was such a version: this is its cursor.
         raise Problem(410, exc.detail) if exc.status == 422 else exc from None
-    if pinned.identity != identity:
+    if pinned.origin != origin:
         raise Problem(410, f"{contract} is another table by now; begin at the first page")
     return pinned, offset
 
@@ -231,16 +231,16 @@ def _question(contract: Contract, columns: str | None, order: str | None, reques
 
 
 def _sealed(pinned: Pinned, offset: int, question: str) -> str:
-    return urlsafe_b64encode(orjson.dumps([pinned.identity, pinned.version, offset, question])).decode()
+    return urlsafe_b64encode(orjson.dumps([pinned.origin, pinned.version, offset, question])).decode()
 
 
 def _opened(cursor: str, question: str) -> tuple[str, int, int]:
     try:
         match orjson.loads(urlsafe_b64decode(cursor)):
-            case [str(identity), int(version), int(offset), str(of)] if (
+            case [str(origin), int(version), int(offset), str(of)] if (
                 of == question and 0 <= version <= _LARGEST and 0 <= offset < 2**62
             ):
-                return identity, version, offset
+                return origin, version, offset
     except (ValueError, NotBase64):
         pass
     raise Problem(

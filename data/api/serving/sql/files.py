@@ -35,7 +35,7 @@ class TableFiles:
         self._lake, self._copies, self._most, self._is_delta = lake, copies, most_bytes, is_delta
         self._looking, self._lock = threading.Lock(), threading.Lock()
         self._held: Counter[Path] = Counter()
-        self._lists: OrderedDict[tuple[str, str, int], list[str]] = OrderedDict()
+        self._lists: OrderedDict[tuple[str, str, int, str], list[str]] = OrderedDict()
 
     @contextmanager
     def of(self, pinned: Pinned, *, as_read: bool = False) -> Iterator[tuple[Path, ...]]:
@@ -57,7 +57,7 @@ class TableFiles:
                 for name in names:
                     held.append(self._hold(pinned, name, self._copier(pinned, name)))
             else:
-                held.append(self._hold(pinned, f"\0{pinned.version}", self._writer(pinned)))
+                held.append(self._hold(pinned, f"\0{pinned.version}\0{pinned.mark}", self._writer(pinned)))
             yield tuple(held)
         finally:
             with self._lock:
@@ -65,7 +65,7 @@ class TableFiles:
             self._tidy()
 
     def _names(self, pinned: Pinned) -> list[str]:
-        key = (pinned.contract.path, pinned.identity, pinned.version)
+        key = pinned.key
         with self._looking:
             if (known := self._lists.get(key)) is None:
                 store = self._lake.store

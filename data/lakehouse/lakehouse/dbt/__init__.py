@@ -9,7 +9,7 @@ refresh.py    which models are behind, and committing what a passed build left
 
 from lakehouse.dbt.build import BuildFailed, Built
 from lakehouse.dbt.project import Node, Project, project, the_project
-from lakehouse.dbt.refresh import prepare, refresh_models
+from lakehouse.dbt.refresh import forget_build, no_build, prepare, refresh_models
 from lakehouse.dbt.tables import HISTORY, LAYER, check_name, checks_of, is_history, tables_of
 from lakehouse.dbt.workplace import close_early, open_early
 
@@ -23,7 +23,9 @@ __all__ = [
     "check_name",
     "checks_of",
     "close_early",
+    "forget_build",
     "is_history",
+    "no_build",
     "open_early",
     "prepare",
     "project",

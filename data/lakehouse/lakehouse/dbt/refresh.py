@@ -15,8 +15,8 @@ are of the same versions in the end.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +37,7 @@ from lakehouse.pipeline.context import RefreshContext
 from lakehouse.pipeline.lineage import number
 from lakehouse.pipeline.pins import Pin, Pins, pins_of, state_names, state_of
 from lakehouse.pipeline.state import ROWS
-from lakehouse.storage.lease import waiting_lease
+from lakehouse.storage.lease import lease, waiting_lease
 from lakehouse.store import BaseVersion, CommitOptions, Outcome, whole_files
 from lakehouse.table import Table
 
@@ -96,6 +96,21 @@ def prepare(lake: Lake, every: Sequence[Table]) -> tuple[Path, dict[str, int]]:
         run.fill(file, every, pins, before)
         file.chmod(0o600)
     return file, {path: pin.version for path, pin in pins.items()}
+
+
+@contextmanager
+def no_build(lake: Lake) -> Iterator[None]:
+    """Keep builds out: what a history is given from rows that are being taken back would stay in it.
+
+    Raises Conflict, naming who is building.
+    """
+    with lease(lake.store.files, TURN):
+        yield
+
+
+def forget_build(lake: Lake) -> None:
+    """Let no run complete what a killed build left; only within `no_build`."""
+    lake.store.files.forget(NOTE)
 
 
 @dataclass(kw_only=True)

@@ -117,10 +117,15 @@ def identity_of(name: str, fingerprint: str) -> str:
 
 
 def natural(file: LandedFile) -> tuple[str, str]:
-    """Return the sort key of a file: its name, with digits compared as numbers (`part-10` after `part-2`,
-    and `part.json` before both).
+    """Return the sort key of a file: that of its name."""
+    return natural_name(file.name)
+
+
+def natural_name(name: str) -> tuple[str, str]:
+    """Return the sort key of a name: digits are compared as numbers (`part-10` after `part-2`, and
+    `part.json` before both).
     """
-    return _NUMBER.sub(_by_length, file.name), file.name
+    return _NUMBER.sub(_by_length, name), name
 
 
 def _by_length(number: re.Match[str]) -> str:

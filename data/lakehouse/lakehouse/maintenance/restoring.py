@@ -6,11 +6,12 @@ Belongs here: the order, and recovery from a kill in between. Does not: restorin
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from lakehouse import fault_points
 from lakehouse.contracts import Contract, with_side_tables
+from lakehouse.dbt import forget_build, no_build
 from lakehouse.errors import LakeError, Unsupported
 from lakehouse.maintenance.points import CONSUMERS_FIRST, RestorePoint, point_of, versions_stay
 from lakehouse.pipeline import Lake
@@ -36,10 +37,14 @@ def restore_run(lake: Lake, run: str, tables: Sequence[Contract], *, dry_run: bo
 
     Everything is checked before anything is changed. Raises Unsupported: unknown run, versions of it that
     maintenance has removed, or a table that was recreated since. Raises Conflict while maintenance, which
-    would remove what was just found to be there, or another restore is running.
+    would remove what was just found to be there, another restore, or a build of dbt is running. What a build
+    that was killed has left to be completed is of rows that are taken back, and is forgotten.
     """
     point = point_of(lake, run)
-    with nullcontext() if dry_run else versions_stay(lake):
+    with ExitStack() as held:
+        if not dry_run:
+            held.enter_context(versions_stay(lake))
+            held.enter_context(no_build(lake))
         return _restore_all(lake, point, tables, dry_run=dry_run)
 
 
@@ -51,6 +56,8 @@ def _restore_all(
     # Quarantine is restored before the table whose rejects it holds.
     existing.sort(key=lambda t: (CONSUMERS_FIRST.index(t.layer), t.path))
     _check(lake, point, existing)
+    if not dry_run:
+        forget_build(lake)
     done = []
     for table in existing:
         done.append(_restore(lake, table, point, dry_run=dry_run))

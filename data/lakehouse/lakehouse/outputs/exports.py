@@ -20,7 +20,8 @@ from typing import Any
 import orjson
 
 from lakehouse.contracts import Contract
-from lakehouse.outputs.selection import Chosen, choose, rows_of, run_of
+from lakehouse.errors import DamagedTable
+from lakehouse.outputs.selection import Chosen, choose_readable, rows_of, run_of
 from lakehouse.outputs.settings import OutputSettings
 from lakehouse.outputs.values import csv_chunks, like_formulas
 from lakehouse.pipeline import Lake
@@ -59,19 +60,27 @@ def export(
     """Write CSV and Parquet of the tables that have changed since their files were written.
 
     `pii` also writes the columns that hold personal data. `whole` says that these are all tables there are:
-    files of any other table are removed. Raises StorageUnavailable, DataViolation, Conflict.
+    files of any other table are removed. Raises StorageUnavailable, DataViolation, Conflict; DamagedTable
+    when all others are written: the files of the damaged one stay as they were.
     """
     place = open_objects(settings.exports_url, settings.lake)
-    chosen = choose(lake, tables, pii=pii)
+    chosen, faults = choose_readable(lake, tables, pii=pii)
+    done: list[Export] = []
     with place.alone(lake.store.files):
         known = _known(place)
-        done = [_export(lake, place, known, one) for one in chosen]
+        for one in chosen:
+            try:
+                done.append(_export(lake, place, known, one))
+            except DamagedTable as exc:
+                faults[one.table.path] = exc
         gone = sorted(known.keys() - {table.path for table in tables}) if whole else []
         for path in gone:
             for file in known.pop(path)["files"].values():
                 place.remove(file["name"])
         if gone or any(one.written for one in done):
             place.put(MANIFEST, [orjson.dumps({"tables": known}, option=_OPTIONS) + b"\n"])
+    for fault in faults.values():
+        raise fault
     there = {one.table.path for one in chosen}
     absent = tuple(table.path for table in tables if table.path not in there)
     return Exported(place=place.uri(""), tables=tuple(done), absent=absent)

@@ -68,12 +68,21 @@ def _summary(found: Quality) -> str:
     stale = sum(table.is_fresh is False for table in found.tables)
     refused = sum(table.open_rejects for table in found.tables)
     said = [
-        _state(not found.problems, "every check holds", f"{found.problems} checks do not hold"),
+        _state(not (found.problems or found.unmade), "every check holds", _failed(found)),
         _state(not held, "no table is held", f"{held} tables are held", bad="warn"),
         _state(not stale, "no table is too old", f"{stale} tables are too old", bad="warn"),
-        f"{refused:,} rows and {found.refused_files:,} files are refused",
+        f"{refused:,} rows and {_known(found.refused_files)} files are refused",
     ]
     return " · ".join(said)
+
+
+def _failed(found: Quality) -> str:
+    told = [(found.problems, "checks do not hold"), (found.unmade, "checks could not be made")]
+    return ", ".join(f"{number} {what}" for number, what in told if number)
+
+
+def _known(count: int | None) -> str:
+    return "an unknown number of" if count is None else f"{count:,}"
 
 
 def _state(holds: bool, good: str, wrong: str, *, bad: str = "bad") -> str:

@@ -11,23 +11,26 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import TypeVar
 
 import orjson
 import polars as pl
 
 from lakehouse.contracts import LANDING_REJECTS, RESTORE_POINTS, Contract
-from lakehouse.errors import LakeError, StorageUnavailable, TableNotFound
+from lakehouse.errors import LakeError, StorageUnavailable
 from lakehouse.outputs.page import page
 from lakehouse.outputs.settings import OutputSettings
 from lakehouse.pipeline import Lake
 from lakehouse.pipeline.holds import hold_of
 from lakehouse.quarantine.listing import by_rule, open_rejects
 from lakehouse.storage.objects import open_objects
+from lakehouse.store.integrity.damage import readable
 from lakehouse.verify import conservation_problems, key_problems
 
 JSON, HTML = "quality/report.json", "quality/report.html"
 _LOOKED_BACK = 20
 _RUNS = 30
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,17 +73,25 @@ class RunRows:
 
 @dataclass(frozen=True, kw_only=True)
 class Quality:
-    """The report. `refused_files` are files of landing that could not be read."""
+    """The report. `refused_files` are files of landing that could not be read; None where nobody can tell."""
 
     as_of: datetime
     tables: tuple[TableQuality, ...]
     runs: tuple[RunRows, ...]
-    refused_files: int
+    refused_files: int | None
 
     @property
     def problems(self) -> int:
         """How many checks do not hold, of all tables."""
-        return sum(passed is False for table in self.tables for passed in table.checks.values())
+        return self._ended(False)
+
+    @property
+    def unmade(self) -> int:
+        """How many checks could not be made: something cannot be read."""
+        return self._ended(None)
+
+    def _ended(self, how: bool | None) -> int:
+        return sum(passed is how for table in self.tables for passed in table.checks.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +126,7 @@ def quality(lake: Lake, tables: Sequence[Contract]) -> Quality:
 
 def _of_table(lake: Lake, table: Contract) -> TableQuality:
     rows = size = version = changed = age = None
-    is_there = lake.store.exists(table)
+    is_there = _readable(lambda: lake.store.exists(table), otherwise=True)
     if is_there:
         try:
             seen = lake.store.snapshot(table)
@@ -127,7 +138,10 @@ def _of_table(lake: Lake, table: Contract) -> TableQuality:
         except LakeError:  # `odp verify` says what is wrong with it, and what to do
             rows = None
     most = int(table.max_age.total_seconds()) if table.max_age else None
-    rejects = open_rejects(lake, table, records=False) if table.row_wise else None
+    checks = checks_of(lake, table) if is_there else {"present": False}
+    refused = _readable(lambda: _rejects(lake, table), otherwise=None)
+    if refused is None:
+        checks["quarantine"] = None
     return TableQuality(
         table=table.path,
         layer=table.layer,
@@ -139,11 +153,31 @@ def _of_table(lake: Lake, table: Contract) -> TableQuality:
         age_seconds=age,
         max_age_seconds=most,
         is_fresh=None if most is None or age is None else age <= most,
-        is_held=is_there and table.row_wise and hold_of(lake, table) is not None,
-        checks=checks_of(lake, table) if is_there else {"present": False},
-        open_rejects=0 if rejects is None else rejects.height,
-        rejects={} if rejects is None else by_rule(rejects),
+        is_held=is_there
+        and table.row_wise
+        and _readable(lambda: hold_of(lake, table) is not None, otherwise=False),
+        checks=checks,
+        open_rejects=refused[0] if refused else 0,
+        rejects=refused[1] if refused else {},
     )
+
+
+def _rejects(lake: Lake, table: Contract) -> tuple[int, dict[str, int]] | None:
+    """Return how many rejects are open, and by rule."""
+    if not table.row_wise:
+        return 0, {}
+    rejects = open_rejects(lake, table, records=False)
+    return rejects.height, by_rule(rejects)
+
+
+def _readable(look: Callable[[], Found], *, otherwise: Found) -> Found:
+    """Return what a look finds, or `otherwise` where it stumbles: `odp verify` says over what."""
+    try:
+        return look()
+    except StorageUnavailable:
+        raise
+    except LakeError:
+        return otherwise
 
 
 def changed_at(lake: Lake, table: Contract) -> datetime | None:
@@ -176,8 +210,11 @@ def _holds(check: Callable[[], list[str]]) -> bool | None:
 def _runs(lake: Lake) -> list[RunRows]:
     """Return rows by layer at the end of the latest runs, oldest first."""
     try:
-        records = lake.store.scan(RESTORE_POINTS).filter(pl.col("table").is_not_null()).collect()
-    except TableNotFound:
+        with readable(lake.store, [RESTORE_POINTS]):
+            records = lake.store.scan(RESTORE_POINTS).filter(pl.col("table").is_not_null()).collect()
+    except StorageUnavailable:
+        raise
+    except LakeError:  # never written, or not to be read
         return []
     layered = records.with_columns(pl.col("table").str.split("/").list.first().alias("layer"))
     found: list[RunRows] = []
@@ -187,5 +224,8 @@ def _runs(lake: Lake) -> list[RunRows]:
     return found[-_RUNS:]
 
 
-def _refused_files(lake: Lake) -> int:
-    return lake.store.snapshot(LANDING_REJECTS).rows if lake.store.exists(LANDING_REJECTS) else 0
+def _refused_files(lake: Lake) -> int | None:
+    def counted() -> int | None:
+        return lake.store.snapshot(LANDING_REJECTS).rows if lake.store.exists(LANDING_REJECTS) else 0
+
+    return _readable(counted, otherwise=None)

@@ -14,8 +14,10 @@ import polars as pl
 
 from lakehouse.contracts import Column, Contract
 from lakehouse.contracts.types import is_nested
-from lakehouse.errors import DataViolation
+from lakehouse.errors import DamagedTable, DataViolation
 from lakehouse.pipeline import Lake
+from lakehouse.store import HistoryEntry, commit_of
+from lakehouse.store.integrity.damage import readable
 from lakehouse.store.values import beyond
 
 _FORM = 1  # counted up when an output writes equal rows in another form, so that all are written again
@@ -26,8 +28,10 @@ _LOOKED_BACK = 20
 class Chosen:
     """One table at one version: the newest at the one look of a refresh.
 
-    `version` is the newest that changed rows, so that maintenance changes no output; `read_version` is the
-    one that is read. `left_out` names the columns that hold personal data and were not asked for.
+    `identity` is of this very table, and of the commit that made the version: after a backup was put back,
+    another commit may come to the same number. `version` is the newest that changed rows, so that maintenance
+    changes no output; `read_version` is the one that is read. `left_out` names the columns that hold personal
+    data and were not asked for.
     """
 
     table: Contract
@@ -62,12 +66,28 @@ def choose(lake: Lake, tables: Sequence[Contract], *, pii: bool) -> list[Chosen]
         return [_chosen(lake, table, pii=pii) for table in tables if lake.store.exists(table)]
 
 
+def choose_readable(
+    lake: Lake, tables: Sequence[Contract], *, pii: bool
+) -> tuple[list[Chosen], dict[str, DamagedTable]]:
+    """Return those that can be read, as `choose` does, and by path what is wrong with the others."""
+    found: list[Chosen] = []
+    faults: dict[str, DamagedTable] = {}
+    with lake.store.pinned_reads():
+        for table in tables:
+            try:
+                found += [_chosen(lake, table, pii=pii)] if lake.store.exists(table) else []
+            except DamagedTable as exc:
+                faults[table.path] = exc
+    return found, faults
+
+
 def _chosen(lake: Lake, table: Contract, *, pii: bool) -> Chosen:
-    snapshot = lake.store.snapshot(table)
+    snapshot, version = lake.store.snapshot(table), lake.store.data_version(table)
+    made_by = _entry(lake, table, version)
     return Chosen(
         table=table,
-        identity=snapshot.identity,
-        version=lake.store.data_version(table),
+        identity=f"{snapshot.identity}/{commit_of(made_by)}" if made_by else snapshot.identity,
+        version=version,
         read_version=snapshot.version,
         columns=tuple(c for c in table.columns if pii or not c.pii),
         left_out=tuple(c.name for c in table.columns if c.pii and not pii),
@@ -78,12 +98,13 @@ def rows_of(lake: Lake, chosen: Chosen) -> pl.DataFrame:
     """Return the rows of a table, in the order of its key, so that equal rows give equal files.
 
     Where the key does not go out, in the order of what does: an order can tell too. Raises DataViolation for
-    a value that no output has a text for; it names the column, never the value.
+    a value that no output has a text for; it names the column, never the value. Raises DamagedTable.
     """
     names = [column.name for column in chosen.columns]
     order = list(chosen.key) or [c.name for c in chosen.columns if not is_nested(c.type)]
     scanned = lake.store.scan(chosen.table, version=chosen.read_version).select(names)
-    rows = scanned.collect(engine="streaming")
+    with readable(lake.store, [chosen.table]):
+        rows = scanned.collect(engine="streaming")
     rows = rows.sort(order, nulls_last=True, maintain_order=True) if order else rows
     if strange := beyond(chosen.table, rows):
         told = ", ".join(f"{name} ({count} rows)" for name, count in strange.items())
@@ -96,7 +117,15 @@ def rows_of(lake: Lake, chosen: Chosen) -> pl.DataFrame:
 
 def run_of(lake: Lake, chosen: Chosen) -> str | None:
     """Return the run that wrote the version, where its commit says so."""
-    entries = lake.store.history(chosen.table, limit=_LOOKED_BACK)
-    found = next((entry for entry in entries if entry.version == chosen.version), None)
+    found = _entry(lake, chosen.table, chosen.version)
     run = found.info.get("odp.run") if found else None
     return str(run) if run else None
+
+
+def _entry(lake: Lake, table: Contract, version: int) -> HistoryEntry | None:
+    """Return the commit of a version that is among the latest; mostly it is the very last."""
+    for most in (1, _LOOKED_BACK):
+        for entry in lake.store.history(table, limit=most):
+            if entry.version == version:
+                return entry
+    return None

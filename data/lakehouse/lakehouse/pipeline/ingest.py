@@ -28,6 +28,7 @@ from lakehouse.errors import (
     plain,
 )
 from lakehouse.landing import LandedFile, Source, Unexpected, display_name, redacted
+from lakehouse.landing.files import natural_name
 from lakehouse.pipeline.context import batch_rows
 from lakehouse.pipeline.lake import Lake
 from lakehouse.pipeline.ledger import Entries, Ledger, exact_stamp_of, forget, ledger_of, relearn, was_read
@@ -195,7 +196,8 @@ def _new_files(
 ) -> Iterator[tuple[Source, LandedFile, int]]:
     """Yield the files whose bytes are not in the table, each with the rows of it that are."""
     taken: set[tuple[str, str]] = set()
-    for source in sources:
+    # By folder, so that all files of a table come in the natural order of their names (see `places`).
+    for source in sorted(sources, key=lambda one: natural_name(f"{one.folder}/")):
         for file in lake.landing.list(source.folder):
             if only is not None and not only(file):
                 continue

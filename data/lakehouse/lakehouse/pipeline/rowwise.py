@@ -7,7 +7,7 @@ Does not: rules (rules.py), aggregates (aggregates.py).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -19,6 +19,7 @@ from lakehouse.contracts import POINTER, Contract, quarantine_of
 from lakehouse.contracts.encoding import json_ready
 from lakehouse.engine.protocol import Engine, Frame, InParts
 from lakehouse.errors import Conflict, DataViolation, LakeError, Moved
+from lakehouse.landing.files import natural_name
 from lakehouse.pipeline import code, holds, lineage, outbox
 from lakehouse.pipeline.contention import until_it_lands
 from lakehouse.pipeline.context import RefreshContext, RefreshReport, batch_rows
@@ -45,6 +46,8 @@ from lakehouse.store.validation import duplicated
 
 _TRIES = 40
 _HELD = "__held_"
+_PLACE = "__place"
+LANDED = ("_batch_id", _PLACE, "_row")  # the order in which rows landed, of rows `with_place`
 KEPT = (REPLAY, GENERATION)  # state that a full refresh does not start anew
 
 
@@ -376,14 +379,30 @@ def latest(table: Contract, parts: list[pl.DataFrame]) -> pl.DataFrame:
         single.append(part.filter(~here))
         several.append(part.filter(here))
     rows = pl.concat(several)
-    order = [*table.sequence_by, *(n for n in ("_batch_id", "_source", "_row") if n in rows.columns)]
+    if "_source" in rows.columns:
+        rows = with_place(rows, places(rows["_source"]))
+    order = [*table.sequence_by, *(n for n in LANDED if n in rows.columns)]
     newest = rows.sort(order, maintain_order=True).unique(subset=key, keep="last", maintain_order=True)
-    return pl.concat([*single, newest])
+    return pl.concat([*single, newest.drop(_PLACE, strict=False)])
 
 
-def drop_stale(step: RefreshContext, rows: Frame, order: Sequence[str]) -> Frame:
-    """Drop rows whose key is held by a row that comes later in `order`; null comes first."""
-    key, table = list(step.table.key), step.frame(step.table)
+def places(*sources: Iterable[str]) -> dict[str, int]:
+    """Number files in the order in which one ingest takes them: the natural one of their names."""
+    names = sorted({name for some in sources for name in some}, key=natural_name)
+    return {name: place for place, name in enumerate(names)}
+
+
+def with_place(rows: pl.DataFrame, places: Mapping[str, int]) -> pl.DataFrame:
+    """Add the place of each row's file; file names as text are in another order than files land in."""
+    place = pl.col("_source").replace_strict(list(places), list(places.values()), return_dtype=pl.Int64)
+    return rows.with_columns(place.alias(_PLACE))
+
+
+def drop_stale(step: RefreshContext, rows: Frame, order: Sequence[str], among: Frame | None = None) -> Frame:
+    """Drop rows whose key the table (or `among` some of its rows) holds by one that comes later in `order`;
+    null comes first.
+    """
+    key, table = list(step.table.key), step.frame(step.table) if among is None else among
     held = table.select(
         *key, *(nw.col(name).alias(_HELD + name) for name in order), nw.lit(True).alias(_HELD)
     )

@@ -20,7 +20,7 @@ from lakehouse.errors import Moved, TableNotFound, only_ours
 from lakehouse.pipeline import Lake, code, holds, lineage, outbox
 from lakehouse.pipeline.contention import until_it_lands
 from lakehouse.pipeline.context import RefreshContext, Transform
-from lakehouse.pipeline.rowwise import drop_stale, latest
+from lakehouse.pipeline.rowwise import LANDED, drop_stale, latest, places, with_place
 from lakehouse.pipeline.rules import Validated, validate
 from lakehouse.pipeline.state import GENERATION, MERGED, OUTBOX, QUARANTINED, REPLAY, ROWS
 from lakehouse.quarantine.listing import _of_rule, open_rejects
@@ -81,9 +81,7 @@ def _replay(step: RefreshContext, rule: str | None, contract_version: str | None
         return _told(step, rows.height, parts, written=0, version=here.version)
     engine = step.engine
     good = engine.stage(parts.good)
-    # Rows that nothing later stands for.
-    newest = engine.scan(latest(table, [good]).lazy())
-    kept = engine.stage(drop_stale(step, newest, (*table.sequence_by, "_batch_id", "_source", "_row")))
+    kept = _not_overtaken(step, latest(table, [good]))
     taken_up = good.select(POINTER)
     number = here.state.get(REPLAY, 0) + 1
     notes = outbox.put(lake, table, _taken_up(step, rows, taken_up, number))
@@ -97,6 +95,16 @@ def _replay(step: RefreshContext, rule: str | None, contract_version: str | None
     fault_points.reach("flow.committed")
     outbox.deliver(lake, table)
     return _told(step, rows.height, parts, written=result.outcome.inserted, version=result.version)
+
+
+def _not_overtaken(step: RefreshContext, rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows that nothing later stands for."""
+    table, engine = step.table, step.engine
+    keys = engine.scan(rows.lazy().select(table.key))
+    held = engine.stage(step.frame(table).join(keys, on=list(table.key), how="semi"))
+    numbers = places(rows["_source"], held["_source"])
+    mine, theirs = (engine.scan(with_place(one, numbers).lazy()) for one in (rows, held))
+    return engine.stage(drop_stale(step, mine, (*table.sequence_by, *LANDED), among=theirs))
 
 
 def _look(step: RefreshContext) -> BaseVersion:

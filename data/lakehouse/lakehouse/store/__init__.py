@@ -9,7 +9,7 @@ from types import ModuleType
 
 from lakehouse.errors import SettingsError
 from lakehouse.settings import BACKENDS, Settings
-from lakehouse.store.commits import COMMIT_ID
+from lakehouse.store.commits import COMMIT_ID, commit_of
 from lakehouse.store.predicate import Term, Where
 from lakehouse.store.protocol import TableStore, whole_files
 from lakehouse.store.results import (
@@ -52,6 +52,7 @@ __all__ = [
     "Term",
     "Transaction",
     "Where",
+    "commit_of",
     "open_store",
     "whole_files",
 ]

@@ -13,10 +13,15 @@ import polars as pl
 
 from lakehouse.contracts import Contract
 from lakehouse.errors import Moved, StaleWriter
-from lakehouse.store.results import BaseVersion, CommitOptions, CommitResult, Outcome
+from lakehouse.store.results import BaseVersion, CommitOptions, CommitResult, HistoryEntry, Outcome
 from lakehouse.store.validation import Incoming
 
 COMMIT_ID = "odp.commit"
+
+
+def commit_of(entry: HistoryEntry) -> str:
+    """Return what names a commit, also among those of one number before and after a backup was put back."""
+    return str(entry.info.get(COMMIT_ID) or entry.at.isoformat())
 
 
 def moved(table: Contract, since: BaseVersion) -> Moved:

@@ -63,6 +63,12 @@ class ReadsTables(Protocol):
         """Return the table's identity, version and the state `names`, all of one moment."""
         ...
 
+    def mark(self, table: Contract, version: int) -> str:
+        """Return what tells a version from another one of its number, as a backup that was put back comes to;
+        empty where nothing tells. Who keeps something of a version keeps it with its mark.
+        """
+        ...
+
     def unchanged(self, table: Contract, since: BaseVersion) -> bool:
         """Return whether nothing but maintenance has happened to the table since that version."""
         ...

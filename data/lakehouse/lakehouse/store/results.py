@@ -65,12 +65,13 @@ class BaseVersion:
     """A table at one look: what rows are computed from, and what their commit may land on.
 
     `identity` is of this very table, another one under the same name has another. `state` are those that were
-    asked for.
+    asked for. `mark` is the version's, see ReadsTables.mark.
     """
 
     identity: str
     version: int
     state: Mapping[str, int] = field(default_factory=dict)
+    mark: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -380,7 +380,14 @@ class DeltaReader:
         delta = self.reopen(table, False, files=False)
         with self._log_of(table):
             state = self._state_at(table, delta, names)
-            return BaseVersion(identity=str(delta.metadata().id), version=int(delta.version()), state=state)
+            version = int(delta.version())
+            mark = self._marks.get(table.path, {}).get(version, "")  # of this very look
+            return BaseVersion(identity=str(delta.metadata().id), version=version, state=state, mark=mark)
+
+    def mark(self, table: Contract, version: int) -> str:
+        """Return what tells a version from another one of its number; empty where its log entry is gone."""
+        entry = self.files.log_entry(table.path, version)
+        return entry[0] if entry is not None else ""
 
     def unchanged(self, table: Contract, since: BaseVersion) -> bool:
         """Return whether nothing but maintenance has happened to the table since that state."""

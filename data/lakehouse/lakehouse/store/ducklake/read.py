@@ -191,6 +191,10 @@ class DuckLakeReader:
             _, at = self._at(cursor, table, self.entry(cursor, table), version, state=True)
             return read_state(cursor, table, version=at)
 
+    def mark(self, table: Contract, version: int) -> str:  # noqa: ARG002
+        """Return nothing: versions are numbered by the catalog, whose backup Postgres puts back."""
+        return ""
+
     def history(self, table: Contract, *, limit: int | None = None) -> list[HistoryEntry]:
         """Return the commits, newest first."""
         with self.lake.asking(f"reading the history of {table}") as cursor:

@@ -22,7 +22,7 @@ import orjson
 from lakehouse.contracts import Contract
 from lakehouse.errors import Conflict, StorageUnavailable, Unsupported
 from lakehouse.storage.files import Files
-from lakehouse.store.commits import COMMIT_ID
+from lakehouse.store.commits import COMMIT_ID, commit_of
 from lakehouse.store.results import HistoryEntry
 
 FULL_REFRESH = "odp.full_refresh"
@@ -66,14 +66,14 @@ def foreign(
     record = _read(files, path, identity)
     entries = history(newest - record.judged + 1 if record.judged >= 0 else None)
     at_judged = next((entry for entry in entries if entry.version == record.judged), None)
-    if record.judged > newest or (at_judged is not None and _commit(at_judged) != record.commit):
+    if record.judged > newest or (at_judged is not None and commit_of(at_judged) != record.commit):
         # Another log than was judged, as after a backup was put back.
         record.judged, record.found, entries = -1, {}, history(None)
     entries = [entry for entry in entries if entry.version > record.judged]
     before = set(record.found)
     record.found = standing(reversed(entries), record.found)
     if entries and (set(record.found) != before or len(entries) > _UNRECORDED):
-        record.judged, record.commit = entries[0].version, _commit(entries[0])
+        record.judged, record.commit = entries[0].version, commit_of(entries[0])
         with suppress(StorageUnavailable, OSError):  # a lake that may only be read is looked through again
             _write(files, path, record)
     return _unaccepted(record)
@@ -129,10 +129,6 @@ def refuse_others(table: Contract, version: int, found: Iterable[HistoryEntry]) 
 
 def _unaccepted(record: Record) -> list[HistoryEntry]:
     return [record.found[v] for v in sorted(record.found, reverse=True) if v not in record.accepted]
-
-
-def _commit(entry: HistoryEntry) -> str:
-    return str(entry.info.get(COMMIT_ID) or entry.at.isoformat())
 
 
 def _read(files: Files, path: str, identity: str) -> Record:
