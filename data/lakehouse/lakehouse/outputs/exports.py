@@ -61,7 +61,8 @@ def export(
 
     `pii` also writes the columns that hold personal data. `whole` says that these are all tables there are:
     files of any other table are removed. Raises StorageUnavailable, DataViolation, Conflict; DamagedTable
-    when all others are written: the files of the damaged one stay as they were.
+    when all others are written: the files of the damaged one stay as they were. Those of a table that cannot
+    be written without personal data, as it is damaged or gone, are removed where they hold some.
     """
     place = open_objects(settings.exports_url, settings.lake)
     chosen, faults = choose_readable(lake, tables, pii=pii)
@@ -73,8 +74,10 @@ def export(
                 done.append(_export(lake, place, known, one))
             except DamagedTable as exc:
                 faults[one.table.path] = exc
-        gone = sorted(known.keys() - {table.path for table in tables}) if whole else []
-        for path in gone:
+        gone = known.keys() - {table.path for table in tables} if whole else set()
+        if not pii:
+            gone |= _personal(known, tables) - {one.table for one in done}
+        for path in sorted(gone):
             for file in known.pop(path)["files"].values():
                 place.remove(file["name"])
         if gone or any(one.written for one in done):
@@ -90,6 +93,18 @@ def exported(settings: OutputSettings) -> dict[str, tuple[str, int]]:
     """Return identity and version of each table that its files are of. Raises StorageUnavailable."""
     known = _known(open_objects(settings.exports_url, settings.lake))
     return {path: (said.get("identity"), said.get("version")) for path, said in known.items()}
+
+
+def _personal(known: Mapping[str, Any], tables: Sequence[Contract]) -> set[str]:
+    """Return the tables whose files hold personal data."""
+    return {
+        table.path
+        for table in tables
+        if table.path in known
+        and any(
+            column.pii and column.name in known[table.path].get("columns", {}) for column in table.columns
+        )
+    }
 
 
 def _known(place: Objects) -> dict[str, Any]:
