@@ -31,6 +31,7 @@ def run(*argv: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, cwd=cwd, env=env, capture_output=True, text=True, timeout=240, check=False)
 
 
+@pytest.mark.slow
 def test_the_ten_lines_run_as_written_with_the_library_alone(tmp_path: Path) -> None:
     checkout = copy_checkout(tmp_path, "data/lakehouse")
     wrong = []

@@ -279,6 +279,7 @@ def test_a_slow_body_of_an_ingest_is_taken(server: Running) -> None:
         assert said.startswith((b"HTTP/1.1 202 ", b"HTTP/1.1 422 ")), said
 
 
+@pytest.mark.slow
 def test_an_answer_that_nobody_reads_is_ended(server: Running) -> None:
     sql = json.dumps({"sql": "SELECT repeat('x', 1000) AS x FROM range(60000)", "format": "ndjson"})
     head = (

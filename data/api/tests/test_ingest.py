@@ -389,6 +389,7 @@ def test_the_byte_limit_counts_what_it_unfolds_to(sender: TestClient, lake: Lake
     assert list((sender.app.state.settings.state / "spool").iterdir()) == []  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_each_json_of_the_suite_is_taken_or_refused(sender: TestClient) -> None:
     """JSONTestSuite: y must be taken where it is a record, n never; i may be either."""
     for file in shared("json_robustness/test_parsing", "*.json"):
@@ -411,6 +412,7 @@ def test_each_parquet_of_the_corpus_is_taken_or_refused(sender: TestClient) -> N
         assert answer.status_code in (413, 422), (file.name, answer.status_code)
 
 
+@pytest.mark.slow
 def test_real_payloads_come_in_and_are_all_accounted_for(sender: TestClient, lake: Lake) -> None:
     sent = []
     for dataset, folder in (("github", "github_events/webhooks"), ("temporal", "temporal_histories")):

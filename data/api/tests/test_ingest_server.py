@@ -121,6 +121,7 @@ def _settings(place: Path) -> Settings:
     return Settings(lake_url=str(place / "lake"), landing_url=str(place / "landing"))
 
 
+@pytest.mark.slow
 def test_large_and_endless_bodies_leave_memory_flat(server: Server) -> None:
     server.send(lines(event("01")))
     before, files = server.peak(), landed(server.place)

@@ -434,6 +434,7 @@ def test_refused_rows_show_by_rule_without_what_they_say(place: Path) -> None:
         assert "1 refused" in client.get("/").text
 
 
+@pytest.mark.slow
 def test_each_snippet_reads_the_table(sample: Path, tmp_path: Path) -> None:
     with running(sample, state=tmp_path / "api") as server:
         run_snippets(server, sample, tmp_path)

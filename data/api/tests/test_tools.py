@@ -122,6 +122,7 @@ def test_samples_mask_personal_data_whoever_asks(
         assert not {text for text in texts if text in json.dumps(said["rows"], ensure_ascii=False)}
 
 
+@pytest.mark.slow
 def test_rows_that_were_refused_are_counted_and_never_shown(server: Running, refusing: Path) -> None:
     key = server.key("read", "sql", "pii")
     lake = lake_in(refusing)

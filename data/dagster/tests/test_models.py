@@ -56,6 +56,7 @@ def test_models_stand_between_silver_and_gold(defs: dg.Definitions) -> None:
     assert all(spec.owners and spec.tags["domain"] for key, spec in found.items() if key.startswith("dbt/"))
 
 
+@pytest.mark.slow
 def test_definitions_load_neither_dbt_nor_duckdb() -> None:
     code = (
         "import sys, orchestration.definitions;"

@@ -42,6 +42,7 @@ def told(instance: dg.DagsterInstance, name: str) -> dict[str, object]:
     return {key: found.value for key, found in event.asset_materialization.metadata.items()}
 
 
+@pytest.mark.slow
 def test_a_run_makes_them_and_a_second_one_leaves_them_as_they_are(place: Path) -> None:
     instance = dg.DagsterInstance.ephemeral()
     assert run(instance).success

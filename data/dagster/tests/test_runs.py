@@ -95,6 +95,7 @@ def events(good: int, bad: int, *, tag: str = "") -> bytes:
     return "".join(json.dumps(line) + "\n" for line in lines).encode()
 
 
+@pytest.mark.slow
 def test_one_run_fills_every_layer_in_order_with_metadata_and_checks(instance: dg.DagsterInstance) -> None:
     land_sample()
     result = run(instance)
@@ -198,6 +199,7 @@ def test_a_changed_transform_is_told_by_a_warning(
     assert 'make odp ARGS="refresh silver/pipeline_events --full-refresh"' in says
 
 
+@pytest.mark.slow
 def test_a_refused_file_is_told_by_a_warning_and_the_run_goes_on(instance: dg.DagsterInstance) -> None:
     land_sample()
     land("pipeline_events/broken.parquet", b"PAR1 not really")
@@ -310,6 +312,7 @@ def test_a_clock_ahead_of_ours_holds_nothing_up(instance: dg.DagsterInstance) ->
     assert isinstance(answer, dg.SensorResult)
 
 
+@pytest.mark.slow
 def test_the_landing_sensor_does_not_repeat_what_init_has_done(instance: dg.DagsterInstance) -> None:
     land_sample()
     run(instance)
@@ -319,6 +322,7 @@ def test_the_landing_sensor_does_not_repeat_what_init_has_done(instance: dg.Dags
     assert cursor is not None
 
 
+@pytest.mark.slow
 def test_the_landing_sensor_asks_for_the_branch_of_a_new_file_and_for_nothing_where_nothing_is_new(
     instance: dg.DagsterInstance,
 ) -> None:

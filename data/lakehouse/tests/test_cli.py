@@ -97,11 +97,13 @@ def test_head_travels_in_time(root: Path) -> None:
     assert "has no offset" in odp(root, *query, "--as-of", "2020-01-01", code=2).stderr
 
 
+@pytest.mark.slow
 def test_verify_says_by_its_exit_code(root: Path, tmp_path: Path) -> None:
     assert told(root, "verify")["ok"] is True  # type: ignore[index]
     assert "✗ not verified" in odp(tmp_path, "verify", code=1).stdout
 
 
+@pytest.mark.slow
 def test_rejects_are_counted_shown_and_tried_again(root: Path) -> None:
     listed = told(root, "quarantine", "list")
     assert {r["table"] for r in listed} == {t.path for t in contracts() if t.row_wise}  # type: ignore[attr-defined]
@@ -152,6 +154,7 @@ def test_a_full_refresh_from_the_command_line(root: Path) -> None:
     assert "is not computed" in odp(root, "refresh", "bronze/raw_crawler_results", code=1).stderr
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_told_in_one_line(root: Path, tmp_path: Path) -> None:
     assert "no table 'silver/x' is declared; there are" in odp(root, "head", "silver/x", code=1).stderr
     unset = odp(tmp_path, "tables", code=2, LAKE_URL="").stderr
@@ -212,12 +215,14 @@ def test_a_damaged_table_is_named_in_one_line_by_every_command(damaged: Path) ->
     assert "✗ not verified: 2 problems" in text
 
 
+@pytest.mark.slow
 def test_a_version_that_is_not_there_is_told_in_one_line(root: Path) -> None:
     for version in ("-1", "4711", str(2**70)):
         said = odp(root, "head", "silver/pipeline_events", f"--version={version}", code=1).stderr
         assert said.startswith(f"✗ reading silver/pipeline_events at version {version}: it is not there")
 
 
+@pytest.mark.slow
 def test_a_deep_verification_finds_a_flipped_bit_that_others_do_not_see(root: Path, tmp_path: Path) -> None:
     shutil.copytree(root / "lake", tmp_path / "lake")
     assert "✓ verified" in odp(tmp_path, "verify", "--deep").stdout
@@ -233,6 +238,7 @@ def test_a_deep_verification_finds_a_flipped_bit_that_others_do_not_see(root: Pa
         "table", "rows", "version", "size_bytes", "content_hash", "files_without_checksum"}  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_commit_of_another_program_is_named_until_somebody_says_why_it_may_stand(
     root: Path, tmp_path: Path
 ) -> None:
@@ -248,6 +254,7 @@ def test_a_commit_of_another_program_is_named_until_somebody_says_why_it_may_sta
     assert "✓ verified" in odp(tmp_path, "verify").stdout
 
 
+@pytest.mark.slow
 def test_a_refused_event_type_is_told_with_the_known_words(tmp_path: Path) -> None:
     lake = open_lake(Settings(lake_url=str(tmp_path / "lake"), landing_url=str(tmp_path / "landing")))
     lake.landing.put(

@@ -168,6 +168,7 @@ def test_what_a_function_uses_counts_and_nothing_else(
     assert prints(tmp_path, BEFORE.replace("table, 5", "table, 6"))[1] != base[1]
 
 
+@pytest.mark.slow
 def test_threads_that_ask_at_once_get_the_same() -> None:
     """As the tables of a cohort do, each in a thread of its own."""
     computed = [(table, transform_of(table)) for table in contracts() if table.sources]

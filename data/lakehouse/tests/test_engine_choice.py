@@ -80,6 +80,7 @@ def test_a_contract_with_an_engine_that_is_none_is_refused() -> None:
         open_engine("flink")
 
 
+@pytest.mark.slow
 def test_a_table_of_another_engine_holds_the_same_rows(tmp_path: Path) -> None:
     """DuckDB reads the very files that Polars wrote, and what it makes is read back by Polars."""
     found = []

@@ -134,6 +134,7 @@ def test_a_lake_of_the_samples_is_the_same_to_the_byte(engines: Engines, tmp_pat
     assert [p for lake in lakes for p in verify(lake, tables).all_problems if p.check != "declared"] == []
 
 
+@pytest.mark.slow
 def test_groups_that_a_change_touches_are_the_same(engines: Engines, tmp_path: Path) -> None:
     """Many groups first, then news of two: these alone are computed anew."""
     found = []

@@ -181,6 +181,7 @@ def test_an_empty_file_is_known_and_brings_nothing(lake: Lake) -> None:
     assert (first.rows, len(first.refused), second.known + len(second.refused)) == (0, len(second.refused), 1)
 
 
+@pytest.mark.slow
 def test_small_batches_give_the_same_content_as_one(tmp_path: Path) -> None:
     kinds = ("started", "completed", "failed")
     records = [event(f"p{n % 7}", kinds[n % 3], f"2026-01-{n % 5 + 1:02}T10:00:00Z") for n in range(40)]
@@ -235,6 +236,7 @@ def killing(after: int, table: Contract | None = None) -> Callable[..., object]:
     return commit
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", range(1, 9))
 def test_killed_after_any_commit_the_next_run_ends_where_an_undisturbed_one_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int

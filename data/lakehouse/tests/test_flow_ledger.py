@@ -430,6 +430,7 @@ steps = st.lists(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(steps=steps)
 def test_a_ledger_says_what_a_dictionary_would(

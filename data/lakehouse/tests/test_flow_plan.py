@@ -82,6 +82,7 @@ def everything_below(folder: Path) -> dict[str, tuple[int, int]]:
     return {str(p): (p.stat().st_size, p.stat().st_mtime_ns) for p in folder.rglob("*") if p.is_file()}
 
 
+@pytest.mark.slow
 def test_an_empty_lake_is_to_be_filled_sources_first(tmp_path: Path) -> None:
     with lakes.lake_of("folder", tmp_path) as settings:
         lake = open_lake(settings)
@@ -128,6 +129,7 @@ def test_a_new_file_runs_its_own_branch_alone(lake: Lake) -> None:
     assert look(lake).nothing
 
 
+@pytest.mark.slow
 def test_a_new_cohort_runs_its_domain_alone_and_names_no_person(lake: Lake) -> None:
     body = b'{"resourceType": "Patient", "id": "one-more"}\n'
     lake.landing.put("clinical/other/Ada_Lovelace.ndjson", body)
@@ -259,6 +261,7 @@ def test_a_new_nullable_column_is_no_news_and_another_type_is(lake: Lake) -> Non
     assert "stored schema is not the contract's" in found.reasons[old.path]
 
 
+@pytest.mark.slow
 def test_maintenance_is_no_news(lake: Lake) -> None:
     from lakehouse.maintenance import maintain_all
 

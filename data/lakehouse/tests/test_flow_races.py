@@ -110,6 +110,7 @@ def test_a_refresh_that_a_restore_overtakes_starts_over_and_no_row_stays_behind(
     assert_sound(lake)
 
 
+@pytest.mark.slow
 def test_positions_past_a_restore_of_the_source_alone_are_noticed(settings: Settings) -> None:
     """Bronze is restored alone; new batches then have the numbers of those that Silver has seen."""
     lake = lake_of(settings)

@@ -164,6 +164,7 @@ def test_events_at_the_edges_of_time_land_or_are_refused_and_the_next_file_goes_
     same_after_full_refresh(lake, "pipelines", c.PIPELINE_EVENTS, c.PIPELINE_METRICS)
 
 
+@pytest.mark.slow
 def test_one_edge_alone_in_a_run_is_corrected_by_the_next(lake: Lake) -> None:
     for text, at in EDGES.items():
         if at is None:

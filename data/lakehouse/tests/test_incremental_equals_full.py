@@ -51,6 +51,7 @@ def events(rows: list[tuple[str, int, int, int | None]]) -> pl.DataFrame:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(st.lists(ended, min_size=1, max_size=40, unique_by=lambda e: e[:3]))
 def test_a_group_alone_is_as_among_others_and_each_figure_is_the_nearest_double(

@@ -96,6 +96,7 @@ def ids(lake: Lake) -> list[str]:
     return sorted(lake.store.scan(c.PIPELINE_EVENTS).collect()["pipeline_id"].unique().to_list())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_old_lake_verifies_goes_on_and_goes_back(kind: str, tmp_path: Path) -> None:
     with lake_of_before(kind, tmp_path) as lake:

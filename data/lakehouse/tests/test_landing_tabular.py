@@ -73,6 +73,7 @@ def test_a_header_alone_gives_a_frame_without_rows(tmp_path: Path) -> None:
     assert read(tmp_path, "a.csv", "order_id,price_eur\n").schema == WANTED.schema
 
 
+@pytest.mark.slow
 def test_a_large_file_comes_in_bounded_frames_in_order(tmp_path: Path) -> None:
     rows = CHUNK_ROWS + 3
     body = "order_id,price_eur\n" + "".join(f"{i},1\n" for i in range(rows))

@@ -125,6 +125,7 @@ def test_the_same_files_again_change_nothing(lake: Lake) -> None:
     assert before == (lake.store.snapshot(c.LOANS).version, content_hash(c.LOANS, lake.store.scan(c.LOANS)))
 
 
+@pytest.mark.slow
 def test_a_year_more_writes_its_own_loans_and_those_of_before_stay(tmp_path: Path) -> None:
     lake, landed = lake_at(tmp_path), files()
     run(lake, {year: landed[year] for year in ("2007", "2008")})
@@ -170,6 +171,7 @@ def published(body: bytes, *, short_years: bool) -> bytes:
     return out.getvalue().encode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("short_years", [True, False], ids=["Dec-11", "Dec-2011"])
 def test_the_form_that_lendingclub_publishes_gives_the_same_loans(tmp_path: Path, short_years: bool) -> None:
     landed = {year: body for year, body in files().items() if year in ("2007", "2008")}

@@ -138,6 +138,7 @@ def test_a_file_that_is_none_of_ours_is_replaced(made: Made) -> None:
     assert ask(file, "SELECT count(*) FROM people") == [(3,)]
 
 
+@pytest.mark.slow
 def test_readers_that_open_the_file_during_refreshes_see_whole_tables(made: Made) -> None:
     lake, settings, file = made
     put(lake, PEOPLE, people(100, 0))

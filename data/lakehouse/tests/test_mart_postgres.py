@@ -385,6 +385,7 @@ def test_ten_readers_see_no_error_and_no_partial_table(made: Made, table: Any, i
     assert max(readers.seconds) < 5
 
 
+@pytest.mark.slow
 def test_ten_readers_see_no_error_while_a_table_changes_its_shape(made: Made) -> None:
     lake, settings, database = made
     shapes = [

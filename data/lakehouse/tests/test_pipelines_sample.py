@@ -109,6 +109,7 @@ def test_the_sample_fits_into_a_day_before_any_clock(clock: datetime) -> None:
 share = st.sampled_from([0.0, 0.01, 0.05, 0.2])
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.just(0) | st.integers(4, 400), share, share, share, st.integers(0, 2**64))
 def test_shares_are_exact(rows: int, duplicates: float, late: float, broken: float, seed: int) -> None:

@@ -419,6 +419,7 @@ def test_numeric_types_and_protobuf_times() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_real_histories_are_read_event_for_event() -> None:
     total, refused = 0, 0
     for path in shared("temporal_histories"):

@@ -170,6 +170,7 @@ def test_a_replay_that_stumbles_over_a_damaged_file_names_it(lake: Lake, table: 
         again(lake)
 
 
+@pytest.mark.slow
 def test_rows_of_a_killed_replay_are_in_or_open_whatever_the_rules_are_by_then(lake: Lake) -> None:
     fill(lake)
 

@@ -77,6 +77,7 @@ def found(store: TableStore, table: Contract, *terms: Term) -> list[str]:
     return texts(rows.to_list())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", VALUES, ids=str)
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())

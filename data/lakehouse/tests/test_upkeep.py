@@ -45,6 +45,7 @@ def test_a_point_is_recorded_once_and_only_when_something_changed(lake: Lake) ->
     assert lake.store.snapshot(RESTORE_POINTS).version == 2
 
 
+@pytest.mark.slow
 def test_a_restored_run_has_the_content_of_that_run_and_goes_forward_again(lake: Lake) -> None:
     before = first_and_second(lake)
     after = hashes(lake)
@@ -129,6 +130,7 @@ def test_two_runs_are_told_apart_row_by_row(lake: Lake) -> None:
     assert all(d.added == d.removed == d.changed == 0 for d in diff(lake, "run-1", "run-1", EVENT_TABLES))
 
 
+@pytest.mark.slow
 def test_maintenance_keeps_every_row_and_every_pinned_run(tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     at_once = dict.fromkeys(("bronze", "silver", "gold", "quarantine", "system"), timedelta(0))
     monkeypatch.setattr("lakehouse.maintenance.maintenance.RETENTION", at_once)
@@ -155,6 +157,7 @@ def test_maintenance_keeps_every_row_and_every_pinned_run(tmp_path: Path, monkey
         restore_run(lake, "run-2", EVENT_TABLES)
 
 
+@pytest.mark.slow
 def test_one_maintenance_at_a_time(lake: Lake) -> None:
     first_and_second(lake)
     with (
@@ -257,6 +260,7 @@ def test_a_folder_that_takes_no_file_is_an_error_of_ours_and_keeps_no_half_of_it
     assert [path.name for path in place.iterdir() if path.name != ".lock"] == ["a.json"]
 
 
+@pytest.mark.slow
 def test_what_killed_flows_left_is_removed_once_it_is_old(lake: Lake) -> None:
     import secrets
 

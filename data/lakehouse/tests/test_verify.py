@@ -246,6 +246,7 @@ def foreign(lake: Lake) -> list[str]:
     return [p.message for p in verified(lake).all_problems if p.check == "version"]
 
 
+@pytest.mark.slow
 def test_a_foreign_update_is_named_after_many_runs_of_our_own(lake: Lake) -> None:
     version = update_as_a_stranger(lake)
     for n in range(60):
@@ -320,6 +321,7 @@ def test_a_foreign_table_put_over_ours_is_named(lake: Lake) -> None:
     assert found.startswith(f"version {version} (CREATE OR REPLACE TABLE AS SELECT, ")
 
 
+@pytest.mark.slow
 def test_a_foreign_update_is_no_longer_named_once_its_effect_is_gone(lake: Lake) -> None:
     update_as_a_stranger(lake)
     assert foreign(lake)

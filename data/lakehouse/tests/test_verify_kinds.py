@@ -52,6 +52,7 @@ def remove(lake: Lake, name: str) -> None:
         files.client.delete_object(Bucket=layer, Key=f"{place}/{name}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["gone", "cut short", "noise", "altered"])
 def test_a_damaged_data_file_is_named_with_what_to_do_and_that_mends_it(
     lake: Lake, settings: Settings, damage: str

@@ -220,6 +220,7 @@ def test_the_command_tells_what_is_wrong_with_a_file(
     assert main([*argv, str(file), "--out", "a.xls"]) == 2
 
 
+@pytest.mark.slow
 def test_a_view_in_the_folder_of_the_domain_is_a_table_of_the_lake(lake: Lake, tmp_path: Path) -> None:
     """In a copy of the library, since the folder is read where it lies."""
     package = tmp_path / "code" / "lakehouse"
