@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import importlib
 import sys
@@ -178,6 +179,23 @@ def test_threads_that_ask_at_once_get_the_same() -> None:
         with ThreadPoolExecutor(max_workers=8) as threads:
             found = list(threads.map(lambda one: fingerprint.__wrapped__(*one), computed))
         assert dict(zip(alone, found, strict=True)) == alone
+
+
+def test_a_library_that_parses_in_another_thread_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CPython then raises SystemError, of either thread."""
+    alone = fingerprint.__wrapped__(SILVER, transforms.pipeline_events)
+    met = []
+
+    def meets(text: str) -> ast.Module:
+        met.append(text)
+        if len(met) % 2:
+            raise SystemError("AST constructor recursion depth mismatch (before=69, after=129)")
+        return ast.parse(text)
+
+    forget()
+    monkeypatch.setattr("lakehouse.pipeline.source.parse", meets)
+    assert fingerprint.__wrapped__(SILVER, transforms.pipeline_events) == alone
+    assert len(met) > 1
 
 
 def forget() -> None:

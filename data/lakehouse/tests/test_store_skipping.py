@@ -88,12 +88,12 @@ def test_no_row_is_missed(kind: Type, tmp_path_factory: pytest.TempPathFactory, 
     store, table = filled(tmp_path_factory.mktemp("lake"), kind, parts)
     asked = data.draw(st.lists(st.sampled_from(values), max_size=2) if values else st.just([]))
     asked += [data.draw(VALUES[kind])]
-    for value in asked:
+    known = [value for value in asked if value == value]  # a NaN is refused: nothing compares with it
+    for value in known:
         for name, compare in COMPARE.items():
             is_number = [one for one in values if one == one]  # a NaN compares with nothing here
-            wanted = texts(one for one in is_number if value == value and compare(one, value))
+            wanted = texts(one for one in is_number if compare(one, value))
             assert found(store, table, Term("v", name, value)) == wanted, (name, value)  # type: ignore[arg-type]
-    known = [value for value in asked if value == value]
     if known:
         wanted = texts(one for one in values if one in known)
         assert found(store, table, Term("v", "in", tuple(known))) == wanted

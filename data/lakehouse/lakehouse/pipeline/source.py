@@ -15,6 +15,7 @@ import ast
 import inspect
 import sys
 import threading
+from ast import parse
 from collections.abc import Callable
 from datetime import date, timedelta
 from decimal import Decimal
@@ -26,6 +27,7 @@ from typing import Any
 _OURS = ("lakehouse.domains", "lakehouse.engine", "lakehouse.contracts.rules")
 _XP, _REFERENCE = "lakehouse.engine.xp", "lakehouse.engine.polars.functions"
 _ONE = threading.Lock()  # two threads would parse a module twice, and take its statements for different ones
+_TRIES = 20
 _PLAIN = (str, bytes, int, float, bool, date, timedelta, Decimal, type(None))
 
 
@@ -146,12 +148,24 @@ Defined = dict[str, list[ast.stmt]]
 Imported = dict[str, tuple[str, str | None]]
 
 
+def _parsed(text: str) -> ast.Module:
+    """Return the parsed text. Older releases of CPython 3.11 and 3.12 keep one count of depth for all threads
+    that parse, of whatever library, and raise SystemError where two meet (python/cpython#106905).
+    """
+    for _ in range(_TRIES - 1):
+        try:
+            return parse(text)
+        except SystemError:
+            continue
+    return parse(text)
+
+
 @cache
 def _tree(module: str) -> ast.Module:
     """Return the parsed source of a loaded module without docstrings; an empty one where none can be read."""
     file = getattr(sys.modules.get(module), "__file__", None)
     try:
-        tree = ast.parse(Path(file).read_text(encoding="utf-8")) if file else ast.parse("")
+        tree = _parsed(Path(file).read_text(encoding="utf-8")) if file else ast.parse("")
     except (OSError, SyntaxError, UnicodeDecodeError):
         return ast.parse("")
     for node in ast.walk(tree):
