@@ -1,7 +1,7 @@
 """Which tests are long: those that take minutes, or guard once more what shorter ones guard.
 
-Belongs here: that choice, and what no test may leave to the next one. Does not: fixtures. `make test ARGS="-m
-long -n 2 --dist loadfile"` runs them, `.ci/run` does not, since its time is bounded.
+Belongs here: that choice, and what no test may leave to the next one. Does not: fixtures of a subject.
+`make test ARGS="-m long -n 2 --dist loadfile"` runs them, `.ci/run` does not, since its time is bounded.
 """
 
 from __future__ import annotations

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from loans import as_csv, converted
-from test_dbt import lake_at, project, silver  # noqa: F401
+from test_dbt import Killed, killed_at, lake_at, project, silver  # noqa: F401
 from test_dbt_real import history
-from test_flow import EVENT_TABLES, Killed
+from test_flow import EVENT_TABLES
 from test_flow import lake as events  # noqa: F401
 from test_upkeep import first_and_second
 
@@ -34,11 +34,7 @@ def test_a_build_killed_before_a_restore_is_not_completed_after_it(project: Path
     current["loan_status"] = "Charged Off"
     silver(lake, {"loans/wrong.csv": as_csv(rows)})
 
-    def kill(at: str) -> None:
-        if at == "dbt.taking":
-            raise Killed
-
-    fault_points.arm(kill)
+    killed_at("dbt.taking", 1)
     try:
         with pytest.raises(Killed):
             refresh_models(lake, registry.models(), registry.models())

@@ -15,20 +15,14 @@ import pyarrow.parquet as pq
 import pytest
 from polars.testing import assert_frame_equal
 from test_store_contract import DAYS, EVENTS, LOG, NOON, events, lake, store, stored
+from test_store_types import struct
 
-from lakehouse.contracts import Column, Contract, DecimalType, ListType, Materialization, StructType, Type
-from lakehouse.contracts.types import StructField
+from lakehouse.contracts import Column, Contract, DecimalType, ListType, Materialization, Type
 from lakehouse.errors import DataViolation, LakeError, SchemaViolation
 from lakehouse.store import StagedFiles, TableStore
 from lakehouse.store.validation import Incoming, conform
 
 __all__ = ["lake", "store"]  # fixtures: both formats
-_CODE = StructType(
-    (
-        StructField(name="code", type=Type.STRING, description="Code"),
-        StructField(name="n", type=Type.INT64, description="Number"),
-    )
-)
 NESTED = Contract(
     layer="silver",
     name="nested",
@@ -42,7 +36,7 @@ NESTED = Contract(
         Column(name="raw", type=Type.BINARY, description="Bytes"),
         Column(name="share", type=Type.FLOAT64, description="Share"),
         Column(name="names", type=ListType(Type.STRING), description="Names"),
-        Column(name="codes", type=ListType(_CODE), description="Codes"),
+        Column(name="codes", type=ListType(struct(code=Type.STRING, n=Type.INT64)), description="Codes"),
     ),
     key=("id",),
     materialization=Materialization.INCREMENTAL_BY_KEY,

@@ -19,7 +19,7 @@ from lakehouse.contracts import Contract
 from lakehouse.contracts.sql import duckdb_type, parquet_rows, quoted, text
 from lakehouse.errors import SettingsError, StorageUnavailable, UnexpectedError, plain
 from lakehouse.outputs.mart import TABLES, TABLES_SAYS, Known, Loaded, Mart
-from lakehouse.outputs.selection import Chosen, rows_of, run_of
+from lakehouse.outputs.selection import Chosen, rows_of
 from lakehouse.pipeline import Lake
 from lakehouse.storage.objects import locked
 from lakehouse.store.values import physical
@@ -128,7 +128,7 @@ def _load(database: duckdb.DuckDBPyConnection, lake: Lake, one: Chosen, rows_fil
     rows.write_parquet(rows_file)
     database.execute(f"INSERT INTO {name} SELECT * FROM {parquet_rows([rows_file])}")  # noqa: S608
     left_out = f"[{', '.join(map(text, one.left_out))}]::VARCHAR[]"
-    run, at = run_of(lake, one), f"make_timestamptz({physical(lake.clock())})"
+    run, at = one.run, f"make_timestamptz({physical(lake.clock())})"
     said = [
         *map(text, (one.table.name, one.table.path, one.identity)),
         *(str(one.version), text(one.table.version), text(one.shape)),

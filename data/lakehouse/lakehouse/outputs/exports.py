@@ -21,7 +21,7 @@ import orjson
 
 from lakehouse.contracts import Contract
 from lakehouse.errors import DamagedTable
-from lakehouse.outputs.selection import Chosen, choose_readable, rows_of, run_of
+from lakehouse.outputs.selection import Chosen, choose_readable, rows_of
 from lakehouse.outputs.settings import OutputSettings
 from lakehouse.outputs.values import csv_chunks, like_formulas
 from lakehouse.pipeline import Lake
@@ -157,7 +157,7 @@ def _write(lake: Lake, place: Objects, chosen: Chosen) -> dict[str, Any]:
         "version": chosen.version,
         "contract_version": chosen.table.version,
         "shape": chosen.shape,
-        "run": run_of(lake, chosen),
+        "run": chosen.run,
         "exported_at": lake.clock().isoformat(timespec="seconds"),
         "rows": rows.height,
         "columns": {c.name: c.type.value for c in chosen.columns},

@@ -34,7 +34,7 @@ from lakehouse.contracts import Column, ColumnType, Contract, DecimalType, Type
 from lakehouse.contracts.types import is_nested
 from lakehouse.errors import Conflict, DataViolation, SettingsError, StorageUnavailable, Unsupported, plain
 from lakehouse.outputs.mart import TABLES, TABLES_SAYS, Known, Loaded, Mart
-from lakehouse.outputs.selection import Chosen, rows_of, run_of
+from lakehouse.outputs.selection import Chosen, rows_of
 from lakehouse.outputs.settings import PostgresPlace
 from lakehouse.outputs.values import copy_chunks, with_nul
 from lakehouse.pipeline import Lake
@@ -318,7 +318,7 @@ def _record(db: Connection, lake: Lake, one: Chosen, loaded: Loaded) -> None:
         "lake_version": one.version,
         "contract_version": one.table.version,
         "shape": one.shape,
-        "run_id": run_of(lake, one),
+        "run_id": one.run,
         "loaded_at": lake.clock(),
         "rows": loaded.rows,
         "left_out": orjson.dumps(one.left_out).decode(),

@@ -199,12 +199,7 @@ def checks_of(lake: Lake, table: Contract) -> dict[str, bool | None]:
 
 
 def _holds(check: Callable[[], list[str]]) -> bool | None:
-    try:
-        return not check()
-    except StorageUnavailable:
-        raise
-    except LakeError:
-        return None
+    return _readable(lambda: not check(), otherwise=None)
 
 
 def _runs(lake: Lake) -> list[RunRows]:

@@ -30,14 +30,15 @@ class Chosen:
 
     `identity` is of this very table, and of the commit that made the version: after a backup was put back,
     another commit may come to the same number. `version` is the newest that changed rows, so that maintenance
-    changes no output; `read_version` is the one that is read. `left_out` names the columns that hold personal
-    data and were not asked for.
+    changes no output; `read_version` is the one that is read. `run` wrote the version, where its commit says
+    so. `left_out` names the columns that hold personal data and were not asked for.
     """
 
     table: Contract
     identity: str
     version: int
     read_version: int
+    run: str | None
     columns: tuple[Column, ...]
     left_out: tuple[str, ...]
 
@@ -62,8 +63,10 @@ def gold(tables: Sequence[Contract]) -> list[Contract]:
 
 def choose(lake: Lake, tables: Sequence[Contract], *, pii: bool) -> list[Chosen]:
     """Return the tables that have been written, each at its newest version, all of one look."""
-    with lake.store.pinned_reads():
-        return [_chosen(lake, table, pii=pii) for table in tables if lake.store.exists(table)]
+    found, faults = choose_readable(lake, tables, pii=pii)
+    for fault in faults.values():
+        raise fault
+    return found
 
 
 def choose_readable(
@@ -84,11 +87,13 @@ def choose_readable(
 def _chosen(lake: Lake, table: Contract, *, pii: bool) -> Chosen:
     snapshot, version = lake.store.snapshot(table), lake.store.data_version(table)
     made_by = _entry(lake, table, version)
+    run = made_by.info.get("odp.run") if made_by else None
     return Chosen(
         table=table,
         identity=f"{snapshot.identity}/{commit_of(made_by)}" if made_by else snapshot.identity,
         version=version,
         read_version=snapshot.version,
+        run=str(run) if run else None,
         columns=tuple(c for c in table.columns if pii or not c.pii),
         left_out=tuple(c.name for c in table.columns if c.pii and not pii),
     )
@@ -113,13 +118,6 @@ def rows_of(lake: Lake, chosen: Chosen) -> pl.DataFrame:
             f"output can hold it; `odp refresh {chosen.table} --full-refresh` refuses such rows"
         )
     return rows
-
-
-def run_of(lake: Lake, chosen: Chosen) -> str | None:
-    """Return the run that wrote the version, where its commit says so."""
-    found = _entry(lake, chosen.table, chosen.version)
-    run = found.info.get("odp.run") if found else None
-    return str(run) if run else None
 
 
 def _entry(lake: Lake, table: Contract, version: int) -> HistoryEntry | None:

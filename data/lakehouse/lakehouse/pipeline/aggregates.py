@@ -63,7 +63,7 @@ def _groups(step: RefreshContext, spec: Groups) -> None:
     def whole() -> Iterator[Rows]:
         if step.engine.reads_files:  # and bounds its own memory
             made = step.compute(step.frame(source, version=seen.version))
-            with _staged(step, _good(step, made)) as rows:
+            with _staged(step, made) as rows:
                 yield rows
         else:
             yield _made(step, spec, stored, many=many)
@@ -205,7 +205,7 @@ def _everything(step: RefreshContext) -> None:
         return {**these, ROWS: outcome.inserted, **versions}
 
     commit = CommitOptions(onto=onto, state=state, info=step.info)
-    with _staged(step, _good(step, made)) as rows:
+    with _staged(step, made) as rows:
         result = lake.store.overwrite(table, rows, commit)
     step.report.version = result.version
     step.report.batches = 1
@@ -213,11 +213,12 @@ def _everything(step: RefreshContext) -> None:
 
 
 def good_rows(step: RefreshContext, made: Frame) -> pl.DataFrame:
-    """Return the rows of an aggregate; there a broken rule is a fault of the transform, so it is fatal."""
+    """Return the rows of an aggregate, at once."""
     return step.engine.stage(_good(step, made).good)
 
 
 def _good(step: RefreshContext, made: Frame) -> Validated:
+    """Validate the rows of an aggregate; there a broken rule is a fault of the transform, so it is fatal."""
     parts = validate(step.table, made, engine=step.engine)
     step.report.warnings = parts.warnings
     if parts.failures:
@@ -231,9 +232,9 @@ def _good(step: RefreshContext, made: Frame) -> Validated:
 
 
 @contextmanager
-def _staged(step: RefreshContext, parts: Validated) -> Iterator[Rows]:
-    """Give rows as the store takes them: in files where they are many and the engine can stage them."""
-    engine = step.engine
+def _staged(step: RefreshContext, made: Frame) -> Iterator[Rows]:
+    """Give good rows as the store takes them: in files where they are many and the engine can stage them."""
+    engine, parts = step.engine, _good(step, made)
     if not isinstance(engine, StagesFiles) or parts.kept <= batch_rows(step.lake, step.table):
         yield engine.stage(parts.good)
         return

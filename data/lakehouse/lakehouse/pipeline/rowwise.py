@@ -392,9 +392,9 @@ def places(*sources: Iterable[str]) -> dict[str, int]:
     return {name: place for place, name in enumerate(names)}
 
 
-def with_place(rows: pl.DataFrame, places: Mapping[str, int]) -> pl.DataFrame:
+def with_place(rows: pl.DataFrame, numbers: Mapping[str, int]) -> pl.DataFrame:
     """Add the place of each row's file; file names as text are in another order than files land in."""
-    place = pl.col("_source").replace_strict(list(places), list(places.values()), return_dtype=pl.Int64)
+    place = pl.col("_source").replace_strict(list(numbers), list(numbers.values()), return_dtype=pl.Int64)
     return rows.with_columns(place.alias(_PLACE))
 
 

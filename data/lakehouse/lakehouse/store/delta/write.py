@@ -7,7 +7,7 @@ Does not: contracts, or reading (delta/read.py).
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -296,7 +296,7 @@ class DeltaStore(DeltaMaintenance):
     ) -> None:
         _write(
             delta,
-            arrow_reader(table, incoming),
+            _reader_of(table, incoming),
             mode=mode,
             target_file_size=file_bytes(table, delta, incoming.size),
             commit_properties=properties,
@@ -307,11 +307,9 @@ class DeltaStore(DeltaMaintenance):
         self, table: Contract, delta: DeltaTable, source: DeltaTable, properties: CommitProperties
     ) -> None:
         rows = self._scan(table, source).collect_batches(chunk_size=_STREAMED_ROWS, maintain_order=True)
-        first = arrow(pl.DataFrame(schema=table.polars_schema()))
-        batches = (batch for frame in rows for batch in arrow(frame).to_batches())
         _write(
             delta,
-            RecordBatchReader.from_batches(first.schema, batches),
+            arrow_reader(table, rows),
             mode="overwrite",
             target_file_size=file_bytes(table, source),
             commit_properties=properties,
@@ -342,7 +340,7 @@ class DeltaStore(DeltaMaintenance):
             matches += f" AND ({within_sql(column, spans(known[column]))})"
         (
             delta.merge(
-                arrow_reader(table, incoming).read_all(),
+                _reader_of(table, incoming).read_all(),
                 predicate=matches,
                 source_alias="source",
                 target_alias="target",
@@ -424,14 +422,18 @@ def arrow(frame: pl.DataFrame) -> Table:
     return Table.from_arrays(plain, names=columns.column_names)
 
 
-def arrow_reader(table: Contract, incoming: Incoming) -> RecordBatchReader:
-    """Hand rows over as `arrow` does, a part at a time, in the order that the table is clustered by.
+def arrow_reader(table: Contract, parts: Iterable[pl.DataFrame]) -> RecordBatchReader:
+    """Hand parts of a table's rows over as `arrow` does, one at a time."""
+    batches = (batch for part in parts for batch in arrow(part).to_batches())
+    return RecordBatchReader.from_batches(arrow(pl.DataFrame(schema=table.polars_schema())).schema, batches)
+
+
+def _reader_of(table: Contract, incoming: Incoming) -> RecordBatchReader:
+    """Hand over what came, in the order that the table is clustered by.
 
     Neither the sorted rows of a frame nor the plain strings are ever in memory as a whole.
     """
-    parts = incoming.parts(_PART_BYTES, table.cluster_by)
-    batches = (batch for part in parts for batch in arrow(part).to_batches())
-    return RecordBatchReader.from_batches(arrow(pl.DataFrame(schema=table.polars_schema())).schema, batches)
+    return arrow_reader(table, incoming.parts(_PART_BYTES, table.cluster_by))
 
 
 def _without_views(type_: DataType) -> DataType:

@@ -79,7 +79,7 @@ class DuckLakeStore(DuckLakeMaintenance):
 
     def append(self, table: Contract, rows: Rows, commit: CommitOptions = _NO_COMMIT) -> CommitResult:
         """Add rows."""
-        frame = conform(table, rows, self.settings.storage_options()).frame()
+        frame = self._frame(table, rows)
 
         outcome = Outcome(rows=frame.height, inserted=frame.height, updated=0)
 
@@ -93,7 +93,7 @@ class DuckLakeStore(DuckLakeMaintenance):
 
     def merge(self, table: Contract, rows: Rows, commit: CommitOptions = _NO_COMMIT) -> CommitResult:
         """Insert rows with new keys and replace rows with known ones."""
-        frame = conform(table, rows, self.settings.storage_options()).frame()
+        frame = self._frame(table, rows)
         refuse_repeated_keys(table, frame)
         known, values = _known(table, frame)
 
@@ -108,7 +108,7 @@ class DuckLakeStore(DuckLakeMaintenance):
 
     def overwrite(self, table: Contract, rows: Rows, commit: CommitOptions = _NO_COMMIT) -> CommitResult:
         """Replace every row."""
-        frame = conform(table, rows, self.settings.storage_options()).frame()
+        frame = self._frame(table, rows)
         if table.key:
             refuse_repeated_keys(table, frame)
 
@@ -151,7 +151,7 @@ class DuckLakeStore(DuckLakeMaintenance):
 
         Files are not cut by partition; they are ordered by it.
         """
-        frame = conform(table, rows, self.settings.storage_options()).frame()
+        frame = self._frame(table, rows)
         if not table.partition_by:
             raise SchemaViolation(f"replacing partitions of {table}: the contract has no partition_by")
         if table.key:
@@ -209,6 +209,9 @@ class DuckLakeStore(DuckLakeMaintenance):
             cursor.execute("COMMIT")
         self.files.drop(table.path)
         self.checksums.drop(table.path)
+
+    def _frame(self, table: Contract, rows: Rows) -> pl.DataFrame:
+        return conform(table, rows, self.settings.storage_options()).frame()
 
     def _checked(self, cursor: Cursor, table: Contract) -> int | None:
         """Return the table's version if its columns are the contract's; None if some were just added."""
